@@ -1,0 +1,17 @@
+#!/bin/sh
+# Installs the Debian packages that the tests need and that are missing. Needs root only when something is missing.
+set -eu
+wanted="swtpm tpm2-tools libtss2-dev softhsm2 opensc strongswan-pki libstrongswan-standard-plugins \
+  libstrongswan-extra-plugins postgresql openssl curl gcc python3-dev pkg-config"
+missing=""
+for package in $wanted; do
+  dpkg-query --show --showformat='${Status}\n' "$package" 2>/dev/null | grep -q 'install ok installed' \
+    || missing="$missing $package"
+done
+[ -z "$missing" ] && exit 0
+[ "$(id -u)" = 0 ] && sudo="" || sudo="sudo"
+echo "installing Debian packages:$missing"
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -qq
+# shellcheck disable=SC2086 the list is meant to be split
+$sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The one door to ASN.1: strict DER by declaration.
+
+`cryptography.hazmat.asn1` does the work. Its API is marked unstable, so nothing else in the project imports it
+(docs/adr/0003-der-library.md). Declare a structure with `@sequence` and annotations, then `decode` or `encode` it.
+"""
+
+from typing import TypeVar
+
+from cryptography.hazmat import asn1
+from cryptography.hazmat.asn1 import (
+    TLV,
+    BitString,
+    Default,
+    Explicit,
+    GeneralizedTime,
+    IA5String,
+    Implicit,
+    Null,
+    PrintableString,
+    SetOf,
+    Size,
+    UTCTime,
+    Variant,
+    sequence,
+    set,  # noqa: A004 the library's own name for a SET; used as der.set
+)
+
+from birthmark.core.errors import DecodeError
+
+__all__ = [
+    "TLV",
+    "BitString",
+    "Default",
+    "Explicit",
+    "GeneralizedTime",
+    "IA5String",
+    "Implicit",
+    "Null",
+    "PrintableString",
+    "SetOf",
+    "Size",
+    "UTCTime",
+    "Variant",
+    "decode",
+    "encode",
+    "parse",
+    "sequence",
+    "set",
+]
+
+T = TypeVar("T")
+
+
+def decode(cls: type[T], data: bytes, structure: str) -> T:
+    """
+    Decode `data`, all of it, as one DER value of `cls`.
+
+    Raises:
+        DecodeError: not DER, not canonical, not this type, or followed by more bytes.
+
+    """
+    try:
+        return asn1.decode_der(cls, data)
+    except (ValueError, TypeError) as error:
+        raise DecodeError(f"{structure} is not the DER that it should be: {error}") from error
+
+
+def parse(cls: type[T], value: TLV, structure: str) -> T:
+    """Decode an ANY that its neighbour has named. Raises DecodeError as `decode` does."""
+    try:
+        parsed: T = value.parse(cls)
+    except (ValueError, TypeError) as error:
+        raise DecodeError(f"{structure} is not the DER that it should be: {error}") from error
+    return parsed
+
+
+def encode(value: object) -> bytes:
+    """Return the DER of a value whose type `@sequence` has declared, or of a primitive."""
+    return asn1.encode_der(value)

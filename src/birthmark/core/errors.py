@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The root of every error tree in the project.
+
+BirthmarkError
+├── DecodeError         bytes that are not what they claim to be
+├── ConfigError         a file that a person wrote and that cannot be used
+└── (one tree per package, each in its own errors.py)
+"""
+
+
+class BirthmarkError(Exception):
+    """
+    Something that a person can act on.
+
+    The message says what happened and where, the hint what to do about it. The finding is the dotted id that
+    logs, audits and machines use. None of the three ever holds a secret.
+    """
+
+    default_finding = "internal"
+
+    def __init__(self, message: str, *, hint: str = "", finding: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.finding = finding or self.default_finding
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class DecodeError(BirthmarkError):
+    """Bytes that are malformed, not canonical, too long or too short. Decoders raise this and nothing else."""
+
+    default_finding = "decode.malformed"
+
+
+class ConfigError(BirthmarkError):
+    """A configuration file with an unknown key, a missing value or a value out of range."""
+
+    default_finding = "config.invalid"
