@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`birthmark ca`: run the issuing CA and administer it on its own machine."""
+
+import json
+from pathlib import Path
+
+import click
+
+CONFIG = click.option(
+    "--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The service's ca.toml."
+)
+
+
+@click.group()
+def ca() -> None:
+    """Run and administer the issuing CA."""
+
+
+@ca.command()
+@CONFIG
+def serve(config: Path) -> None:
+    """Serve EST over mutual TLS until SIGTERM."""
+    from birthmark.ca.wiring import serve as run
+
+    run(config)
+
+
+@ca.command("order-add")
+@CONFIG
+@click.argument("order", type=click.Path(path_type=Path))
+def order_add(config: Path, order: Path) -> None:
+    """Open the production order described in the TOML file ORDER."""
+    from birthmark.ca.wiring import open_ca, read_order
+
+    added = read_order(order)
+    with open_ca(config) as authority:
+        authority.add_order(added)
+    click.echo(f"order {added.id}: {added.quantity} of {added.product}")
+
+
+@ca.command()
+@CONFIG
+@click.argument("serial")
+@click.option("--reason", required=True, help="Why; goes into the audit trail.")
+def revoke(config: Path, serial: str, reason: str) -> None:
+    """Revoke the certificate with the hexadecimal SERIAL."""
+    from birthmark.ca.wiring import open_ca
+
+    with open_ca(config) as authority:
+        authority.revoke(serial, reason)
+    click.echo(f"revoked {serial}")
+
+
+@ca.command()
+@CONFIG
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+def audit(config: Path, *, as_json: bool) -> None:
+    """Print every decision that the CA has taken."""
+    from birthmark.ca.wiring import open_ca
+
+    with open_ca(config) as authority:
+        for row in authority.audit():
+            click.echo(json.dumps(row) if as_json else "  ".join(str(value) for value in row.values()))

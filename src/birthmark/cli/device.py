@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`birthmark device`: what a board does with its own chip."""
+
+import base64
+import binascii
+import json
+from pathlib import Path
+
+import click
+
+CONFIG = click.option(
+    "--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The agent's device.toml."
+)
+
+
+@click.group()
+def device() -> None:
+    """Act as a device: connect, publish, rotate, make a certificate request."""
+
+
+@device.command()
+@CONFIG
+@click.option("--telemetry", default="{}", help="A JSON object to publish once connected.")
+def connect(config: Path, telemetry: str) -> None:
+    """Connect to the cloud with the chip's key, publish once and take a command if one waits."""
+    from birthmark.device.wiring import open_agent
+
+    with open_agent(config) as agent:
+        rights = agent.connect()
+        agent.publish(_json_object(telemetry))
+        taken = agent.take_command()
+    click.echo(json.dumps({"rights": list(rights), "command": taken.name if taken else None}))
+
+
+@device.command()
+@CONFIG
+def rotate(config: Path) -> None:
+    """Make a new key in the other slot, have it certified, prove it, and only then switch to it."""
+    from birthmark.device.wiring import open_agent
+
+    with open_agent(config) as agent:
+        report = agent.rotate()
+    click.echo(
+        json.dumps(
+            {
+                "old": report.old_fingerprint,
+                "new": report.new_fingerprint,
+                "bytes_up": report.bytes_up,
+                "bytes_down": report.bytes_down,
+            }
+        )
+    )
+
+
+@device.command()
+@click.option("--chip", required=True, metavar="ADDRESS", help="The chip, for example apdu:unix=/run/board-1.sock.")
+@click.option("--unit", required=True, help="The unit serial on the label.")
+@click.option("--nonce", metavar="BASE64URL", help="The CA's nonce; without it the request carries no evidence.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where the request goes.")
+def csr(chip: str, unit: str, nonce: str | None, out: Path) -> None:
+    """Write a base64 PKCS#10 request, signed by the chip with its evidence inside, ready to be posted to EST."""
+    from birthmark.core.ids import unit_serial
+    from birthmark.device.service import make_bare_csr, make_csr
+    from birthmark.silicon.address import open_chip
+    from birthmark.silicon.port import SLOT_IDENTITY, Algorithm, SlotState
+
+    element = open_chip(chip)
+    try:
+        if element.state(SLOT_IDENTITY) is SlotState.EMPTY:
+            element.generate_keypair(SLOT_IDENTITY, Algorithm.P256)
+        serial = unit_serial(unit)
+        if nonce is None:
+            der = make_bare_csr(element, SLOT_IDENTITY, serial)
+        else:
+            der = make_csr(element, SLOT_IDENTITY, serial, _nonce(nonce))
+    finally:
+        element.close()
+    out.write_bytes(base64.b64encode(der))
+    click.echo(f"{out}: {len(der)} bytes of PKCS#10 for {serial}")
+
+
+def _nonce(text: str) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise click.BadParameter(f"--nonce is not base64url: {error}") from error
+
+
+def _json_object(text: str) -> dict[str, object]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise click.BadParameter(f"--telemetry is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise click.BadParameter("--telemetry must be a JSON object")
+    return value

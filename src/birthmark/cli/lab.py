@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`birthmark lab`: a whole system on loopback, each part its own process."""
+
+from pathlib import Path
+
+import click
+
+DIR = click.option(
+    "--dir", "directory", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where the lab lives."
+)
+
+
+@click.group()
+def lab() -> None:
+    """Bring a whole system up on free loopback ports, and end it."""
+
+
+@lab.command()
+@DIR
+@click.option("--boards", default=8, show_default=True, type=click.IntRange(1, 99), help="Boards on the panel.")
+@click.option("--chip", default="none", show_default=True, metavar="MODEL", help="Timing of the simulated chips.")
+@click.option("--tpm", is_flag=True, help="TPM 2.0 chips (swtpm) instead of simulated APDU chips.")
+@click.option("--hsm", is_flag=True, help="The issuing key in a PKCS#11 token (SoftHSM2).")
+@click.option("--json", "as_json", is_flag=True, help="Print lab.json.")
+def up(directory: Path, boards: int, chip: str, *, tpm: bool, hsm: bool, as_json: bool) -> None:
+    """Start CA, cloud, chips and rigs' credentials in DIR and print where everything is."""
+    from birthmark.testing.lab.start import lab_up
+    from birthmark.testing.lab.view import as_table, as_text
+
+    started = lab_up(directory, boards=boards, chip="tpm" if tpm else chip, hsm=hsm)
+    click.echo(as_text(started) if as_json else as_table(started))
+
+
+@lab.command()
+@DIR
+def down(directory: Path) -> None:
+    """End every process of the lab in DIR; its files stay."""
+    from birthmark.testing.lab.start import lab_down
+
+    click.echo(f"{lab_down(directory)} processes ended")

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`birthmark line`: personalise a panel with a rig, and deliver what is still in its outbox."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+CONFIG = click.option(
+    "--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The rig's rig.toml."
+)
+
+
+@click.group()
+def line() -> None:
+    """Personalise boards at the SMT line."""
+
+
+@line.command()
+@CONFIG
+@click.option(
+    "--panel", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The panel: positions and units."
+)
+@click.option("--json", "as_json", is_flag=True, help="Every event as one JSON line.")
+def run(config: Path, panel: Path, *, as_json: bool) -> None:
+    """Personalise one panel. Exit code 0 when every board passed or was marked bad."""
+    from birthmark.line.wiring import run_panel
+
+    sys.exit(run_panel(config, panel, _print_json if as_json else _print_text))
+
+
+@line.command()
+@CONFIG
+def deliver(config: Path) -> None:
+    """Deliver what waits in the rig's outbox to the CA and the MES."""
+    from birthmark.line.wiring import deliver as drain
+
+    click.echo(f"{drain(config)} records still wait")
+
+
+def _print_json(event: dict[str, object]) -> None:
+    click.echo(json.dumps(event))
+    sys.stdout.flush()
+
+
+def _print_text(event: dict[str, object]) -> None:
+    match event["event"]:
+        case "verdict":
+            why = f"  {event['finding']}: {event['reason']}" if event["finding"] else ""
+            click.echo(f"{event['position']:>3}  {event['unit']}  {event['verdict']}  {event['board_s']:.3f} s{why}")
+        case "hold":
+            click.echo(f"HOLD  {event['what']}; {event['hint']}", err=True)
+        case "panel.end":
+            click.echo(f"panel: {event['passed']} passed, {event['failed']} failed, {event['panel_s']:.3f} s")
+        case _:
+            pass
