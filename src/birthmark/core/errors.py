@@ -5,6 +5,7 @@ The root of every error tree in the project.
 BirthmarkError
 ├── DecodeError         bytes that are not what they claim to be
 ├── ConfigError         a file that a person wrote and that cannot be used
+├── StoreError          a database that cannot be read or written now; the transaction did not happen
 └── (one tree per package, each in its own errors.py)
 """
 
@@ -39,3 +40,9 @@ class ConfigError(BirthmarkError):
     """A configuration file with an unknown key, a missing value or a value out of range."""
 
     default_finding = "config.invalid"
+
+
+class StoreError(BirthmarkError):
+    """A store that cannot be read or written now: full disk, lock, damage. Its transaction did not happen."""
+
+    default_finding = "store.unavailable"

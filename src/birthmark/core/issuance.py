@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What the issuing authority's ledger holds, as plain values.
+
+Services decide with these types and stores keep them; both stand above this module, so neither knows the other.
+Every moment is an aware datetime in UTC with microsecond precision. A certificate's serial is lower-case hexadecimal.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class ChipID:
+    """One chip in the world: serials are unique within a maker only."""
+
+    maker: str
+    serial: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A production order: what may be born, how often, where and when."""
+
+    id: str
+    product: str
+    quantity: int
+    chip_models: tuple[str, ...]
+    rigs: tuple[str, ...]
+    not_before: datetime
+    not_after: datetime
+    profile: str
+    closed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderUse:
+    """How much of an order is taken, and whether one unit is among those that took it."""
+
+    units: int
+    holds_unit: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonceGrant:
+    """
+    A nonce that was handed out: to whom, for which unit, until when.
+
+    Only the SHA-256 of the nonce is kept. While it is open (unused, unexpired) the unit is leased to its holder.
+    """
+
+    digest: bytes
+    holder: str
+    unit_serial: str
+    expires_at: datetime
+    used_by: str | None = None
+    """Serial of the issuance that consumed it."""
+
+
+class Ending(Enum):
+    """Why a certificate dies."""
+
+    UNCONFIRMED = "unconfirmed"
+    SUPERSEDED = "superseded"
+    ROTATED = "rotated"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuance:
+    """
+    One certificate's life, from the intent to sign it.
+
+    The fields down to `not_after` are written before the signature is made and hold everything that is signed, so an
+    issuance that was cut short is finished to the same certificate contents. It counts as revoked from `dies_at`.
+    """
+
+    serial: str
+    unit_serial: str
+    chip: ChipID
+    chip_model: str
+    hw_type: str
+    spki: bytes
+    evidence: bytes
+    order: str
+    product: str
+    organization: str
+    profile: str
+    requested_by: str
+    intended_at: datetime
+    not_before: datetime
+    not_after: datetime
+    certificate: bytes | None = None
+    confirmed_at: datetime | None = None
+    dies_at: datetime | None = None
+    ending: Ending | None = None
+
+    def alive(self, at: datetime) -> bool:
+        """Say whether the certificate is neither expired nor counted as revoked at this moment."""
+        return at <= self.not_after and (self.dies_at is None or at < self.dies_at)
+
+    def state(self, at: datetime) -> str:
+        """Return "issued", "confirmed", "superseded" or "revoked", as rigs are told."""
+        if self.alive(at):
+            return "confirmed" if self.confirmed_at else "issued"
+        return "superseded" if self.ending in (Ending.SUPERSEDED, Ending.ROTATED) else "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """One line of the revocation list."""
+
+    serial: str
+    at: datetime
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """One decision: who asked for what, about which unit, and the finding ("" when it was granted)."""
+
+    at: datetime
+    who: str
+    fingerprint: str
+    act: str
+    order: str = ""
+    unit_serial: str = ""
+    chip_serial: str = ""
+    finding: str = ""
+    detail: str = ""
