@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What can stop a board or the line.
+
+LineError
+├── AuthorityAway       the CA cannot answer now: the line holds and resumes alone
+│   └── UnitInWork      another rig works on this unit: this position waits for its lease to end
+├── AuthorityRefused    the CA said no, with its finding: this board fails
+├── HoldEnded           the CA stayed away for longer than the configuration allows
+├── LineStopped         somebody ended the run
+├── JournalUnwritable   the disk does not take the journal or the birth record: nothing is issued
+├── Contradiction       what chip, certificate and CA say does not fit together: quarantine, nothing written
+└── BoardFailed         a step of this board gave a wrong result
+"""
+
+from birthmark.core.errors import BirthmarkError
+
+
+class LineError(BirthmarkError):
+    """Root: a board, or the whole line, cannot go on."""
+
+    default_finding = "line.failed"
+
+
+class AuthorityAway(LineError):
+    """The CA is unreachable or asks for patience. `retry_after_s` is its own word, or None."""
+
+    default_finding = "line.ca.away"
+
+    def __init__(self, message: str, *, hint: str = "", finding: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint, finding=finding)
+        self.retry_after_s = retry_after_s
+
+
+class UnitInWork(AuthorityAway):
+    """Another rig holds this unit's nonce. Its lease ends by itself."""
+
+    default_finding = "line.unit-in-work"
+
+
+class AuthorityRefused(LineError):
+    """The CA looked at the request and refused it. The finding is the CA's own."""
+
+    default_finding = "line.ca.refused"
+
+
+class HoldEnded(LineError):
+    """The hold lasted longer than `hold_limit_s`."""
+
+    default_finding = "line.hold.limit"
+
+
+class LineStopped(LineError):
+    """The run was ended from outside. The board keeps its state; the next run goes on from there."""
+
+    default_finding = "line.stopped"
+
+
+class JournalUnwritable(LineError):
+    """The journal cannot be written, or the disk is nearly full."""
+
+    default_finding = "line.disk"
+
+
+class Contradiction(LineError):
+    """Chip, certificate, label and CA do not tell one story. Nothing was written to the chip."""
+
+    default_finding = "line.contradiction"
+
+
+class BoardFailed(LineError):
+    """A step was done and its result is wrong."""
+
+    default_finding = "line.board"

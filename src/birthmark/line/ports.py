@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What the line needs from outside: a CA, a store, a way to chips, destinations for births, somebody who listens.
+
+Each is a small Protocol; `wiring.py` chooses what stands behind it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography.x509 import Certificate, ObjectIdentifier
+
+from birthmark.core.delivery import JournalEntry, Parcel, SignedBirth
+from birthmark.silicon.port import SecureElement
+
+Event = dict[str, object]
+# Takes one event and has handed it on (printed and flushed) when it returns. Called by one thread at a time.
+Emit = Callable[[Event], None]
+# Seconds on a clock that never goes back, for durations and deadlines.
+Stopwatch = Callable[[], float]
+# Opens the chip at an address. Raises ChipError when nothing answers there.
+OpenChip = Callable[[str], SecureElement]
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateState:
+    """What the CA knows of one certificate."""
+
+    unit_serial: str
+    chip_serial: str
+    state: str
+    order: str
+
+
+class Authority(Protocol):
+    """
+    The CA, as one rig sees it under one order. Thread-safe.
+
+    Every call raises AuthorityAway when asking again later can help, and AuthorityRefused when it cannot.
+    """
+
+    def issuing_certificates(self) -> tuple[Certificate, ...]:
+        """Return the CA certificates that the CA hands out. Also opens the first connection."""
+        ...
+
+    def warm(self, connections: int) -> None:
+        """Open connections ahead of the panel, so that no board waits for a TLS handshake."""
+        ...
+
+    def nonce(self, statement_type: ObjectIdentifier, unit: str) -> bytes:
+        """Return a fresh nonce for this unit's evidence. It also leases the unit to this rig."""
+        ...
+
+    def enrol(self, csr: bytes) -> bytes:
+        """Return the DER certificate for a CSR. The same chip and key get the same certificate again."""
+        ...
+
+    def certificate(self, sha256: str) -> CertificateState | None:
+        """Return what the CA knows of the certificate with this fingerprint, or None."""
+        ...
+
+
+class LineStore(Protocol):
+    """
+    Journal, births and outbox of one rig, on disk when a call returns. Thread-safe.
+
+    Every call raises a BirthmarkError when the disk or the database does not do what was asked; nothing is halved.
+    """
+
+    def journal(self, entries: Sequence[JournalEntry]) -> None:
+        """Append the entries, all or none."""
+        ...
+
+    def require_room(self) -> None:
+        """Raise when the disk has too little room for a panel's births: asked before anything is issued."""
+        ...
+
+    def birth(self, key: str) -> SignedBirth | None:
+        """Return the birth with this idempotency key, or None."""
+        ...
+
+    def commit_birth(self, birth: SignedBirth, destinations: Sequence[str], entries: Sequence[JournalEntry]) -> None:
+        """Keep birth, one parcel per destination and the journal entries in one transaction. A known key adds none."""
+        ...
+
+    def next_parcel(self, destination: str) -> Parcel | None:
+        """Return the first waiting parcel for the destination, in the order of the births."""
+        ...
+
+    def delivered(self, parcel: Parcel) -> None:
+        """Note that the destination has taken the parcel."""
+        ...
+
+    def deferred(self, parcel: Parcel, reason: str) -> None:
+        """Note a failed attempt. The parcel stays first in its line."""
+        ...
+
+    def parked(self, parcel: Parcel, reason: str) -> None:
+        """Put a refused parcel aside, with the reason; the next one moves up."""
+        ...
+
+    def unpark(self, destination: str) -> int:
+        """Let the parked parcels wait again and return how many there were."""
+        ...
+
+    def waiting(self) -> int:
+        """Return how many parcels wait, over all destinations. Parked ones are not counted."""
+        ...
+
+    def parked_count(self) -> int:
+        """Return how many parcels are parked, over all destinations."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database."""
+        ...
+
+
+class Destination(Protocol):
+    """Somebody who takes births, each once per key however often it is offered. Used by one thread."""
+
+    def deliver(self, birth: SignedBirth) -> None:
+        """
+        Return once the birth is safe at the destination.
+
+        Raises:
+            DeliveryDeferred: not now; offer it again.
+            DeliveryRefused: never; park it.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
