@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from birthmark.core.delivery import JournalEntry, Parcel, SignedBirth
-from birthmark.stores.errors import StoreFailed, StoreFull, StoreVersion
+from birthmark.core.errors import StoreError
 
 SCHEMA_VERSION: Final = 1
 RESERVE_BYTES: Final = 16 * 1024 * 1024
@@ -57,7 +57,7 @@ create table outbox (
 create index outbox_open on outbox (state, destination, sequence) where state <> 'delivered';
 """
 _COLUMNS = "at, run, position, unit, event, step, ms, verdict, finding, detail"
-_JOURNAL = f"insert into journal ({_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?)"
+_JOURNAL = f"insert into journal ({_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 constant text
 
 
 class LineSQLite:
@@ -90,9 +90,10 @@ class LineSQLite:
         if version == 0:
             self._create()
         elif version != SCHEMA_VERSION:
-            raise StoreVersion(
+            raise StoreError(
                 f"{self._path} has schema version {version}, this program writes {SCHEMA_VERSION}",
                 hint="use the release that wrote it, or name another database file",
+                finding="store.version",
             )
 
     def _version(self) -> int:
@@ -131,15 +132,16 @@ class LineSQLite:
         return tuple(JournalEntry(*row) for row in rows)
 
     def require_room(self) -> None:
-        """Raise StoreFull when less than RESERVE_BYTES are free where the database lies."""
+        """Raise StoreError when less than RESERVE_BYTES are free where the database lies."""
         try:
             free = shutil.disk_usage(self._path.parent).free
         except OSError as error:
-            raise StoreFailed(f"{self._path.parent}: {error.strerror}") from error
+            raise StoreError(f"{self._path.parent}: {error.strerror}") from error
         if free < RESERVE_BYTES:
-            raise StoreFull(
+            raise StoreError(
                 f"{self._path.parent} has {free // 1024} KiB left; {RESERVE_BYTES // 1024} KiB are kept for births",
                 hint="make room on this disk",
+                finding="store.full",
             )
 
     def birth(self, key: str) -> SignedBirth | None:
@@ -212,7 +214,7 @@ class LineSQLite:
     def _count(self, state: str) -> int:
         return int(self._read("select count(*) from outbox where state = ?", state)[0][0])
 
-    def _read(self, query: str, *arguments: str) -> list[tuple[str, ...]]:
+    def _read(self, query: str, *arguments: str) -> list[tuple[Any, ...]]:
         with self._lock, _translated(self._path):
             return self._connection.execute(query, arguments).fetchall()
 
@@ -228,5 +230,5 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE_MASK
-        kind = StoreFull if code in _DISK_CODES else StoreFailed
-        raise kind(f"{path}: {error}", hint="look at the disk and at the rights on this file") from error
+        finding = "store.full" if code in _DISK_CODES else ""
+        raise StoreError(f"{path}: {error}", hint="look at the disk and at the rights", finding=finding) from error
