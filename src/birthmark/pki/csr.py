@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Certificate requests with evidence: PKCS#10 (RFC 2986) and the attribute id-aa-attestation.
+
+The attribute's value is the AttestationBundle exactly as the chip and its host made it. Both directions here work on
+the raw bytes, because what the CA copies into the certificate must be what the chip signed.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
+from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
+
+from birthmark.core import der
+from birthmark.core.errors import DecodeError
+from birthmark.core.registry import ID_AA_ATTESTATION
+from birthmark.pki.algorithms import KeyAlgorithm, acceptable_signature, key_algorithm, signature_hash
+from birthmark.pki.errors import AlgorithmRefused
+
+CSR_MAX_BYTES = 16_384
+
+_ID_EXTENSION_REQUEST = OID("1.2.840.113549.1.9.14")  # RFC 2985 §5.4.2
+_SIGNATURE_OIDS = {
+    KeyAlgorithm.P256: SignatureAlgorithmOID.ECDSA_WITH_SHA256,
+    KeyAlgorithm.P384: SignatureAlgorithmOID.ECDSA_WITH_SHA384,
+}
+# What pyca raises on hostile requests that its parser lets through to a later property.
+_REFUSALS = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRequest:
+    """A request whose signature was verified with its own key. `bundle` is the evidence's raw DER, if there is any."""
+
+    der: bytes
+    spki: bytes
+    subject: x509.Name
+    san: x509.SubjectAlternativeName | None
+    bundle: bytes | None
+
+
+@der.sequence
+class _Attribute:
+    type: OID
+    values: der.SetOf[der.TLV]
+
+
+@der.sequence
+class _Info:
+    version: int
+    subject: der.TLV
+    spki: der.TLV
+    attributes: Annotated[der.SetOf[_Attribute], der.Implicit(0)]
+
+
+@der.sequence
+class _AlgorithmIdentifier:
+    algorithm: OID
+
+
+@der.sequence
+class _Extension:
+    oid: OID
+    content: bytes
+
+
+@der.sequence
+class _Extensions:
+    """A SEQUENCE OF Extension that always has one element."""
+
+    san: _Extension
+
+
+@der.sequence
+class _Signed:
+    info: der.TLV
+    algorithm: der.TLV
+    signature: der.BitString
+
+
+def build_csr(
+    key: ec.EllipticCurvePrivateKey,
+    subject: x509.Name,
+    bundle_der: bytes | None,
+    san: x509.SubjectAlternativeName | None = None,
+) -> bytes:
+    """
+    Return the DER of a request signed by `key`, which may live in a chip.
+
+    Raises:
+        AlgorithmRefused: a key of a type that we do not certify.
+        DecodeError: a bundle that is not one DER value.
+
+    """
+    public = key.public_key()
+    info = _Info(
+        version=0,
+        subject=_any(subject.public_bytes()),
+        spki=_any(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)),
+        attributes=der.SetOf(_attributes(bundle_der, san)),
+    )
+    signed = der.encode(info)
+    algorithm = _AlgorithmIdentifier(algorithm=_SIGNATURE_OIDS[key_algorithm(public)])
+    signature = key.sign(signed, ec.ECDSA(signature_hash(public)))
+    whole = _Signed(info=_any(signed), algorithm=_any(der.encode(algorithm)), signature=der.BitString(signature, 0))
+    return der.encode(whole)
+
+
+def read_csr(request: bytes) -> CertificateRequest:
+    """
+    Return a request after its own signature was verified (proof of possession).
+
+    Attributes other than the evidence and a requested SAN are ignored: the profile decides what a certificate says.
+
+    Raises:
+        DecodeError: `csr.malformed`; `csr.algorithm` for a weak signature; `csr.possession` for a wrong one;
+            `csr.attestation.malformed` for two attestation attributes, or one without exactly one value.
+
+    """
+    if len(request) > CSR_MAX_BYTES:
+        raise DecodeError(
+            f"a request of {len(request)} bytes; at most {CSR_MAX_BYTES} are read", finding="csr.malformed"
+        )
+    try:
+        parsed = x509.load_der_x509_csr(request)
+        info = der.parse(_Info, der.decode(_Signed, request, "the request").info, "the request")
+        _check_possession(parsed)
+        subject, san = parsed.subject, _requested_san(parsed, info)
+    except DecodeError as error:
+        raise _as_csr(error) from error
+    except _REFUSALS as error:
+        raise DecodeError(f"not a certificate request: {error}", finding="csr.malformed") from error
+    return CertificateRequest(request, der.encode(info.spki), subject, san, _bundle(info))
+
+
+def _as_csr(error: DecodeError) -> DecodeError:
+    if error.finding.startswith("csr."):
+        return error
+    return DecodeError(error.message, finding="csr.malformed")
+
+
+def _attributes(bundle_der: bytes | None, san: x509.SubjectAlternativeName | None) -> list[_Attribute]:
+    attributes = []
+    if san is not None:
+        extension = _Extension(oid=ExtensionOID.SUBJECT_ALTERNATIVE_NAME, content=san.public_bytes())
+        attributes.append(_attribute(_ID_EXTENSION_REQUEST, der.encode(_Extensions(san=extension))))
+    if bundle_der is not None:
+        attributes.append(_attribute(ID_AA_ATTESTATION, bundle_der))
+    return attributes
+
+
+def _attribute(oid: OID, value: bytes) -> _Attribute:
+    return _Attribute(type=oid, values=der.SetOf([_any(value)]))
+
+
+def _any(value: bytes) -> der.TLV:
+    return der.decode(der.TLV, value, "an ANY")
+
+
+def _check_possession(parsed: x509.CertificateSigningRequest) -> None:
+    try:
+        acceptable_signature(parsed)
+    except AlgorithmRefused as error:
+        raise DecodeError(error.message, hint=error.hint, finding="csr.algorithm") from error
+    if not parsed.is_signature_valid:
+        raise DecodeError("the request is not signed by the key that it asks for", finding="csr.possession")
+
+
+def _requested_san(parsed: x509.CertificateSigningRequest, info: _Info) -> x509.SubjectAlternativeName | None:
+    if sum(attribute.type == _ID_EXTENSION_REQUEST for attribute in info.attributes.as_list()) > 1:
+        raise DecodeError("more than one extension request", finding="csr.malformed")
+    try:
+        return parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _bundle(info: _Info) -> bytes | None:
+    found = [attribute for attribute in info.attributes.as_list() if attribute.type == ID_AA_ATTESTATION]
+    if not found:
+        return None
+    if len(found) > 1 or len(found[0].values.as_list()) != 1:
+        raise DecodeError(
+            "the request must carry one attestation attribute with one value", finding="csr.attestation.malformed"
+        )
+    return der.encode(found[0].values.as_list()[0])

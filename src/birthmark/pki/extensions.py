@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The X.509 extensions that our certificates share, each built in one place."""
+
+import hashlib
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+KEY_IDENTIFIER_BYTES = 20
+
+END_ENTITY = x509.BasicConstraints(ca=False, path_length=None)
+
+
+def key_identifier(key: ec.EllipticCurvePublicKey) -> bytes:
+    """Return the leftmost 160 bits of the SHA-256 of the public key (RFC 7093 §2, method 1): no SHA-1."""
+    point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return hashlib.sha256(point).digest()[:KEY_IDENTIFIER_BYTES]
+
+
+def subject_key_identifier(key: ec.EllipticCurvePublicKey) -> x509.SubjectKeyIdentifier:
+    """Return the extension that names this certificate's key."""
+    return x509.SubjectKeyIdentifier(key_identifier(key))
+
+
+def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Return the extension that names the issuer's key by the issuer's own subject key identifier."""
+    own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+
+
+def authority(path_length: int | None) -> x509.BasicConstraints:
+    """Return the basic constraints of a CA with at most `path_length` CAs below it; None for no limit."""
+    return x509.BasicConstraints(ca=True, path_length=path_length)
+
+
+def _key_usage(*, signs_data: bool = False, signs_certificates: bool = False) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=signs_data,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+SIGNS_DATA = _key_usage(signs_data=True)
+"""Key usage of every end entity: digitalSignature and nothing else."""
+
+SIGNS_CERTIFICATES = _key_usage(signs_certificates=True)
+"""Key usage of every CA: keyCertSign and cRLSign."""

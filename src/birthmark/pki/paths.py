@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Certification paths (RFC 5280 §6): is this certificate good, for this purpose, at this moment, under these anchors?
+
+The verifier of pyca/cryptography decides. It is asked with policies of our own, because its defaults are those of web
+servers: they want DNS names in the SAN, and without them (`permit_all`) they no longer look at the purpose. When it
+says no, the path is walked once more to tell the caller which of the few usual reasons it was.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import TypeAlias
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
+
+from birthmark.core.errors import ConfigError
+from birthmark.core.registry import ID_KP_ATTESTATION_KEY, ID_KP_CMC_RA, TCG_KP_AIK_CERTIFICATE
+from birthmark.pki.algorithms import acceptable_certificate
+from birthmark.pki.errors import PathError
+
+PATH_MAX_INTERMEDIATES = 3
+PRESENTED_MAX_CERTIFICATES = 8
+
+Path: TypeAlias = tuple[x509.Certificate, ...]
+
+
+class Purpose(Enum):
+    """What the certificate is used for. The value holds alternatives: the EKUs of one of them must all be there."""
+
+    CLIENT = (frozenset({ExtendedKeyUsageOID.CLIENT_AUTH}),)
+    SERVER = (frozenset({ExtendedKeyUsageOID.SERVER_AUTH}),)
+    RIG = (frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ID_KP_CMC_RA}),)
+    ATTESTATION_KEY = (frozenset({ID_KP_ATTESTATION_KEY}), frozenset({TCG_KP_AIK_CERTIFICATE}))
+
+
+@dataclass(frozen=True, slots=True)
+class TrustAnchors:
+    """
+    The roots that we trust, and the intermediates that we know but trust only through the roots.
+
+    Raises:
+        PathError: `pki.path.algorithm`, one of them is weak; `pki.path.unknown-issuer`, there is no anchor at all.
+
+    """
+
+    certs: tuple[x509.Certificate, ...]
+    intermediates: tuple[x509.Certificate, ...] = ()
+    store: Store = field(init=False, repr=False, compare=False)
+    """The anchors in the verifier's own form, made once."""
+
+    def __post_init__(self) -> None:
+        """Refuse weak certificates once and for all, and prepare the verifier's store."""
+        for certificate in (*self.certs, *self.intermediates):
+            acceptable_certificate(certificate)
+        if not self.certs:
+            raise PathError("there is no trust anchor", finding="pki.path.unknown-issuer")
+        object.__setattr__(self, "store", Store(list(self.certs)))
+
+
+def read_trust(pem: bytes, where: str) -> TrustAnchors:
+    """
+    Return the trust in a PEM file: certificates that signed themselves are anchors, all others intermediates.
+
+    Raises:
+        ConfigError: no PEM certificates, or no self-signed one among them. `where` names the file.
+        PathError: `pki.path.algorithm`, a certificate is too weak to be in there.
+
+    """
+    try:
+        certificates = x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise ConfigError(f"{where}: no PEM certificates: {error}", finding="pki.trust") from error
+    anchors: list[x509.Certificate] = []
+    intermediates: list[x509.Certificate] = []
+    for certificate in certificates:
+        acceptable_certificate(certificate)
+        (anchors if _issued_by(certificate, certificate) else intermediates).append(certificate)
+    if not anchors:
+        raise ConfigError(f"{where}: no self-signed root among {len(certificates)} certificates", finding="pki.trust")
+    return TrustAnchors(tuple(anchors), tuple(intermediates))
+
+
+def validate_path(
+    leaf: x509.Certificate,
+    extra_intermediates: Sequence[x509.Certificate],
+    trust: TrustAnchors,
+    at: datetime,
+    purpose: Purpose,
+) -> Path:
+    """
+    Return the path from the leaf to an anchor. `extra_intermediates` are what the peer sent along.
+
+    Guaranteed for each certificate on the path: signature, validity at `at`, acceptable algorithms, no unknown critical
+    extension; for the leaf: not a CA, may sign data, has the extended key usage of the purpose.
+
+    Raises:
+        PathError: `pki.path.algorithm`, `.unknown-issuer`, `.expired`, `.not-yet-valid`, `.purpose`, `.malformed`;
+            `pki.anchor.expired` and `pki.anchor.not-yet-valid` when the fault is the trust anchor's.
+
+    """
+    if len(extra_intermediates) > PRESENTED_MAX_CERTIFICATES:
+        raise PathError(
+            f"{len(extra_intermediates)} certificates beside the leaf; at most {PRESENTED_MAX_CERTIFICATES}"
+        )
+    acceptable_certificate(leaf)
+    verifier = _POLICIES[purpose].store(trust.store).time(at).build_client_verifier()
+    known = [*extra_intermediates, *trust.intermediates]
+    try:
+        path = verifier.verify(leaf, known).chain
+    except VerificationError as error:
+        raise _explained(leaf, known, trust, at, purpose, error) from error
+    for certificate in path[1:-1]:
+        acceptable_certificate(certificate)
+    return tuple(path)
+
+
+def _check_purpose(certificate: x509.Certificate, usage: x509.ExtendedKeyUsage | None, purpose: Purpose) -> None:
+    present = frozenset[OID]() if usage is None else frozenset(usage)
+    if not any(wanted <= present for wanted in purpose.value):
+        raise ValueError(f"{_subject(certificate)} has no extended key usage for {purpose.name.lower()}")
+
+
+def _check_ca_purpose(usage: x509.ExtendedKeyUsage | None, purpose: Purpose) -> None:
+    """A CA that lists usages hands down no others."""
+    if usage is None or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usage:
+        return
+    if not any(wanted <= frozenset(usage) for wanted in purpose.value):
+        raise ValueError(f"a CA on the path is not for {purpose.name.lower()}")
+
+
+def _check_signs_data(_policy: Policy, certificate: x509.Certificate, usage: x509.KeyUsage) -> None:
+    if not usage.digital_signature:
+        raise ValueError(f"{_subject(certificate)} may not sign data")
+
+
+def _check_no_ca(_policy: Policy, certificate: x509.Certificate, constraints: x509.BasicConstraints | None) -> None:
+    if constraints is not None and constraints.ca:
+        raise ValueError(f"{_subject(certificate)} is a CA")
+
+
+def _check_ca(_policy: Policy, certificate: x509.Certificate, constraints: x509.BasicConstraints) -> None:
+    if not constraints.ca:
+        raise ValueError(f"{_subject(certificate)} is no CA")
+
+
+def _check_signs_certificates(_policy: Policy, certificate: x509.Certificate, usage: x509.KeyUsage) -> None:
+    if not usage.key_cert_sign:
+        raise ValueError(f"{_subject(certificate)} may not sign certificates")
+
+
+def _leaf_policy(purpose: Purpose) -> ExtensionPolicy:
+    def check(_policy: Policy, certificate: x509.Certificate, usage: x509.ExtendedKeyUsage) -> None:
+        _check_purpose(certificate, usage, purpose)
+
+    return (
+        ExtensionPolicy.permit_all()
+        .require_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, check)
+        .require_present(x509.KeyUsage, Criticality.AGNOSTIC, _check_signs_data)
+        .may_be_present(x509.BasicConstraints, Criticality.AGNOSTIC, _check_no_ca)
+    )
+
+
+def _ca_policy(purpose: Purpose) -> ExtensionPolicy:
+    def check(_policy: Policy, _certificate: x509.Certificate, usage: x509.ExtendedKeyUsage | None) -> None:
+        _check_ca_purpose(usage, purpose)
+
+    return (
+        ExtensionPolicy.permit_all()
+        .require_present(x509.BasicConstraints, Criticality.CRITICAL, _check_ca)
+        .require_present(x509.KeyUsage, Criticality.AGNOSTIC, _check_signs_certificates)
+        .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, check)
+    )
+
+
+def _policy_builder(purpose: Purpose) -> PolicyBuilder:
+    builder = PolicyBuilder().max_chain_depth(PATH_MAX_INTERMEDIATES)
+    return builder.extension_policies(ee_policy=_leaf_policy(purpose), ca_policy=_ca_policy(purpose))
+
+
+_POLICIES = {purpose: _policy_builder(purpose) for purpose in Purpose}
+
+
+def _explained(
+    leaf: x509.Certificate,
+    known: Sequence[x509.Certificate],
+    trust: TrustAnchors,
+    at: datetime,
+    purpose: Purpose,
+    error: VerificationError,
+) -> PathError:
+    """Return the refusal with the reason that a person can act on. Runs only after the verifier has refused."""
+    path = _walked(leaf, known, trust)
+    try:
+        for certificate in path:
+            acceptable_certificate(certificate)
+        _check_anchored(path, trust)
+        _check_times(path, at)
+        _check_leaf_purpose(leaf, purpose)
+    except PathError as reason:
+        return reason
+    return PathError(f"no valid path: {error}")
+
+
+def _walked(leaf: x509.Certificate, known: Sequence[x509.Certificate], trust: TrustAnchors) -> Path:
+    """Follow issuers upwards by name and signature alone, as far as they are known."""
+    path = [leaf]
+    while path[-1] not in trust.certs and len(path) <= PATH_MAX_INTERMEDIATES + 1:
+        issuers = (c for c in (*trust.certs, *known) if c not in path and _issued_by(path[-1], c))
+        above = next(issuers, None)
+        if above is None:
+            break
+        path.append(above)
+    return tuple(path)
+
+
+def _check_anchored(path: Path, trust: TrustAnchors) -> None:
+    if path[-1] not in trust.certs:
+        last = path[-1]
+        raise PathError(
+            f"{_subject(last)} was issued by {last.issuer.rfc4514_string()!r}, which is not trusted here",
+            hint="compare the trust anchors with the chain that was presented",
+            finding="pki.path.unknown-issuer",
+        )
+
+
+def _check_times(path: Path, at: datetime) -> None:
+    *below, anchor = path
+    for certificate in below:
+        _check_time(certificate, at, "pki.path")
+    _check_time(anchor, at, "pki.anchor")
+
+
+def _check_time(certificate: x509.Certificate, at: datetime, family: str) -> None:
+    if at > certificate.not_valid_after_utc:
+        end = certificate.not_valid_after_utc.isoformat()
+        raise PathError(f"{_subject(certificate)} expired at {end}", finding=f"{family}.expired")
+    if at < certificate.not_valid_before_utc:
+        start = certificate.not_valid_before_utc.isoformat()
+        raise PathError(f"{_subject(certificate)} is valid from {start} only", finding=f"{family}.not-yet-valid")
+
+
+def _check_leaf_purpose(leaf: x509.Certificate, purpose: Purpose) -> None:
+    try:
+        usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        _check_purpose(leaf, usage, purpose)
+    except x509.ExtensionNotFound as error:
+        raise PathError(f"{_subject(leaf)} has no extended key usage", finding="pki.path.purpose") from error
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError) as error:
+        raise PathError(str(error), finding="pki.path.purpose") from error
+
+
+def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    return f"certificate {certificate.subject.rfc4514_string()!r}"
