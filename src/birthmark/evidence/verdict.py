@@ -48,6 +48,7 @@ class AttestedKey:
     chip: Chip
     statement_type: ObjectIdentifier
     ak_fingerprint: str
+    """SHA-256 of the attestation key's SubjectPublicKeyInfo, in hexadecimal (`AttestationKey.fingerprint`)."""
 
 
 @dataclass(frozen=True, slots=True)
