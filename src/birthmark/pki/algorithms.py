@@ -77,7 +77,9 @@ def acceptable_key(key: PublicKeyTypes) -> None:
     raise AlgorithmRefused(f"{_described(key)} is refused", hint="use P-256, P-384, P-521 or RSA of 2048 bits and more")
 
 
-def acceptable_signature(signed: x509.Certificate | x509.CertificateSigningRequest) -> None:
+def acceptable_signature(
+    signed: x509.Certificate | x509.CertificateSigningRequest | x509.CertificateRevocationList,
+) -> None:
     """
     Pass a signature made over SHA-256, SHA-384 or SHA-512. The signature itself is not verified.
 

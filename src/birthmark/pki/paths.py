@@ -5,6 +5,10 @@ Certification paths (RFC 5280 §6): is this certificate good, for this purpose, 
 The verifier of pyca/cryptography decides. It is asked with policies of our own, because its defaults are those of web
 servers: they want DNS names in the SAN, and without them (`permit_all`) they no longer look at the purpose. When it
 says no, the path is walked once more to tell the caller which of the few usual reasons it was.
+
+Two signatures per path are most of its price, and the upper one is the same for every device. So an intermediate that
+we were given together with its anchor is remembered once its own path was verified, and leaves directly under it
+need one signature. What is remembered holds for one purpose; times are checked anew on every call.
 """
 
 from collections.abc import Sequence
@@ -16,7 +20,7 @@ from typing import TypeAlias
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
 from birthmark.core.errors import ConfigError
@@ -40,6 +44,14 @@ class Purpose(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class _Proven:
+    """Intermediates whose path to an anchor was verified for one purpose, each with that path, itself first."""
+
+    paths: dict[x509.Certificate, Path]
+    store: Store
+
+
+@dataclass(frozen=True, slots=True)
 class TrustAnchors:
     """
     The roots that we trust, and the intermediates that we know but trust only through the roots.
@@ -53,6 +65,8 @@ class TrustAnchors:
     intermediates: tuple[x509.Certificate, ...] = ()
     store: Store = field(init=False, repr=False, compare=False)
     """The anchors in the verifier's own form, made once."""
+    proven: dict[Purpose, _Proven] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """What `validate_path` remembers of `intermediates`. Never of what a peer presents."""
 
     def __post_init__(self) -> None:
         """Refuse weak certificates once and for all, and prepare the verifier's store."""
@@ -109,15 +123,50 @@ def validate_path(
             f"{len(extra_intermediates)} certificates beside the leaf; at most {PRESENTED_MAX_CERTIFICATES}"
         )
     acceptable_certificate(leaf)
-    verifier = _POLICIES[purpose].store(trust.store).time(at).build_client_verifier()
     known = [*extra_intermediates, *trust.intermediates]
     try:
-        path = verifier.verify(leaf, known).chain
+        return _through_proven(leaf, trust, at, purpose) or _through_all(leaf, known, trust, at, purpose)
     except VerificationError as error:
         raise _explained(leaf, known, trust, at, purpose, error) from error
-    for certificate in path[1:-1]:
+
+
+def _through_proven(leaf: x509.Certificate, trust: TrustAnchors, at: datetime, purpose: Purpose) -> Path | None:
+    """Return the path if a proven intermediate issued the leaf and all above it is valid at this time."""
+    proven = trust.proven.get(purpose)
+    if proven is None:
+        return None
+    try:
+        path = _POLICIES[purpose].store(proven.store).time(at).build_client_verifier().verify(leaf, []).chain
+    except VerificationError:
+        return None
+    above = proven.paths[path[-1]]
+    if len(path) == 1 or not all(c.not_valid_before_utc <= at <= c.not_valid_after_utc for c in above):
+        return None
+    return (leaf, *above)
+
+
+def _through_all(
+    leaf: x509.Certificate, known: list[x509.Certificate], trust: TrustAnchors, at: datetime, purpose: Purpose
+) -> Path:
+    verifier = _POLICIES[purpose].store(trust.store).time(at).build_client_verifier()
+    path = tuple(verifier.verify(leaf, known).chain)
+    for certificate in path[1:]:
         acceptable_certificate(certificate)
-    return tuple(path)
+    _remember(path[1:], trust, purpose)
+    return path
+
+
+def _remember(above: Path, trust: TrustAnchors, purpose: Purpose) -> None:
+    """Remember a verified path above a leaf. Name constraints judge the leaf, so a path with any is not remembered."""
+    if not above or above[0] not in trust.intermediates or any(map(_constrains_names, above)):
+        return
+    earlier = trust.proven.get(purpose)
+    paths = {**(earlier.paths if earlier else {}), above[0]: above}
+    trust.proven[purpose] = _Proven(paths, Store(list(paths)))
+
+
+def _constrains_names(certificate: x509.Certificate) -> bool:
+    return any(extension.oid == ExtensionOID.NAME_CONSTRAINTS for extension in certificate.extensions)
 
 
 def _check_purpose(certificate: x509.Certificate, usage: x509.ExtendedKeyUsage | None, purpose: Purpose) -> None:
