@@ -16,7 +16,7 @@ class KeyClaims:
     """
 
     spki: bytes
-    """DER SubjectPublicKeyInfo in its only canonical form: named curve, uncompressed point."""
+    """What the chip gives as DER SubjectPublicKeyInfo. Only ever compared, byte for byte, with a key that was parsed."""
     nonce: bytes
     firmware: str
     made_in_chip: bool

@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Final, TypeVar
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509 import ObjectIdentifier
 
 from birthmark.core import der, registry
 from birthmark.core.errors import DecodeError
-from birthmark.evidence.attestation_key import AttestationKey, canonical_spki
+from birthmark.evidence.attestation_key import AttestationKey
 from birthmark.evidence.claims import NONCE_BYTES, KeyClaims
 from birthmark.evidence.errors import StatementSignatureError
 
@@ -160,7 +157,7 @@ def read(statement: bytes) -> PKIXEvidence:
         firmware=_claim(platform, registry.CLAIM_SWVERSION, str),
         debugstat=_claim(platform, registry.CLAIM_DEBUGSTAT, int),
         key_identifier=_claim(key, registry.CLAIM_KEY_IDENTIFIER, str),
-        spki=_spki(_claim(key, registry.CLAIM_KEY_SPKI, bytes)),
+        spki=_claim(key, registry.CLAIM_KEY_SPKI, bytes),
         extractable=_claim(key, registry.CLAIM_KEY_EXTRACTABLE, bool),
         sensitive=_claim(key, registry.CLAIM_KEY_SENSITIVE, bool),
         never_extractable=_claim(key, registry.CLAIM_KEY_NEVER_EXTRACTABLE, bool),
@@ -207,16 +204,6 @@ def _ascii(value: bytes) -> str:
         return value.decode("ascii")
     except UnicodeDecodeError as error:
         raise DecodeError(f"{_STRUCTURE}: the hardware model is not ASCII text") from error
-
-
-def _spki(data: bytes) -> bytes:
-    try:
-        key = load_der_public_key(data)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise DecodeError(f"{_STRUCTURE}: the attested public key is malformed") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or canonical_spki(key) != data:
-        raise DecodeError(f"{_STRUCTURE}: the attested public key is not an elliptic-curve key in its canonical form")
-    return data
 
 
 def _purpose(key: Claims) -> tuple[ObjectIdentifier, ...]:
