@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+An ASGI application behind mutual TLS, on uvicorn.
+
+uvicorn does not tell an application who its TLS client is. `MTLSProtocol` puts that into
+`scope["extensions"]["tls"]`, and `peer(scope)` is the only reader of it: behind a terminator another reader takes its
+place and the application stays as it is.
+
+No header of a request is ever taken for an identity. What a client can hold open is bounded: the time and size of a
+request's head, the time and size of its body, the idle time between requests, the number of connections.
+"""
+
+import asyncio
+import contextlib
+import errno
+import json
+import signal
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from birthmark.net.errors import BodyRefused, ListenFailed
+
+HEAD_MAX_BYTES: Final = 16_384
+"""A request line with its headers that is not complete by then is refused."""
+HEAD_TIME_S: Final = 20.0
+"""From the connection, or the first byte of a later request, to the end of its headers."""
+BODY_TIME_S: Final = 20.0
+KEEP_ALIVE_S: Final = 75
+STOP_TIME_S: Final = 5
+"""After SIGTERM: what running requests get before they are cancelled."""
+GOODBYE_TIME_S: Final = 0.2
+"""What an idle client gets to answer our TLS close."""
+MAX_CONNECTIONS: Final = 1_024
+"""Beyond it a request is answered with 503."""
+LISTEN_BACKLOG: Final = 1_024
+_ENCODING_DER: Final = 2
+"""_ssl.ENCODING_DER"""
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+# --- who is there ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """
+    The client of a TLS session, as TLS verified it. Both are empty when it showed no certificate.
+
+    `chain` has the DER certificates from the leaf to the anchor. Of a resumed TLS 1.2 session only the leaf is known.
+    """
+
+    leaf: bytes | None = None
+    chain: tuple[bytes, ...] = ()
+
+
+NOBODY: Final = Peer()
+
+
+def peer(scope: Scope) -> Peer:
+    """Return the TLS client of a request; NOBODY without TLS or without a client certificate."""
+    tls = scope.get("extensions", {}).get("tls")
+    if tls is None or tls["client_cert"] is None:
+        return NOBODY
+    return Peer(tls["client_cert"], tls["client_cert_chain"])
+
+
+def _tls_information(transport: asyncio.BaseTransport) -> dict[str, Any] | None:
+    session: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    if session is None:
+        return None
+    leaf = session.getpeercert(binary_form=True)
+    return {
+        "tls_version": session.version(),
+        "cipher_suite": (session.cipher() or ("",))[0],
+        "client_cert": leaf,
+        "client_cert_chain": () if leaf is None else _verified_chain(session) or (leaf,),
+    }
+
+
+def _verified_chain(session: ssl.SSLObject) -> tuple[bytes, ...]:
+    # Public from Python 3.13 on; before, the same call hides behind _sslobj and gives certificate objects.
+    source: Any = session if sys.version_info >= (3, 13) else session._sslobj  # type: ignore[attr-defined] # noqa: SLF001 no public name before 3.13
+    found = source.get_verified_chain() or ()
+    return tuple(each if isinstance(each, bytes) else each.public_bytes(_ENCODING_DER) for each in found)
+
+
+# --- the protocol ----------------------------------------------------------------------------------------------
+
+
+class MTLSProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol, with the TLS client in the scope and an end to slow or endless heads."""
+
+    _tls: dict[str, Any] | None = None
+    _head_timer: asyncio.TimerHandle | None = None
+    _in_head = True
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its base class has it
+        """Learn who the client is; the handshake is over by now."""
+        super().connection_made(transport)
+        self._tls = _tls_information(transport)
+        self._start_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop watching the head that will not come."""
+        self._stop_head_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, and end a head that grows without end."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            self._start_head_timer()
+        super().data_received(data)
+        if self._in_head and self._head_bytes > HEAD_MAX_BYTES and not self.transport.is_closing():
+            self.send_400_response(f"The request's head is longer than {HEAD_MAX_BYTES} bytes.")
+
+    def on_message_begin(self) -> None:
+        """Put the client into the scope of the request that begins."""
+        super().on_message_begin()
+        if self._tls is not None:
+            self.scope["extensions"] = {"tls": self._tls}  # type: ignore[dict-item] # invariance of dict
+
+    def on_headers_complete(self) -> None:
+        """The head is there: its limits are met."""
+        self._in_head = False
+        self._head_bytes = 0
+        self._stop_head_timer()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next byte belongs to the next head."""
+        self._in_head = True
+        super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """Close after the running request; drop a client that is idle."""
+        super().shutdown()
+        if self.transport.is_closing():
+            # An idle client does not read, so it would not answer our close_notify for its whole time limit.
+            self.loop.call_later(GOODBYE_TIME_S, self.transport.abort)
+
+    def _start_head_timer(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_TIME_S, self.transport.abort)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+# --- bodies ----------------------------------------------------------------------------------------------------
+
+
+async def read_body(receive: Receive, max_bytes: int, time_s: float = BODY_TIME_S) -> bytes:
+    """
+    Return the whole request body, of at most `max_bytes`, within `time_s` seconds.
+
+    Raises:
+        BodyRefused: 413 net.body-too-large, 408 net.body-too-slow, 400 net.body-cut-off.
+
+    """
+    try:
+        async with asyncio.timeout(time_s):
+            return await _read_body(receive, max_bytes)
+    except TimeoutError as error:
+        raise BodyRefused(408, "net.body-too-slow", f"the body did not arrive within {time_s:g} s") from error
+
+
+async def _read_body(receive: Receive, max_bytes: int) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BodyRefused(400, "net.body-cut-off", "the client left before its body was complete")
+        body += message.get("body", b"")
+        if len(body) > max_bytes:
+            raise BodyRefused(413, "net.body-too-large", f"the body has more than {max_bytes} bytes")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+# --- the server ------------------------------------------------------------------------------------------------
+
+
+class HTTPSServer(uvicorn.Server):
+    """
+    One listening HTTPS server: bound when constructed, serving while `run` runs, ended by SIGTERM or `stop`.
+
+    Attributes:
+        port: the real port, also when 0 was asked for.
+        url: https://host:port.
+
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int, context: ssl.SSLContext) -> None:
+        self._socket = _listen(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"https://{f'[{host}]' if ':' in host else host}:{self.port}"
+        self._on_ready: Callable[[str], None] | None = None
+        super().__init__(_configuration(app, context))
+
+    def run_until_stopped(self, on_ready: Callable[[str], None]) -> None:
+        """Serve; call `on_ready(url)` once connections are accepted. Returns after SIGTERM, SIGINT or `stop`."""
+        self._on_ready = on_ready
+        with self._socket, _quiet_signals():
+            self.run([self._socket])
+
+    def stop(self) -> None:
+        """Ask the server to end, from any thread: no new connections, running requests are finished."""
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start uvicorn, then say that we are ready."""
+        await super().startup(sockets)
+        if self._on_ready is not None:
+            self._on_ready(self.url)
+
+
+def serve(
+    app: ASGIApp, host: str, port: int, context: ssl.SSLContext, on_ready: Callable[[str], None] | None = None
+) -> None:
+    """
+    Serve `app` over HTTPS until SIGTERM or SIGINT, then return.
+
+    `on_ready(url)` is called when connections are accepted; by default one JSON line is printed (`announce`).
+
+    Raises:
+        ListenFailed: finding net.port-occupied when another program listens there, else net.listen.
+
+    """
+    HTTPSServer(app, host, port, context).run_until_stopped(on_ready or announce)
+
+
+def announce(url: str) -> None:
+    """Print the one line that tells a parent process where we listen: {"ready": url}."""
+    sys.stdout.write(json.dumps({"ready": url}, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(LISTEN_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _listen_failed(host, port, error) from error
+    return listener
+
+
+def _listen_failed(host: str, port: int, error: OSError) -> ListenFailed:
+    where = f"{host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        hint = "stop the other program or choose another port"
+        return ListenFailed(f"{where} is in use by another program", hint=hint, finding="net.port-occupied")
+    return ListenFailed(f"cannot listen on {where}: {error.strerror}", hint="choose an address of this machine")
+
+
+def _configuration(app: ASGIApp, context: ssl.SSLContext) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=MTLSProtocol,
+        loop="auto",  # uvloop where it is installed
+        ws="none",
+        ssl_context_factory=lambda _config, _default: context,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # a header never says who the client is
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_TIME_S,
+    )
+
+
+@contextlib.contextmanager
+def _quiet_signals() -> Iterator[None]:
+    """
+    Let SIGTERM and SIGINT end the server and nothing more.
+
+    uvicorn stops in good order and then raises the signal again for the handler that was there before it; with the
+    default handler the process would report death by signal instead of exit code 0.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {each: signal.signal(each, lambda *_: None) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Certificates in files, for tests that speak real TLS on loopback."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from birthmark.pki import authorities
+
+PrivateKey = ec.EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A certificate with its chain, and its key, as PEM files."""
+
+    certificate: Path
+    key: Path
+    der: bytes
+
+
+def new_key() -> PrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def pem(*certificates: x509.Certificate) -> bytes:
+    return b"".join(each.public_bytes(Encoding.PEM) for each in certificates)
+
+
+def key_pem(key: PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+class TLSFiles:
+    """A root with an operations CA under it, and what they issue, written into one folder."""
+
+    def __init__(self, folder: Path, at: datetime, organization: str = "Example") -> None:
+        self.folder = folder
+        self.at = at
+        self.root = authorities.make_root(organization, "Root", new_key(), at)
+        self.operations = authorities.make_sub_ca(self.root, "Operations CA", new_key(), at)
+        self.trust = pem(self.root.certificate)
+
+    def server(self, hosts: tuple[str, ...] = ("localhost", "127.0.0.1")) -> Identity:
+        key = new_key()
+        return self.write("server", authorities.make_tls_server(self.operations, key.public_key(), self.at, hosts), key)
+
+    def rig(self, name: str = "rig-a", days: int = 397) -> Identity:
+        key = new_key()
+        return self.write(name, authorities.make_rig(self.operations, name, key.public_key(), self.at, days), key)
+
+    def write(self, name: str, certificate: x509.Certificate, key: PrivateKey) -> Identity:
+        paths = self.folder / f"{name}.pem", self.folder / f"{name}.key"
+        paths[0].write_bytes(pem(certificate, self.operations.certificate))
+        paths[1].write_bytes(key_pem(key))
+        return Identity(*paths, certificate.public_bytes(Encoding.DER))
