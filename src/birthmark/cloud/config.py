@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""cloud.toml: the keys, their types and their defaults (docs/reference/config.md)."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from birthmark.core.config import Config
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class CloudConfig(Config, frozen=True):
+    """One cloud service. Paths are relative to the file; every file named is PEM, except `database`."""
+
+    tls_certificate: str
+    tls_key: str
+    device_trust: str
+    endorsements: str
+    crl_url: str
+    crl_trust: str
+    crl_refresh_s: Seconds = 30.0
+    host: str = "127.0.0.1"
+    port: Port = 0
+    database: str = "cloud.sqlite"
+    legacy_trust: str | None = None
+    legacy_sunset: Moment | None = None
+    new_line_serials: str = "^BM-[0-9]{6}$"

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What the cloud demands of an attested device's certificate. Pure: time, trust and revocations are arguments.
+
+The steps, in order; the first that fails ends it, and all that it found is in the verdict
+(docs/reference/cloud-verification.md has the same numbers):
+
+1. chain       the certificate chains to a trust anchor          cloud.chain.unknown-issuer | malformed | algorithm
+2. time        every certificate of the path is in its time      cloud.chain.expired | not-yet-valid
+3. purpose     it may authenticate a TLS client                  cloud.chain.purpose
+4. revocation  its issuer's list is in force and does not name it  cloud.revocation-unknown, cloud.revoked
+5. evidence    it carries one bundle of evidence in id-pe-cmw    cloud.evidence.missing | malformed
+6. appraisal   an endorsed chip made the evidence                evidence.*
+7. key         the attested key is the certificate's key         cloud.key.mismatch (evidence.key.mismatch comes first)
+8. chip        the SAN names the chip that the AK names          cloud.chip.mismatch | malformed
+9. names       the subject carries one unit serial               cloud.names
+
+Steps 1 to 3 are one path validation; its finding says which of them failed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from birthmark.cloud.errors import CloudRefused, RevocationUnknown
+from birthmark.core.errors import BirthmarkError, DecodeError
+from birthmark.core.ids import unit_serial
+from birthmark.evidence.appraisal import appraise
+from birthmark.evidence.endorsements import Endorsements
+from birthmark.evidence.verdict import AttestedKey, Finding, Verdict, require
+from birthmark.pki.cmw import read_cmw
+from birthmark.pki.crl import RevocationList
+from birthmark.pki.errors import PathError
+from birthmark.pki.names import read_hardware_module_name, unit_serial_of
+from birthmark.pki.paths import Path, Purpose, TrustAnchors, validate_path
+
+_PATH_STEPS: Final = ("cloud.chain", "cloud.time", "cloud.purpose")
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """A revocation list, and the CA that signed it: it speaks of that CA's certificates and of no others."""
+
+    issuer: x509.Certificate
+    crl: RevocationList
+
+
+def verify(
+    leaf: x509.Certificate,
+    chain: Sequence[x509.Certificate],
+    trust: TrustAnchors,
+    endorsements: Endorsements,
+    revoked: Revocations | None,
+    at: datetime,
+) -> Verdict:
+    """
+    Return the verdict on `leaf`; never raises on what a peer may send.
+
+    `chain` is what the peer sent beside its certificate: looked at, never trusted. Without `revoked` step 4 is not
+    taken and does not stand among the verdict's steps: for an auditor without a list, never for the service.
+    """
+    passed: list[str] = []
+    try:
+        # 1, 2, 3. chain, time, purpose
+        path = checked_path(leaf, chain, trust, at, "cloud")
+        passed.extend(_PATH_STEPS)
+        # 4. revocation
+        if revoked is not None:
+            _not_revoked(path, revoked)
+            passed.append("cloud.revocation")
+        # 5. evidence
+        bundle = _evidence(leaf)
+        passed.append("cloud.evidence")
+        # 6. appraisal
+        appraisal = appraise(bundle, _spki(leaf), endorsements, at)
+        passed.extend(appraisal.steps)
+        if appraisal.findings:
+            return Verdict(appraisal.findings, tuple(passed))
+        attested = require(appraisal)
+        passed.append("cloud.appraisal")
+        # 7. key
+        _same_key(leaf, attested)
+        passed.append("cloud.key")
+        # 8. chip
+        _same_chip(leaf, attested)
+        passed.append("cloud.chip")
+        # 9. names
+        unit_of(leaf)
+        passed.append("cloud.names")
+    except BirthmarkError as refusal:
+        return Verdict(findings=(Finding(refusal.finding, refusal.message),), steps=tuple(passed))
+    return Verdict(findings=(), steps=tuple(passed), attested=attested)
+
+
+def checked_path(
+    leaf: x509.Certificate, chain: Sequence[x509.Certificate], trust: TrustAnchors, at: datetime, door: str
+) -> Path:
+    """
+    Take steps 1 to 3 for one of the two doors, "cloud" or "legacy", and return the path up to the anchor.
+
+    Raises:
+        CloudRefused: `<door>.chain.*`, after the path validation's own finding `pki.path.*`.
+
+    """
+    try:
+        return validate_path(leaf, chain, trust, at, Purpose.CLIENT)
+    except PathError as error:
+        kind = error.finding.removeprefix("pki.").removeprefix("path.").replace(".", "-")
+        raise CloudRefused(error.message, finding=f"{door}.chain.{kind}") from error
+
+
+def unit_of(leaf: x509.Certificate) -> str:
+    """Return the unit serial in the subject. Raises CloudRefused "cloud.names" (step 9)."""
+    try:
+        return unit_serial(unit_serial_of(leaf.subject))
+    except (BirthmarkError, ValueError) as error:
+        raise CloudRefused(f"the subject does not name one unit: {error}", finding="cloud.names") from error
+
+
+def _not_revoked(path: Path, revoked: Revocations) -> None:
+    leaf, issuer = path[:2]
+    if issuer != revoked.issuer:
+        raise RevocationUnknown(f"no revocation list of {issuer.subject.rfc4514_string()} is at hand")
+    if leaf.serial_number in revoked.crl.serials:
+        raise CloudRefused(f"certificate {leaf.serial_number:x} is revoked", finding="cloud.revoked")
+
+
+def _evidence(leaf: x509.Certificate) -> bytes:
+    try:
+        return read_cmw(leaf)
+    except DecodeError as error:
+        kind = "missing" if error.finding == "cmw.missing" else "malformed"
+        raise CloudRefused(error.message, finding=f"cloud.evidence.{kind}") from error
+
+
+def _same_key(leaf: x509.Certificate, attested: AttestedKey) -> None:
+    if attested.spki != _spki(leaf):
+        raise CloudRefused("the evidence is about another key than the certificate's", finding="cloud.key.mismatch")
+
+
+def _same_chip(leaf: x509.Certificate, attested: AttestedKey) -> None:
+    try:
+        named = read_hardware_module_name(leaf).serial
+    except (BirthmarkError, ValueError) as error:
+        raise CloudRefused(f"the certificate names no chip: {error}", finding="cloud.chip.malformed") from error
+    if named != attested.chip.serial:
+        raise CloudRefused(
+            f"the certificate names chip {named}, the evidence chip {attested.chip.serial}",
+            finding="cloud.chip.mismatch",
+        )
+
+
+def _spki(leaf: x509.Certificate) -> bytes:
+    der = serialization.Encoding.DER
+    return leaf.public_key().public_bytes(der, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cloud service put together: the only place that chooses its store, its clock and its way to the CRL."""
+
+import logging
+import re
+import ssl
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from birthmark.cloud.config import CloudConfig
+from birthmark.cloud.doors import Doors
+from birthmark.cloud.errors import RevocationFetch, RevocationUnknown
+from birthmark.cloud.http import CloudHTTP
+from birthmark.cloud.legacy import LegacyPolicy
+from birthmark.cloud.ports import FetchCRL
+from birthmark.cloud.revocation import RevocationFeed
+from birthmark.cloud.service import Cloud
+from birthmark.core.clock import system_clock
+from birthmark.core.config import load
+from birthmark.core.errors import ConfigError
+from birthmark.evidence.endorsements import Endorsements, EndorsementsFile, build
+from birthmark.net import asgi, tls
+from birthmark.net.transport import HTTPTransport
+from birthmark.pki.paths import TrustAnchors, read_trust
+from birthmark.stores.cloud_sqlite import CloudSQLite
+
+FIRST_CRL_RETRY_S = 1.0
+"""How often the CRL is asked for while there is none in force: until then nobody is let in."""
+HTTP_OK = 200
+_X509_V_FLAG_NO_CHECK_TIME = 0x200000  # openssl/x509_vfy.h; the ssl module has no name for it
+
+
+def serve(config_path: Path) -> None:
+    """
+    Serve devices until SIGTERM; one line on stdout says where.
+
+    Raises:
+        ConfigError: a file that cannot be used.
+        ListenFailed: the address cannot be listened on.
+        StoreError: the database cannot be used.
+
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    config = load(CloudConfig, config_path)
+    folder = config_path.parent
+    with _service(config, folder) as (cloud, feed):
+        app = CloudHTTP(cloud).app()
+        context = _server_context(config, folder)
+        with _kept_fresh(feed, config.crl_refresh_s):
+            asgi.serve(app, config.host, config.port, context)
+
+
+@contextmanager
+def open_cloud(config_path: Path) -> Iterator[Cloud]:
+    """Open the service for its administrator, beside the serving process. Raises as `serve` does."""
+    with _service(load(CloudConfig, config_path), config_path.parent) as (cloud, _feed):
+        yield cloud
+
+
+@contextmanager
+def _service(config: CloudConfig, folder: Path) -> Iterator[tuple[Cloud, RevocationFeed]]:
+    doors = _doors(config, folder)
+    fetch = _fetch(config.crl_url, _read(folder, config.crl_trust))
+    feed = RevocationFeed(fetch, doors.trust.intermediates, system_clock)
+    registry = CloudSQLite(folder / config.database)
+    try:
+        yield Cloud(doors, registry, feed, system_clock), feed
+    finally:
+        registry.close()
+
+
+def _doors(config: CloudConfig, folder: Path) -> Doors:
+    trust = read_trust(_read(folder, config.device_trust), config.device_trust)
+    if not trust.intermediates:
+        raise ConfigError(f"{config.device_trust}: holds no issuing CA, only roots")
+    return Doors(trust, _endorsements(folder / config.endorsements), _legacy(config, folder, trust))
+
+
+def _legacy(config: CloudConfig, folder: Path, device_trust: TrustAnchors) -> LegacyPolicy | None:
+    if config.legacy_trust is None:
+        return None
+    if config.legacy_sunset is None:
+        raise ConfigError("legacy_trust without legacy_sunset", hint="say when the legacy door closes")
+    trust = read_trust(_read(folder, config.legacy_trust), config.legacy_trust)
+    # The door is chosen by the issuer: a name that stands on both sides would make that a matter of luck.
+    if _subjects(trust) & _subjects(device_trust):
+        raise ConfigError("legacy_trust and device_trust name the same CA", hint="the two doors must share no issuer")
+    try:
+        new_line = re.compile(config.new_line_serials)
+    except re.error as error:
+        raise ConfigError(f"new_line_serials: {error}") from error
+    return LegacyPolicy(trust, config.legacy_sunset.astimezone(UTC), new_line)
+
+
+def _subjects(trust: TrustAnchors) -> set[bytes]:
+    return {certificate.subject.public_bytes() for certificate in (*trust.certs, *trust.intermediates)}
+
+
+def _endorsements(path: Path) -> Endorsements:
+    file = load(EndorsementsFile, path)
+    return build(file, {maker.trust: _read(path.parent, maker.trust) for maker in file.maker})
+
+
+def _fetch(url: str, trust_pem: bytes) -> FetchCRL:
+    parts = urlsplit(url)
+    transport = HTTPTransport(f"{parts.scheme}://{parts.netloc}", tls.client_context(trust_pem))
+
+    def fetch() -> bytes:
+        answer = transport.request("GET", parts.path)
+        if answer.status != HTTP_OK:
+            raise RevocationFetch(f"{url} answered with status {answer.status}")
+        return answer.body
+
+    return fetch
+
+
+def _server_context(config: CloudConfig, folder: Path) -> ssl.SSLContext:
+    names = [config.device_trust] if config.legacy_trust is None else [config.device_trust, config.legacy_trust]
+    trust = b"\n".join(_read(folder, name) for name in names)
+    context = tls.server_context(folder / config.tls_certificate, folder / config.tls_key, trust)
+    # TLS admits what chains to an anchor; time is judged above, where the refusal can say its finding.
+    context.verify_flags |= _X509_V_FLAG_NO_CHECK_TIME
+    return context
+
+
+@contextmanager
+def _kept_fresh(feed: RevocationFeed, refresh_s: float) -> Iterator[None]:
+    stop = threading.Event()
+    puller = threading.Thread(target=_pull_until, args=(stop, feed, refresh_s), name="crl", daemon=True)
+    puller.start()
+    try:
+        yield
+    finally:
+        stop.set()
+
+
+def _pull_until(stop: threading.Event, feed: RevocationFeed, refresh_s: float) -> None:
+    while not stop.is_set():
+        feed.pull_or_log()
+        stop.wait(refresh_s if _in_force(feed) else min(refresh_s, FIRST_CRL_RETRY_S))
+
+
+def _in_force(feed: RevocationFeed) -> bool:
+    try:
+        feed.current(system_clock())
+    except RevocationUnknown:
+        return False
+    return True
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="name a readable file") from error

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+One SQLite file with one schema: opening, creating, transactions, and SQLite's errors as StoreError.
+
+WAL with synchronous=FULL: what a transaction has ended with is on the disk, also after a power cut. One connection
+behind one re-entrant lock: calls may come from any thread, and a transaction keeps the other threads out.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from birthmark.core.errors import StoreError
+
+_BUSY_TIMEOUT_S: Final = 5.0
+_DISK_CODES: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_PRIMARY_CODE_MASK: Final = 0xFF
+
+Argument = str | int | float | bytes | None
+
+
+class SQLiteFile:
+    """A database file whose schema is `schema`, at `version`. A new file gets it; another version is refused."""
+
+    def __init__(self, path: Path, schema: str, version: int) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        with self._translated():
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._prepare(schema, version)
+            except BaseException:
+                self._connection.close()
+                raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, with the write lock held from the start. Inside another transaction: a part of that one."""
+        with self._lock, self._translated():
+            nested = self._connection.in_transaction
+            if nested:
+                yield
+                return
+            self._connection.execute("begin immediate")
+            try:
+                yield
+                self._connection.execute("commit")
+            except BaseException:
+                # SQLite itself rolls back when the disk is full; a second rollback would be an error.
+                if self._connection.in_transaction:
+                    self._connection.execute("rollback")
+                raise
+
+    def write(self, statement: str, *arguments: Argument) -> sqlite3.Cursor:
+        """Run one statement in a transaction and return its cursor, for its `rowcount`."""
+        with self.transaction():
+            return self._connection.execute(statement, arguments)
+
+    def read(self, query: str, *arguments: Argument) -> list[tuple[Any, ...]]:
+        """Return all rows of a query."""
+        with self._lock, self._translated():
+            return self._connection.execute(query, arguments).fetchall()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+
+    def _prepare(self, schema: str, version: int) -> None:
+        for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = on"):
+            self._connection.execute(f"pragma {pragma}")
+        with self.transaction():
+            # Of two processes that open a new file at once, the second finds it made.
+            found = int(self._connection.execute("pragma user_version").fetchone()[0])
+            if found == 0:
+                for statement in schema.split(";\n"):
+                    self._connection.execute(statement)
+                self._connection.execute(f"pragma user_version = {version}")
+            elif found != version:
+                raise StoreError(
+                    f"{self._path} has schema version {found}, this program writes {version}",
+                    hint="use the release that wrote it, or name another database file",
+                    finding="store.version",
+                )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE_MASK
+            finding = "store.full" if code in _DISK_CODES else ""
+            raise StoreError(
+                f"{self._path}: {error}", hint="look at the disk and at the rights", finding=finding
+            ) from error
