@@ -133,6 +133,11 @@ def decode_body(body: bytes) -> bytes:
     return payload
 
 
+def media_type(content_type: str) -> str:
+    """Return the type and subtype of a Content-Type in lower case, without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
 def require_sequence(payload: bytes, structure: str) -> None:
     """Raises DecodeError (est.der) unless the payload is one DER SEQUENCE, from first byte to last."""
     try:

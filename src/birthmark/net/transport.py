@@ -6,8 +6,10 @@ Every failure of urllib3, http.client, ssl and socket is turned into this packag
 No redirect is followed and nothing is sent twice: whether a request may be repeated is the caller's knowledge.
 """
 
+import errno
 import functools
 import http.client
+import os
 import re
 import socket
 import ssl
@@ -198,10 +200,19 @@ class _Connection(HTTPSConnection):
         self._meter = meter
 
     def connect(self) -> None:
+        """Connect with TLS; the meter runs from there."""
         super().connect()
         self._meter.opened(self.sock)
 
+    def request(self, *arguments: Any, **options: Any) -> None:
+        """Send; if the server has closed already, let urllib3 go on to read what it said before it closed."""
+        try:
+            super().request(*arguments, **options)
+        except ssl.SSLEOFError as error:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
+
     def close(self) -> None:
+        """Close; the meter keeps the numbers."""
         self._meter.closing(self.sock)
         super().close()
 
