@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the chip's slots hold, as identities. Reads only."""
+
+from cryptography import x509
+
+from birthmark.device.acceptance import Standards, check_successor
+from birthmark.device.errors import CertificateRejected, NoIdentity
+from birthmark.device.ports import Identity
+from birthmark.device.rotation import Observed
+from birthmark.evidence.verdict import AppraisalRefused
+from birthmark.pki.names import unit_serial_of
+from birthmark.silicon.port import SLOTS, SecureElement, SlotState
+
+
+def other_slot(slot: str) -> str:
+    """Return the slot that is not this one."""
+    return next(other for other in SLOTS if other != slot)
+
+
+def active_identity(chip: SecureElement, unit: str) -> Identity:
+    """
+    Return the identity in use.
+
+    Raises:
+        NoIdentity: the slot in use has no readable certificate, or one of another unit.
+
+    """
+    slot = chip.active_slot()
+    certificate = _certificate(chip, slot)
+    if certificate is None:
+        raise NoIdentity(f"slot {slot} holds no certificate", hint="personalise this unit at the line")
+    named = unit_serial_of(certificate.subject)
+    if named != unit:
+        raise NoIdentity(f"the chip is of unit {named}, not of {unit}", finding="device.unit-mismatch")
+    return Identity(slot, certificate)
+
+
+def candidate(chip: SecureElement, current: Identity, standards: Standards) -> Identity | None:
+    """
+    Return the identity in the other slot if it may follow the current one.
+
+    Its time is not judged: after a power cut this device's clock may be anywhere, and the cloud is asked anyway before
+    the identity is used. What is destroyed for being no candidate is so for reasons that no clock changes.
+    """
+    slot = other_slot(current.slot)
+    certificate = _certificate(chip, slot)
+    if certificate is None:
+        return None
+    spki = chip.public_key(slot)
+    try:
+        check_successor(certificate, current.certificate, spki, standards, certificate.not_valid_before_utc)
+    except (CertificateRejected, AppraisalRefused):
+        return None
+    return Identity(slot, certificate)
+
+
+def observe(chip: SecureElement, current: Identity, standards: Standards) -> Observed:
+    """Return what the other slot holds."""
+    state = chip.state(other_slot(current.slot))
+    if state is not SlotState.CERTIFIED:
+        return Observed(state, successor=False)
+    return Observed(state, successor=candidate(chip, current, standards) is not None)
+
+
+def _certificate(chip: SecureElement, slot: str) -> x509.Certificate | None:
+    if chip.state(slot) is not SlotState.CERTIFIED:
+        return None
+    der = chip.get_certificate(slot)
+    try:
+        return None if der is None else x509.load_der_x509_certificate(der)
+    except ValueError:
+        return None

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Takes the steps that the rotation's state machine (rotation.py) names, with chip, CA and cloud.
+
+Each run begins with what the chip holds now, so any step may be the last one before the power goes.
+"""
+
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from birthmark.core.clock import Clock
+from birthmark.core.errors import DecodeError
+from birthmark.device.acceptance import Standards, check_successor
+from birthmark.device.errors import CertificateRejected, RefusedByCloud
+from birthmark.device.identities import active_identity, candidate, observe, other_slot
+from birthmark.device.ports import AuthorityLink, Identity, Links, Me, WireBytes
+from birthmark.device.requests import make_evidence, make_renewal_csr
+from birthmark.device.rotation import Goal, Progress, Step, next_step
+from birthmark.pki.cmw import read_cmw
+from birthmark.silicon.errors import ChipError
+from birthmark.silicon.port import Algorithm, SecureElement
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The identity in use after a run, and what the run carried on the connection to the CA."""
+
+    identity: Identity
+    wire: WireBytes
+
+
+class Renewal:
+    """One chip's way from the identity in use to the next. Made for one unit."""
+
+    def __init__(self, chip: SecureElement, unit: str, links: Links, standards: Standards, clock: Clock) -> None:
+        self._chip = chip
+        self._unit = unit
+        self._links = links
+        self._standards = standards
+        self._clock = clock
+        self._wire = WireBytes(0, 0)
+
+    def run(self, goal: Goal) -> Outcome:
+        """
+        Take steps until none is left.
+
+        Raises:
+            NoIdentity: there is nothing to renew.
+            ChipError, NetError, ESTError, DeviceError, AppraisalRefused: the step that failed; the identity in use
+                is as it was, and the next run begins with what this one has left.
+
+        """
+        progress = Progress(goal)
+        while True:
+            current = active_identity(self._chip, self._unit)
+            step = next_step(observe(self._chip, current, self._standards), progress)
+            if step is Step.DONE:
+                return Outcome(current, self._wire)
+            progress = self.take(step, current, progress)
+
+    def take(self, step: Step, current: Identity, progress: Progress) -> Progress:
+        """Take one step and return what is known after it."""
+        other = other_slot(current.slot)
+        after = progress
+        match step:
+            case Step.ERASE:
+                self._chip.erase(other)
+                after = progress.erased()
+            case Step.GENERATE:
+                self._chip.generate_keypair(other, Algorithm.P256)
+                after = progress.generated()
+            case Step.ENROL:
+                after = progress.enrolled(self._enrol(other, current))
+            case Step.IMPORT if progress.certificate is not None:
+                self._import(other, progress.certificate)
+            case Step.PROBE:
+                after = self._probe(current, progress)
+            case Step.ACTIVATE:
+                self._chip.activate(other)
+                after = progress.activated()
+        return after
+
+    def _enrol(self, slot: str, current: Identity) -> bytes:
+        """Return the CA's certificate for the key in the slot, checked."""
+        authority = self._links.authority(current)
+        before = authority.wire_bytes()
+        try:
+            return self._enrol_over(authority, slot, current.certificate)
+        finally:
+            after = authority.wire_bytes()
+            authority.close()
+            self._wire = WireBytes(self._wire.up + after.up - before.up, self._wire.down + after.down - before.down)
+
+    def _enrol_over(self, authority: AuthorityLink, slot: str, current: x509.Certificate) -> bytes:
+        bundle = make_evidence(self._chip, slot, authority.nonce())
+        certificate = authority.renew(make_renewal_csr(self._chip, slot, current, bundle))
+        check_successor(certificate, current, self._chip.public_key(slot), self._standards, self._clock())
+        _check_carried(certificate, bundle)
+        return certificate.public_bytes(Encoding.DER)
+
+    def _import(self, slot: str, certificate: bytes) -> None:
+        self._chip.import_certificate(slot, certificate)
+        if self._chip.get_certificate(slot) != certificate:
+            raise ChipError(f"slot {slot} does not give back the certificate written", finding="chip.read-back")
+
+    def _probe(self, current: Identity, progress: Progress) -> Progress:
+        """Ask the cloud about the successor, over a new connection with its key."""
+        successor = candidate(self._chip, current, self._standards)
+        if successor is None:
+            return progress.refused()
+        try:
+            self._require_accepted(self._me(successor))
+        except RefusedByCloud:
+            if progress.key_made:
+                raise
+            # What an earlier run has left is given up only when the identity in use is known to work.
+            self._me(current)
+            return progress.refused()
+        return progress.probed()
+
+    def _me(self, identity: Identity) -> Me:
+        link = self._links.cloud(identity)
+        try:
+            return link.me()
+        finally:
+            link.close()
+
+    def _require_accepted(self, me: Me) -> None:
+        if me.unit != self._unit:
+            raise RefusedByCloud(f"the cloud takes us for {me.unit!r}", finding="device.unit-mismatch")
+
+
+def _check_carried(certificate: x509.Certificate, bundle: bytes) -> None:
+    """Demand that the certificate carries the evidence that we sent, byte for byte."""
+    try:
+        carried = read_cmw(certificate)
+    except DecodeError as error:
+        raise CertificateRejected(error.message, finding="device.certificate.evidence") from error
+    if carried != bundle:
+        raise CertificateRejected("the certificate carries other evidence", finding="device.certificate.evidence")

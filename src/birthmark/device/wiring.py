@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent put together: the only place that chooses its chip, its clock and its connections."""
+
+from pathlib import Path
+
+from birthmark.core.clock import system_clock
+from birthmark.core.config import load
+from birthmark.core.errors import ConfigError
+from birthmark.core.ids import unit_serial
+from birthmark.device.acceptance import Standards
+from birthmark.device.config import DeviceConfig
+from birthmark.device.links import ChipLinks
+from birthmark.device.renewal import Renewal
+from birthmark.device.service import Agent
+from birthmark.evidence.endorsements import Endorsements, EndorsementsFile, build
+from birthmark.pki.paths import read_trust
+from birthmark.silicon.address import open_chip
+
+
+def open_agent(config_path: Path) -> Agent:
+    """
+    Return the agent of one unit with its chip open; use it as a context manager.
+
+    Raises:
+        ConfigError: a file that cannot be used.
+        DecodeError: `unit` is not a unit serial.
+        ChipError: the chip is not there.
+
+    """
+    config = load(DeviceConfig, config_path)
+    folder = config_path.parent
+    unit = unit_serial(config.unit)
+    trust_pem = _read(folder, config.trust)
+    standards = _standards(config, folder, trust_pem)
+    chip = open_chip(config.chip)
+    links = ChipLinks(chip, config.cloud_url, config.ca_url, trust_pem, config.timeout_s)
+    return Agent(chip, unit, links, lambda: Renewal(chip, unit, links, standards, system_clock))
+
+
+def _standards(config: DeviceConfig, folder: Path, trust_pem: bytes) -> Standards:
+    trust = read_trust(trust_pem + b"\n" + _read(folder, config.issuing), f"{config.trust} and {config.issuing}")
+    if config.endorsements is None:
+        return Standards(trust)
+    return Standards(trust, _endorsements(folder / config.endorsements))
+
+
+def _endorsements(path: Path) -> Endorsements:
+    file = load(EndorsementsFile, path)
+    return build(file, {maker.trust: _read(path.parent, maker.trust) for maker in file.maker})
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="name a readable file") from error
