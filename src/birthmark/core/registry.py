@@ -42,7 +42,7 @@ ID_AA_ATTESTATION: Final = OID("1.2.840.113549.1.9.16.2.59")
 TCG_ATTEST_TPM_CERTIFY: Final = OID("2.23.133.20.1")
 """Statement type TcgAttestCertify. Left draft-ietf-lamps-csr-attestation at -21; no IETF text defines it today."""
 
-PKIX_EVIDENCE_ARC: Final = "1.3.6.1.4.1.58270.1.1"
+PKIX_EVIDENCE_ARC: Final = "1.3.6.1.4.1.58270.1"
 """
 Stands for id-evidence (1.3.6.1.5.5.TBDMOD3) of draft-ietf-rats-pkix-key-attestation-07, which has no number yet.
 

@@ -7,6 +7,7 @@ must be part of the AK's path (appraisal.py), so no byte of a bundle that is acc
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
@@ -17,6 +18,8 @@ from birthmark.core.errors import DecodeError
 BUNDLE_MAX_BYTES = 8192
 BUNDLE_MAX_CERTIFICATES = 4
 _STRUCTURE = "AttestationBundle"
+_X509_V3 = 2
+_UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 @der.sequence
@@ -32,18 +35,23 @@ class _AttestationBundle:
 
 
 @der.sequence
-class _Algorithm:
-    algorithm: ObjectIdentifier
-    # ECDSA has no parameters, RSA has NULL (RFC 5758 §3.2, RFC 4055 §5).
-    parameters: der.Null | None
+class _TBSCertificate:
+    version: Annotated[int, der.Explicit(0)]
+    serial: int
+    algorithm: der.TLV
+    issuer: der.TLV
+    validity: der.TLV
+    subject: der.TLV
+    spki: der.TLV
+    extensions: Annotated[der.TLV, der.Explicit(3)]
 
 
 @der.sequence
-class _SignedCertificate:
-    """RFC 5280 §4.1.1: the three parts of a certificate, of which its signature covers only the first."""
+class _Certificate:
+    """RFC 5280 §4.1: the signature covers the first of the three parts."""
 
-    tbs: der.TLV
-    algorithm: _Algorithm
+    tbs: _TBSCertificate
+    algorithm: der.TLV
     signature: der.BitString
 
 
@@ -97,11 +105,22 @@ def _any(data: bytes, what: str) -> der.TLV:
 
 
 def _certificate(data: bytes) -> x509.Certificate:
-    # A certificate's signature covers neither the unused bits of the BIT STRING that it stands in nor the parameters
-    # of the outer algorithm; both must have their only right form, or a changed byte would pass.
-    if der.decode(_SignedCertificate, data, "certificate").signature.padding_bits():
-        raise DecodeError("the signature of a certificate is not a whole number of bytes")
+    _check_frame(der.decode(_Certificate, data, "certificate"))
     try:
-        return x509.load_der_x509_certificate(data)
-    except (ValueError, x509.InvalidVersion) as error:
+        certificate = x509.load_der_x509_certificate(data)
+        # pyca parses these when they are first asked for; a malformed one has to show here and not in a later step.
+        _ = (certificate.issuer, certificate.subject, certificate.extensions)
+    except _UNREADABLE as error:
         raise DecodeError(f"a certificate in the {_STRUCTURE} is malformed: {error}") from error
+    return certificate
+
+
+def _check_frame(certificate: _Certificate) -> None:
+    # The signature covers neither the outer algorithm nor the unused bits of its own BIT STRING: both must have their
+    # only right form, or a changed byte would pass.
+    if certificate.signature.padding_bits():
+        raise DecodeError("the signature of a certificate is not a whole number of bytes")
+    if der.encode(certificate.algorithm) != der.encode(certificate.tbs.algorithm):
+        raise DecodeError("a certificate names two different signature algorithms")
+    if certificate.tbs.version != _X509_V3 or certificate.tbs.serial <= 0:
+        raise DecodeError("a certificate is not X.509 version 3 with a positive serial number")

@@ -16,7 +16,7 @@ class KeyClaims:
     """
 
     spki: bytes
-    """What the chip gives as DER SubjectPublicKeyInfo. Only ever compared, byte for byte, with a key that was parsed."""
+    """DER SubjectPublicKeyInfo as the chip gives it: only ever compared, byte for byte, with a key that was parsed."""
     nonce: bytes
     firmware: str
     made_in_chip: bool
