@@ -104,14 +104,15 @@ class ESTClient:
 def _body(answer: tuple[int, Mapping[str, str], bytes], media_type: str) -> bytes:
     status, headers, body = answer
     if status != _OK:
-        raise _refused(status, headers, body)
+        raise read_refusal(status, headers, body)
     found = headers.get("content-type", "")
     if messages.media_type(found) != media_type:
         raise ESTUnexpected(f"the EST server answered with {found[:80]!r} instead of {media_type}")
     return body
 
 
-def _refused(status: int, headers: Mapping[str, str], body: bytes) -> ESTClientRefused:
+def read_refusal(status: int, headers: Mapping[str, str], body: bytes) -> ESTClientRefused:
+    """Return what an answer that is no success says: the finding and reason of its first line, and Retry-After."""
     first, _, _ = body[: 4 * REASON_MAX_CHARACTERS].decode("utf-8", "replace").partition("\n")
     text = "".join(each for each in first if each.isprintable())[:REASON_MAX_CHARACTERS]
     named = _REASON.fullmatch(text)

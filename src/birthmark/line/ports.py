@@ -40,20 +40,12 @@ class Authority(Protocol):
     Every call raises AuthorityAway when asking again later can help, and AuthorityRefused when it cannot.
     """
 
-    def issuing_certificates(self) -> tuple[Certificate, ...]:
-        """Return the CA certificates that the CA hands out. Also opens the first connection."""
-        ...
-
-    def warm(self, connections: int) -> None:
-        """Open connections ahead of the panel, so that no board waits for a TLS handshake."""
-        ...
-
     def nonce(self, statement_type: ObjectIdentifier, unit: str) -> bytes:
         """Return a fresh nonce for this unit's evidence. It also leases the unit to this rig."""
         ...
 
-    def enrol(self, csr: bytes) -> bytes:
-        """Return the DER certificate for a CSR. The same chip and key get the same certificate again."""
+    def enrol(self, csr: bytes) -> Certificate:
+        """Return the certificate for a CSR. The same chip and key get the same certificate again."""
         ...
 
     def certificate(self, sha256: str) -> CertificateState | None:

@@ -7,23 +7,18 @@ and its journal entry are one transaction, so that a PASS never stands without i
 """
 
 import shutil
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from birthmark.core.delivery import JournalEntry, Parcel, SignedBirth
 from birthmark.core.errors import StoreError
+from birthmark.stores.sqlite_file import SQLiteFile
 
 SCHEMA_VERSION: Final = 1
 RESERVE_BYTES: Final = 16 * 1024 * 1024
 """Free space below which nothing is issued: room for thousands of births, so that no issued one is without."""
-_BUSY_TIMEOUT_S: Final = 5.0
-_DISK_CODES: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
-_PRIMARY_CODE_MASK: Final = 0xFF
 
 _SCHEMA = """
 create table journal (
@@ -61,20 +56,12 @@ _JOURNAL = f"insert into journal ({_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?)"  # n
 
 
 class LineSQLite:
-    """The line's store (`line.ports.LineStore`). One connection behind one lock: calls may come from any thread."""
+    """The line's store (`line.ports.LineStore`). Calls may come from any thread."""
 
     def __init__(self, path: Path) -> None:
+        """Open or create the file. Raises StoreError when it cannot be used."""
         self._path = path
-        self._lock = threading.Lock()
-        with _translated(path):
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._prepare()
-            except BaseException:
-                self._connection.close()
-                raise
+        self._file = SQLiteFile(path, _SCHEMA, SCHEMA_VERSION)
 
     def __enter__(self) -> Self:
         return self
@@ -82,53 +69,15 @@ class LineSQLite:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
 
-    def _prepare(self) -> None:
-        self._connection.execute("pragma journal_mode = wal")
-        self._connection.execute("pragma synchronous = full")
-        self._connection.execute("pragma foreign_keys = on")
-        version = self._version()
-        if version == 0:
-            self._create()
-        elif version != SCHEMA_VERSION:
-            raise StoreError(
-                f"{self._path} has schema version {version}, this program writes {SCHEMA_VERSION}",
-                hint="use the release that wrote it, or name another database file",
-                finding="store.version",
-            )
-
-    def _version(self) -> int:
-        return int(self._connection.execute("pragma user_version").fetchone()[0])
-
-    def _create(self) -> None:
-        """Create the tables; of two processes that open a new file at once, the second finds them made."""
-        self._connection.execute("begin immediate")
-        if self._version() == 0:
-            for statement in _SCHEMA.split(";\n"):
-                self._connection.execute(statement)
-            self._connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
-        self._connection.execute("commit")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _translated(self._path):
-            self._connection.execute("begin immediate")
-            try:
-                yield self._connection
-                self._connection.execute("commit")
-            except BaseException:
-                # SQLite itself rolls back when the disk is full; a second rollback would be an error.
-                if self._connection.in_transaction:
-                    self._connection.execute("rollback")
-                raise
-
     def journal(self, entries: Sequence[JournalEntry]) -> None:
         """Append the entries, all or none."""
-        with self._transaction() as connection:
-            connection.executemany(_JOURNAL, map(astuple, entries))
+        with self._file.transaction():
+            for entry in entries:
+                self._file.write(_JOURNAL, *astuple(entry))
 
     def entries(self, unit: str) -> tuple[JournalEntry, ...]:
         """Return what the journal holds about one unit, oldest first."""
-        rows = self._read(f"select {_COLUMNS} from journal where unit = ? order by id", unit)  # noqa: S608 constant text
+        rows = self._file.read(f"select {_COLUMNS} from journal where unit = ? order by id", unit)  # noqa: S608 constant text
         return tuple(JournalEntry(*row) for row in rows)
 
     def require_room(self) -> None:
@@ -146,27 +95,29 @@ class LineSQLite:
 
     def birth(self, key: str) -> SignedBirth | None:
         """Return the birth with this idempotency key, or None."""
-        rows = self._read("select key, unit, jws from birth where key = ?", key)
+        rows = self._file.read("select key, unit, jws from birth where key = ?", key)
         return SignedBirth(*rows[0]) if rows else None
 
     def births(self) -> tuple[SignedBirth, ...]:
         """Return all births in the order in which they were committed."""
-        return tuple(SignedBirth(*row) for row in self._read("select key, unit, jws from birth order by sequence"))
+        return tuple(SignedBirth(*row) for row in self._file.read("select key, unit, jws from birth order by sequence"))
 
     def commit_birth(self, birth: SignedBirth, destinations: Sequence[str], entries: Sequence[JournalEntry]) -> None:
         """Keep birth, one parcel per destination and the journal entries in one transaction. A known key adds none."""
-        with self._transaction() as connection:
-            connection.executemany(_JOURNAL, map(astuple, entries))
-            added = connection.execute(
-                "insert into birth (key, unit, jws) values (?, ?, ?) on conflict (key) do nothing", astuple(birth)
+        with self._file.transaction():
+            self.journal(entries)
+            added = self._file.write(
+                "insert into birth (key, unit, jws) values (?, ?, ?) on conflict (key) do nothing", *astuple(birth)
             )
             if added.rowcount:
-                rows = [(destination, added.lastrowid) for destination in destinations]
-                connection.executemany("insert into outbox (destination, sequence) values (?, ?)", rows)
+                for destination in destinations:
+                    self._file.write(
+                        "insert into outbox (destination, sequence) values (?, ?)", destination, added.lastrowid
+                    )
 
     def next_parcel(self, destination: str) -> Parcel | None:
         """Return the first waiting parcel for the destination, in the order of the births."""
-        rows = self._read(
+        rows = self._file.read(
             "select sequence, attempts, key, unit, jws from outbox join birth using (sequence)"
             " where state = 'waiting' and destination = ? order by sequence limit 1",
             destination,
@@ -189,19 +140,19 @@ class LineSQLite:
         self._mark(parcel, "parked", reason)
 
     def _mark(self, parcel: Parcel, state: str, reason: str) -> None:
-        with self._transaction() as connection:
-            connection.execute(
-                "update outbox set state = ?, reason = ?, attempts = attempts + 1"
-                " where destination = ? and sequence = ?",
-                (state, reason, parcel.destination, parcel.sequence),
-            )
+        self._file.write(
+            "update outbox set state = ?, reason = ?, attempts = attempts + 1 where destination = ? and sequence = ?",
+            state,
+            reason,
+            parcel.destination,
+            parcel.sequence,
+        )
 
     def unpark(self, destination: str) -> int:
         """Let the parked parcels wait again and return how many there were."""
-        with self._transaction() as connection:
-            return connection.execute(
-                "update outbox set state = 'waiting' where state = 'parked' and destination = ?", (destination,)
-            ).rowcount
+        return self._file.write(
+            "update outbox set state = 'waiting' where state = 'parked' and destination = ?", destination
+        ).rowcount
 
     def waiting(self) -> int:
         """Return how many parcels wait, over all destinations. Parked ones are not counted."""
@@ -212,23 +163,8 @@ class LineSQLite:
         return self._count("parked")
 
     def _count(self, state: str) -> int:
-        return int(self._read("select count(*) from outbox where state = ?", state)[0][0])
-
-    def _read(self, query: str, *arguments: str) -> list[tuple[Any, ...]]:
-        with self._lock, _translated(self._path):
-            return self._connection.execute(query, arguments).fetchall()
+        return int(self._file.read("select count(*) from outbox where state = ?", state)[0][0])
 
     def close(self) -> None:
         """Let go of the database."""
-        with self._lock:
-            self._connection.close()
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE_MASK
-        finding = "store.full" if code in _DISK_CODES else ""
-        raise StoreError(f"{path}: {error}", hint="look at the disk and at the rights", finding=finding) from error
+        self._file.close()

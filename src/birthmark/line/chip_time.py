@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tells the chip's own time from ours: a SecureElement that counts the seconds spent inside another one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from birthmark.line.ports import Stopwatch
+from birthmark.silicon.port import Algorithm, ChipIdentity, Evidence, SecureElement, SlotState
+
+
+class TimedChip:
+    """Passes every call on; `seconds` is the time that the chip and its bus have taken so far."""
+
+    def __init__(self, chip: SecureElement, stopwatch: Stopwatch) -> None:
+        self._chip = chip
+        self._stopwatch = stopwatch
+        self.seconds = 0.0
+
+    @contextmanager
+    def _counted(self) -> Iterator[SecureElement]:
+        began = self._stopwatch()
+        try:
+            yield self._chip
+        finally:
+            self.seconds += self._stopwatch() - began
+
+    def identity(self) -> ChipIdentity:
+        """Pass on."""
+        with self._counted() as chip:
+            return chip.identity()
+
+    def generate_keypair(self, slot: str, algorithm: Algorithm) -> bytes:
+        """Pass on."""
+        with self._counted() as chip:
+            return chip.generate_keypair(slot, algorithm)
+
+    def public_key(self, slot: str) -> bytes:
+        """Pass on."""
+        with self._counted() as chip:
+            return chip.public_key(slot)
+
+    def attest(self, slot: str, nonce: bytes) -> Evidence:
+        """Pass on."""
+        with self._counted() as chip:
+            return chip.attest(slot, nonce)
+
+    def sign(self, slot: str, digest: bytes) -> bytes:
+        """Pass on."""
+        with self._counted() as chip:
+            return chip.sign(slot, digest)
+
+    def import_certificate(self, slot: str, der: bytes) -> None:
+        """Pass on."""
+        with self._counted() as chip:
+            chip.import_certificate(slot, der)
+
+    def get_certificate(self, slot: str) -> bytes | None:
+        """Pass on."""
+        with self._counted() as chip:
+            return chip.get_certificate(slot)
+
+    def state(self, slot: str) -> SlotState:
+        """Pass on."""
+        with self._counted() as chip:
+            return chip.state(slot)
+
+    def active_slot(self) -> str:
+        """Pass on."""
+        with self._counted() as chip:
+            return chip.active_slot()
+
+    def activate(self, slot: str) -> None:
+        """Pass on."""
+        with self._counted() as chip:
+            chip.activate(slot)
+
+    def erase(self, slot: str) -> None:
+        """Pass on."""
+        with self._counted() as chip:
+            chip.erase(slot)
+
+    def close(self) -> None:
+        """Pass on."""
+        self._chip.close()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`rig.toml` and `panel.toml`: what one rig is, and what lies in its fixture."""
+
+from pathlib import Path
+
+import msgspec
+
+from birthmark.core import config, ids
+from birthmark.core.config import Config
+from birthmark.core.errors import ConfigError, DecodeError
+
+POSITIONS_MAX = 64
+
+
+class RigConfig(Config, frozen=True):
+    """One rig. `load_rig` makes relative paths absolute; they are relative to the file. Durations are in seconds."""
+
+    rig: str
+    operator: str
+    product: str
+    ca_url: str
+    order: str
+    trust: Path
+    certificate: Path
+    key: Path
+    database: Path
+    endorsements: Path
+    mes_file: Path | None = None
+    mes_postgres_dsn_file: Path | None = None
+    ca_timeout_s: float = 10.0
+    hold_retry_s: float = 1.0
+    hold_limit_s: float | None = None
+    deliver_retry_s: float = 1.0
+    deliver_wait_s: float = 5.0
+
+
+class Position(Config, frozen=True):
+    """One place in the fixture: the label's unit serial and the chip's address. A bad board is skipped."""
+
+    unit: str = ""
+    chip: str = ""
+    bad: bool = False
+
+
+class PanelConfig(Config, frozen=True):
+    """The positions in the order of the fixture; the first has number 1."""
+
+    position: tuple[Position, ...]
+
+
+def load_rig(path: Path) -> RigConfig:
+    """Return the rig's configuration. Raises ConfigError also for an order that is none and for senseless times."""
+    rig = config.load(RigConfig, path)
+    try:
+        ids.order_id(rig.order)
+    except DecodeError as error:
+        raise ConfigError(f"{path}: {error.message}", hint=error.hint) from error
+    times = (rig.ca_timeout_s, rig.hold_retry_s, rig.deliver_retry_s)
+    if min(times) <= 0 or rig.deliver_wait_s < 0 or (rig.hold_limit_s is not None and rig.hold_limit_s <= 0):
+        raise ConfigError(f"{path}: a time is not positive", hint="give the *_s keys in seconds, above zero")
+    return _absolute(rig, path.absolute().parent)
+
+
+def _absolute(rig: RigConfig, folder: Path) -> RigConfig:
+    values = ((name, getattr(rig, name)) for name in rig.__struct_fields__)
+    return msgspec.structs.replace(rig, **{name: folder / value for name, value in values if isinstance(value, Path)})
+
+
+def load_panel(path: Path) -> tuple[Position, ...]:
+    """Return the panel's positions. Raises ConfigError when a unit or a chip is missing, malformed or named twice."""
+    positions = config.load(PanelConfig, path).position
+    if not 1 <= len(positions) <= POSITIONS_MAX:
+        raise ConfigError(f"{path}: {len(positions)} positions; a panel has 1 to {POSITIONS_MAX}")
+    good = [position for position in positions if not position.bad]
+    for position in good:
+        _check_position(position, path)
+    for what, names in (("unit", [p.unit for p in good]), ("chip", [p.chip for p in good])):
+        _check_unique(what, names, path)
+    return positions
+
+
+def _check_position(position: Position, path: Path) -> None:
+    try:
+        ids.unit_serial(position.unit)
+    except DecodeError as error:
+        raise ConfigError(f"{path}: {error.message}", hint=error.hint) from error
+    if not position.chip:
+        raise ConfigError(
+            f"{path}: {position.unit} has no chip address", hint='say chip = "apdu:unix=..." or bad = true'
+        )
+
+
+def _check_unique(what: str, names: list[str], path: Path) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"{path}: {what} {twice[0]} is in two positions",
+            hint="scan the panel again",
+            finding="line.panel.duplicate",
+        )

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Holding: the CA cannot answer, so positions wait, one message says why, and work resumes by itself.
+
+Positions that wait for the same reason share one hold: the first to be turned away announces it, the first to get
+through announces its end and wakes the others.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from birthmark.line.errors import AuthorityAway, HoldEnded, LineStopped, UnitInWork
+from birthmark.line.events import Events
+from birthmark.line.ports import Stopwatch
+
+T = TypeVar("T")
+
+
+class Holds:
+    """The holds of one run. Thread-safe. `retry_s` is the pause between tries when the CA names none."""
+
+    def __init__(self, events: Events, stopwatch: Stopwatch, retry_s: float, limit_s: float | None) -> None:
+        self._events = events
+        self._stopwatch = stopwatch
+        self._retry_s = retry_s
+        self._limit_s = limit_s
+        self._changed = threading.Condition()
+        self._held: set[str] = set()
+        self._stopped = False
+
+    def call(self, unit: str, act: Callable[[], T]) -> T:
+        """
+        Return what `act` returns, trying again while the CA is away or the unit is in work elsewhere.
+
+        Raises:
+            HoldEnded: `limit_s` has passed.
+            LineStopped: the run was ended.
+            AuthorityRefused: the CA said no; nothing is tried again.
+
+        """
+        began = self._stopwatch()
+        held: set[str] = set()
+        while True:
+            try:
+                result = act()
+            except AuthorityAway as away:
+                reason = unit if isinstance(away, UnitInWork) else ""
+                held.add(reason)
+                self._wait(reason, away, began)
+            except BaseException:
+                # A refusal is an answer: whoever gives it is there.
+                self._leave(held)
+                raise
+            else:
+                self._leave(held)
+                return result
+
+    def stop(self) -> None:
+        """End every hold, now and later, with LineStopped."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def check_running(self) -> None:
+        """Raise LineStopped when the run was ended: asked before each step."""
+        if self._stopped:
+            raise LineStopped("the run was ended", hint="run the panel again: it goes on from where it is")
+
+    def _wait(self, reason: str, away: AuthorityAway, began: float) -> None:
+        pause_s = max(self._retry_s, away.retry_after_s or 0.0)
+        if self._limit_s is not None and self._stopwatch() - began + pause_s > self._limit_s:
+            raise HoldEnded(
+                f"held for {self._limit_s:g} s: {away.message}", hint="mend the cause and run the panel again"
+            ) from away
+        with self._changed:
+            self.check_running()
+            if reason not in self._held:
+                self._held.add(reason)
+                self._events.emit(event="hold", what=away.message, hint=away.hint, finding=away.finding)
+            self._changed.wait_for(lambda: self._stopped or reason not in self._held, pause_s)
+            self.check_running()
+
+    def _leave(self, reasons: set[str]) -> None:
+        if not reasons:
+            return
+        with self._changed:
+            ended = self._held & reasons
+            self._held -= reasons
+            for reason in sorted(ended):
+                self._events.emit(event="resume", unit=reason)
+            self._changed.notify_all()

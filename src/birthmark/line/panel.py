@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One panel: its positions side by side, each in a thread of its own, and a verdict for every one of them."""
+
+import logging
+from collections.abc import Sequence as Several
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+from birthmark.core.errors import BirthmarkError
+from birthmark.core.ids import fingerprint
+from birthmark.line.chip_time import TimedChip
+from birthmark.line.config import Position
+from birthmark.line.errors import AuthorityRefused, Contradiction, JournalUnwritable
+from birthmark.line.journal import BoardJournal, Result, Step
+from birthmark.line.ports import OpenChip
+from birthmark.line.sequence import Sequence, Station
+
+_log = logging.getLogger(__name__)
+_QUARANTINE_FINDINGS = ("evidence.", "ca.3.", "ca.7.")
+"""Refusals of the CA that mean: this chip is not what it should be, or belongs to another unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How one position ended. Durations are in seconds; `software_s` is what the chip did not take."""
+
+    result: Result
+    finding: str = ""
+    reason: str = ""
+    board_s: float = 0.0
+    chip_s: float = 0.0
+    certificate_sha256: str = ""
+    certificate_bytes: int = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether the board was worked on and may not go on."""
+        return self.result in {Result.FAIL, Result.QUARANTINE}
+
+    @property
+    def passed(self) -> bool:
+        """Whether the board may go on: it has its identity and a birth record."""
+        return self.result in {Result.PASS, Result.PASS_ALREADY, Result.RESUMED}
+
+
+@dataclass(frozen=True, slots=True)
+class _Board:
+    """One position that is worked on."""
+
+    number: int
+    position: Position
+    journal: BoardJournal
+
+
+class Panel:
+    """Runs the positions of one panel. Used once."""
+
+    def __init__(self, station: Station, open_chip: OpenChip, boards: Executor) -> None:
+        self._station = station
+        self._open_chip = open_chip
+        self._boards = boards
+
+    def run(self, positions: Several[Position]) -> tuple[tuple[Verdict, ...], float]:
+        """Return one verdict per position, and the seconds from the boards being offered to the last verdict."""
+        self._station.desk.events.emit(event="panel.start", positions=len(positions))
+        boards = []
+        for number, position in enumerate(positions, 1):
+            if position.bad:
+                self._announce(number, position.unit, Verdict(Result.SKIP))
+            else:
+                boards.append(_Board(number, position, BoardJournal(self._station.desk, number, position.unit)))
+        verdicts, panel_s = self._run(boards)
+        skipped = Verdict(Result.SKIP)
+        return tuple(verdicts.get(number, skipped) for number in range(1, len(positions) + 1)), panel_s
+
+    def _run(self, boards: list[_Board]) -> tuple[dict[int, Verdict], float]:
+        try:
+            powered = list(self._boards.map(self._power, boards))
+            began = self._station.desk.stopwatch()
+            verdicts = list(self._boards.map(self._work, boards, powered))
+        except BaseException:
+            # Threads cannot be killed, and must not be in the middle of a step: they end before their next one.
+            self._station.holds.stop()
+            raise
+        numbers = (board.number for board in boards)
+        return dict(zip(numbers, verdicts, strict=True)), self._station.desk.stopwatch() - began
+
+    def _power(self, board: _Board) -> TimedChip | Verdict:
+        """Return the board's chip, or the verdict when none answers."""
+        try:
+            with board.journal.step(Step.POWER):
+                return TimedChip(self._open_chip(board.position.chip), self._station.desk.stopwatch)
+        except Exception as error:  # noqa: BLE001 a verdict for each board, whatever happened to it
+            return _failed(error)
+
+    def _work(self, board: _Board, powered: TimedChip | Verdict) -> Verdict:
+        """Return and announce the board's verdict; never raise, so that no board takes its neighbours along."""
+        began = self._station.desk.stopwatch()
+        verdict = powered if isinstance(powered, Verdict) else self._identified(board, powered)
+        if verdict.finding:
+            self._journal_failure(board, verdict)
+        verdict = replace(verdict, board_s=self._station.desk.stopwatch() - began)
+        if isinstance(powered, TimedChip):
+            verdict = replace(verdict, chip_s=powered.seconds)
+            _close(powered)
+        self._announce(board.number, board.position.unit, verdict)
+        return verdict
+
+    def _identified(self, board: _Board, chip: TimedChip) -> Verdict:
+        unit = board.position.unit
+        try:
+            done = Sequence(self._station, board.journal, chip, position=board.number, unit=unit).run()
+        except Exception as error:  # noqa: BLE001 as in _power
+            return _failed(error)
+        return Verdict(done.result, certificate_sha256=fingerprint(done.der), certificate_bytes=len(done.der))
+
+    def _journal_failure(self, board: _Board, verdict: Verdict) -> None:
+        try:
+            board.journal.verdict(verdict.result, verdict.finding, verdict.reason)
+        except JournalUnwritable as error:
+            _log.error("%s: %s is not in the journal: %s", board.position.unit, verdict.result, error)
+
+    def _announce(self, number: int, unit: str, verdict: Verdict) -> None:
+        self._station.desk.events.emit(
+            event="verdict",
+            position=number,
+            unit=unit,
+            verdict=verdict.result.value,
+            finding=verdict.finding,
+            reason=verdict.reason,
+            board_s=round(verdict.board_s, 6),
+            chip_s=round(verdict.chip_s, 6),
+            software_s=round(verdict.board_s - verdict.chip_s, 6),
+            certificate_sha256=verdict.certificate_sha256,
+            certificate_bytes=verdict.certificate_bytes,
+        )
+
+
+def _failed(error: Exception) -> Verdict:
+    if not isinstance(error, BirthmarkError):
+        _log.error("an error that nobody foresaw", exc_info=error)
+        return Verdict(Result.FAIL, "internal", f"{type(error).__name__}: see the log")
+    refused = isinstance(error, AuthorityRefused) and error.finding.startswith(_QUARANTINE_FINDINGS)
+    result = Result.QUARANTINE if refused or isinstance(error, Contradiction) else Result.FAIL
+    return Verdict(result, error.finding, str(error))
+
+
+def _close(chip: TimedChip) -> None:
+    try:
+        chip.close()
+    except BirthmarkError as error:
+        _log.warning("a chip's link did not close: %s", error)

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+One board's way: observe, then only those of the eight steps that are still missing.
+
+Each step is journalled before it happens and none is repeated blindly: after a communication error the chip is
+observed again, once, and what is found there decides. docs/reference/line.md lists steps, verdicts and findings.
+"""
+
+import secrets
+from concurrent.futures import Executor, Future
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ObjectIdentifier
+
+from birthmark.core.birth import BirthRecord
+from birthmark.core.ids import fingerprint
+from birthmark.core.possession import CHALLENGE_BYTES, possession_digest
+from birthmark.evidence.bundle import make_bundle
+from birthmark.line.births import Rig
+from birthmark.line.chip_time import TimedChip
+from birthmark.line.errors import AuthorityAway, AuthorityRefused, BoardFailed
+from birthmark.line.hold import Holds
+from birthmark.line.journal import BoardJournal, Desk, Result, Step
+from birthmark.line.observation import (
+    Known,
+    Plan,
+    Rules,
+    Seen,
+    check_certificate,
+    decide,
+    look,
+    read_certificate,
+    spki_of,
+)
+from birthmark.line.ports import Authority
+from birthmark.pki.cmw import read_cmw
+from birthmark.pki.csr import build_csr
+from birthmark.pki.names import request_subject
+from birthmark.silicon.errors import ChipCommunication
+from birthmark.silicon.keys import ChipPrivateKey
+from birthmark.silicon.port import Algorithm, ChipIdentity
+
+FRESH_NONCES = 3
+"""How often evidence is made anew because the CA no longer takes its nonce, as after a long hold."""
+_STALE = frozenset({"ca.6.nonce-unknown", "ca.6.nonce-expired", "ca.6.nonce-used"})
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """What every board of one run shares."""
+
+    rig: Rig
+    authority: Authority
+    rules: Rules
+    desk: Desk
+    holds: Holds
+    destinations: tuple[str, ...]
+    background: Executor
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """A board with its identity: how it got there, and the certificate that it holds and has proven."""
+
+    result: Result
+    certificate: x509.Certificate
+    der: bytes
+
+
+class Sequence:
+    """The steps of one board. Used by one thread, once."""
+
+    def __init__(self, station: Station, journal: BoardJournal, chip: TimedChip, *, position: int, unit: str) -> None:
+        self._station = station
+        self._journal = journal
+        self._chip = chip
+        self._position = position
+        self._unit = unit
+        self._started = station.desk.now()
+
+    def run(self) -> Identified:
+        """
+        Return once the board has its identity and, unless it had one before, its birth record is on disk.
+
+        Raises:
+            Contradiction: quarantine; nothing was written to the chip.
+            BirthmarkError: the board failed; the next run goes on from where it is.
+
+        """
+        try:
+            return self._once()
+        except ChipCommunication:
+            # The chip may or may not have done what was asked. It is looked at again, never asked again.
+            return self._once()
+
+    def _once(self) -> Identified:
+        with self._step(Step.OBSERVE):
+            seen = look(self._chip)
+            plan = decide(seen, self._known(seen), self._unit, self._station.rules, self._station.desk.clock())
+        if plan in {Plan.VERIFY, Plan.FINISH}:
+            certificate = read_certificate(seen.certificate)
+        else:
+            certificate = self._personalise(seen)
+        der = certificate.public_bytes(Encoding.DER)
+        self._prove(seen.slot, der, certificate)
+        if plan is Plan.VERIFY:
+            self._journal.verdict(Result.PASS_ALREADY, "", "")
+            return Identified(Result.PASS_ALREADY, certificate, der)
+        result = Result.PASS if plan is Plan.PERSONALISE else Result.RESUMED
+        self._record(seen.chip, certificate, der, result)
+        return Identified(result, certificate, der)
+
+    def _step(self, step: Step) -> AbstractContextManager[None]:
+        self._station.holds.check_running()
+        return self._journal.step(step, self._chip)
+
+    def _known(self, seen: Seen) -> Known:
+        if not seen.certificate:
+            return Known(None, born_here=False)
+        sha256 = seen.certificate_sha256
+        authority = self._station.authority
+        by_ca = self._station.holds.call(self._unit, lambda: authority.certificate(sha256))
+        return Known(by_ca, born_here=self._journal.has_birth(sha256))
+
+    def _personalise(self, seen: Seen) -> x509.Certificate:
+        """Take an EMPTY or KEYED chip to CERTIFIED, and return the certificate, as it also reads back."""
+        statement_type = self._statement_type(seen.chip)
+        first = self._station.background.submit(self._station.authority.nonce, statement_type, self._unit)
+        spki = seen.spki or self._generate(seen.slot)
+        certificate = self._certify(seen, first, statement_type)
+        check_certificate(certificate, spki, self._unit, self._station.rules, self._station.desk.clock())
+        self._import(seen.slot, certificate.public_bytes(Encoding.DER))
+        return certificate
+
+    def _statement_type(self, chip: ChipIdentity) -> ObjectIdentifier:
+        for model in self._station.rules.endorsements.models:
+            if model.id == chip.model:
+                return model.statement_types[0]
+        raise BoardFailed(
+            f"chip model {chip.model!r} is not endorsed", hint="see endorsements.toml", finding="evidence.model.unknown"
+        )
+
+    def _generate(self, slot: str) -> bytes:
+        with self._step(Step.GENERATE):
+            return self._chip.generate_keypair(slot, Algorithm.P256)
+
+    def _certify(self, seen: Seen, first: Future[bytes], statement_type: ObjectIdentifier) -> x509.Certificate:
+        """Return the CA's certificate for the key in the slot, attested with a nonce that the CA still takes."""
+        nonce = self._awaited(first, statement_type)
+        for _ in range(FRESH_NONCES - 1):
+            try:
+                return self._enrol(seen, nonce)
+            except AuthorityRefused as refused:
+                if refused.finding not in _STALE:
+                    raise
+            nonce = self._fresh_nonce(statement_type)
+        return self._enrol(seen, nonce)
+
+    def _awaited(self, first: Future[bytes], statement_type: ObjectIdentifier) -> bytes:
+        try:
+            return first.result()
+        except AuthorityAway:
+            return self._fresh_nonce(statement_type)
+
+    def _fresh_nonce(self, statement_type: ObjectIdentifier) -> bytes:
+        authority = self._station.authority
+        return self._station.holds.call(self._unit, lambda: authority.nonce(statement_type, self._unit))
+
+    def _enrol(self, seen: Seen, nonce: bytes) -> x509.Certificate:
+        with self._step(Step.ATTEST):
+            evidence = self._chip.attest(seen.slot, nonce)
+        bundle = make_bundle(evidence.statement_type, evidence.statement, seen.chip.ak_certificates[:1])
+        self._journal.check_room()
+        with self._step(Step.ENROL):
+            key = ChipPrivateKey(self._chip, seen.slot)
+            csr = build_csr(key, request_subject(self._unit), bundle)
+            return self._station.holds.call(self._unit, lambda: self._station.authority.enrol(csr))
+
+    def _import(self, slot: str, der: bytes) -> None:
+        with self._step(Step.IMPORT):
+            self._chip.import_certificate(slot, der)
+            if self._chip.get_certificate(slot) != der:
+                raise BoardFailed(
+                    "the certificate reads back differently from what was written",
+                    hint="run the board again; if it repeats, replace the chip",
+                    finding="line.import.readback",
+                )
+
+    def _prove(self, slot: str, der: bytes, certificate: x509.Certificate) -> None:
+        """Demand a signature over a fresh challenge, under the very certificate that the chip holds."""
+        with self._step(Step.PROVE):
+            digest = possession_digest(secrets.token_bytes(CHALLENGE_BYTES), der)
+            signature = self._chip.sign(slot, digest)
+            _check_possession(certificate, signature, digest)
+
+    def _record(self, chip: ChipIdentity, certificate: x509.Certificate, der: bytes, result: Result) -> None:
+        """Sign the birth record and put it on disk: when this returns, PASS may be shown."""
+        with self._step(Step.RECORD):
+            birth = self._station.rig.sign(self._birth(chip, certificate, der, result))
+            self._journal.commit_birth(birth, self._station.destinations, result)
+
+    def _birth(self, chip: ChipIdentity, certificate: x509.Certificate, der: bytes, result: Result) -> BirthRecord:
+        rig = self._station.rig
+        return BirthRecord(
+            unit_serial=self._unit,
+            chip_model=chip.model,
+            chip_serial=chip.serial,
+            product=rig.product,
+            order=rig.order,
+            rig=rig.name,
+            operator=rig.operator,
+            position=self._position,
+            certificate_serial=f"{certificate.serial_number:x}",
+            certificate_sha256=fingerprint(der),
+            key_sha256=fingerprint(spki_of(certificate)),
+            evidence_sha256=fingerprint(read_cmw(certificate)),
+            software=rig.software,
+            started=self._started,
+            finished=self._station.desk.now(),
+            outcome="PASS" if result is Result.PASS else "RESUMED",
+            step_ms=dict(self._journal.step_ms),
+        )
+
+
+def _check_possession(certificate: x509.Certificate, signature: bytes, digest: bytes) -> None:
+    failed = BoardFailed(
+        "the chip did not prove that it holds the key of its certificate",
+        hint="replace the chip",
+        finding="line.possession",
+    )
+    key = certificate.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise failed
+    try:
+        key.verify(signature, digest, ec.ECDSA(Prehashed(hashes.SHA256())))
+    except InvalidSignature as error:
+        raise failed from error

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the line from its configuration: the only place that chooses store, chips, transport and destinations."""
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from birthmark.core import config
+from birthmark.core.clock import system_clock
+from birthmark.core.errors import ConfigError
+from birthmark.evidence.endorsements import Endorsements, EndorsementsFile, build
+from birthmark.line.authority import Confirmation, WireAuthority
+from birthmark.line.births import Rig
+from birthmark.line.config import RigConfig, load_panel, load_rig
+from birthmark.line.events import Events
+from birthmark.line.hold import Holds
+from birthmark.line.journal import Desk
+from birthmark.line.observation import Rules
+from birthmark.line.outbox import Outbox
+from birthmark.line.panel import Panel
+from birthmark.line.ports import Destination, Emit, LineStore
+from birthmark.line.sequence import Station
+from birthmark.line.service import deliver as deliver_all
+from birthmark.line.service import personalise
+from birthmark.net.tls import client_context
+from birthmark.net.transport import HTTPTransport
+from birthmark.pki.paths import TrustAnchors, read_trust
+from birthmark.silicon.address import open_chip
+from birthmark.stores.line_sqlite import LineSQLite
+from birthmark.stores.mes_jsonl import MESFile
+
+EXIT_DONE = 0
+EXIT_FAILED_BOARDS = 1
+_RUN_ID_BYTES = 8
+
+
+def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
+    """
+    Personalise one panel and return the exit code: 0 when no board failed, 1 otherwise.
+
+    Raises:
+        ConfigError: a file that cannot be used; no board was touched.
+        BirthmarkError: the database cannot be opened, or the CA refuses this rig; no board was touched.
+
+    """
+    rig = load_rig(config_path)
+    positions = load_panel(panel_path)
+    with _opened(rig) as parts, ThreadPoolExecutor(2 * len(positions)) as threads:
+        # Two threads for each board: its own, and one that fetches ahead for it.
+        holds = Holds(events := Events(emit), time.monotonic, rig.hold_retry_s, rig.hold_limit_s)
+        working = [position for position in positions if not position.bad]
+        issuing = holds.call("", parts.authority.issuing_certificates)
+        parts.authority.warm(len(working), threads)
+        station = Station(
+            rig=parts.signer,
+            authority=parts.authority,
+            rules=Rules(parts.trust, issuing, parts.endorsements),
+            desk=Desk(secrets.token_hex(_RUN_ID_BYTES), parts.store, events, system_clock, time.monotonic),
+            holds=holds,
+            destinations=tuple(parts.destinations),
+            background=threads,
+        )
+        panel = Panel(station, open_chip, threads)
+        report = personalise(panel, positions, station, parts.outbox, rig.deliver_wait_s)
+    return EXIT_FAILED_BOARDS if report.failed else EXIT_DONE
+
+
+def deliver(config_path: Path) -> int:
+    """
+    Offer everything in the rig's outbox to its destinations and return how many parcels still wait.
+
+    Raises:
+        ConfigError: a file that cannot be used.
+        StoreError: the database cannot be opened or written.
+
+    """
+    with _opened(load_rig(config_path)) as parts:
+        return deliver_all(parts.store, parts.outbox, tuple(parts.destinations))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a rig's configuration stands for."""
+
+    signer: Rig
+    trust: TrustAnchors
+    endorsements: Endorsements
+    store: LineStore
+    authority: WireAuthority
+    destinations: Mapping[str, Destination]
+    outbox: Outbox
+
+
+@contextmanager
+def _opened(rig: RigConfig) -> Iterator[_Parts]:
+    trust_pem = _read(rig.trust)
+    context = client_context(trust_pem, rig.certificate, rig.key)
+    with ExitStack() as stack:
+        transport = stack.enter_context(closing(HTTPTransport(rig.ca_url, context, rig.ca_timeout_s)))
+        store = stack.enter_context(LineSQLite(rig.database))
+        destinations = _destinations(rig, transport)
+        for destination in destinations.values():
+            stack.callback(destination.close)
+        yield _Parts(
+            signer=_signer(rig),
+            trust=read_trust(trust_pem, str(rig.trust)),
+            endorsements=_endorsements(rig.endorsements),
+            store=store,
+            authority=WireAuthority(transport, rig.order),
+            destinations=destinations,
+            outbox=Outbox(store, destinations, time.monotonic, rig.deliver_retry_s),
+        )
+
+
+def _destinations(rig: RigConfig, transport: HTTPTransport) -> dict[str, Destination]:
+    destinations: dict[str, Destination] = {"ca": Confirmation(transport)}
+    if rig.mes_file is not None:
+        destinations["mes-file"] = MESFile(rig.mes_file)
+    if rig.mes_postgres_dsn_file is not None:
+        destinations["mes-postgres"] = _postgres(rig.mes_postgres_dsn_file)
+    return destinations
+
+
+def _postgres(dsn_file: Path) -> Destination:
+    try:
+        from birthmark.stores.mes_postgres import MESPostgreSQL  # noqa: PLC0415 psycopg is in the extra "line" only
+    except ImportError as error:
+        raise ConfigError(f"mes_postgres_dsn_file: {error}", hint="install birthmark[line]") from error
+    return MESPostgreSQL(_read(dsn_file).decode().strip())
+
+
+def _signer(rig: RigConfig) -> Rig:
+    try:
+        key = load_pem_private_key(_read(rig.key), None)
+        certificate = x509.load_pem_x509_certificate(_read(rig.certificate))
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{rig.certificate}, {rig.key}: not a PEM certificate and key") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ConfigError(f"{rig.key}: a rig signs with a P-256 key")
+    return Rig(
+        name=rig.rig,
+        operator=rig.operator,
+        product=rig.product,
+        order=rig.order,
+        software=f"birthmark {version('birthmark')}",
+        certificate=certificate,
+        key=key,
+    )
+
+
+def _endorsements(path: Path) -> Endorsements:
+    file = config.load(EndorsementsFile, path)
+    pem_by_name = {maker.trust: _read(path.parent / maker.trust) for maker in file.maker}
+    return build(file, pem_by_name)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="name a readable file") from error
