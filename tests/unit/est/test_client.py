@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The EST client against the EST server, without a network between them."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from birthmark.core.errors import BirthmarkError, DecodeError
+from birthmark.core.registry import PKIX_EVIDENCE
+from birthmark.est import csrattrs, messages, server
+from birthmark.est.client import ESTClient
+from birthmark.est.errors import ESTClientRefused, ESTRefusal, ESTUnexpected
+from birthmark.est.messages import NONCE_BYTES, NonceRequest, NonceResponse, Operation
+from birthmark.est.server import ESTAnswer, ESTRequest
+from support.est_certificates import certificates
+
+Answer = tuple[int, Mapping[str, str], bytes]
+CHAIN = certificates(3)
+CSR = b"\x30\x03\x02\x01\x05"
+NONCE = bytes(range(NONCE_BYTES))
+
+
+class Server:
+    """Answers as an EST server does, and remembers what it was asked."""
+
+    def __init__(self, decide: Callable[[ESTRequest], ESTAnswer]) -> None:
+        self.requests: list[ESTRequest] = []
+        self._decide = decide
+
+    def exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes, /) -> Answer:
+        try:
+            self.requests.append(server.read_request(method, path, headers.get("content-type"), body))
+            answer = self._decide(self.requests[-1])
+        except BirthmarkError as error:
+            answer = server.refusal_answer(error.status if isinstance(error, ESTRefusal) else 403, error)
+        return answer.status, answer.headers, answer.body
+
+
+def usual(request: ESTRequest) -> ESTAnswer:
+    if request.operation is Operation.CACERTS:
+        return server.cacerts_answer(CHAIN[:2])
+    if request.operation is Operation.CSRATTRS:
+        return server.csrattrs_answer(csrattrs.wanted(csrattrs.CURVE_P256))
+    if request.operation is Operation.NONCE:
+        return server.nonce_answer(NonceResponse(NONCE, 60))
+    return server.certificate_answer(CHAIN[2])
+
+
+def answering(status: int, media_type: str, body: bytes, **headers: str) -> ESTClient:
+    named = {"content-type": media_type} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return ESTClient(lambda *_: (status, named, body), "order-7")
+
+
+def test_each_operation_reaches_the_server_under_the_label() -> None:
+    there = Server(usual)
+    client = ESTClient(there.exchange, "order-7")
+    assert set(client.cacerts()) == set(CHAIN[:2])
+    assert client.csrattrs() == csrattrs.wanted(csrattrs.CURVE_P256)
+    assert client.nonce(PKIX_EVIDENCE, "BM-000001") == NonceResponse(NONCE, 60)
+    assert client.simpleenroll(CSR) == CHAIN[2]
+    assert client.simplereenroll(CSR) == CHAIN[2]
+    assert there.requests == [
+        ESTRequest("order-7", Operation.CACERTS),
+        ESTRequest("order-7", Operation.CSRATTRS),
+        ESTRequest("order-7", Operation.NONCE, NonceRequest(NONCE_BYTES, PKIX_EVIDENCE, "BM-000001")),
+        ESTRequest("order-7", Operation.SIMPLEENROLL, CSR),
+        ESTRequest("order-7", Operation.SIMPLEREENROLL, CSR),
+    ]
+
+
+def test_a_nonce_without_parameters_is_asked_for_by_get() -> None:
+    asked: list[str] = []
+
+    def exchange(method: str, path: str, headers: Mapping[str, str], body: bytes, /) -> Answer:
+        asked.append(f"{method} {path}")
+        return Server(usual).exchange(method, path, headers, body)
+
+    assert ESTClient(exchange).nonce().nonce == NONCE
+    assert asked == ["GET /.well-known/est/nonce"]
+
+
+def test_a_refusal_arrives_with_its_dotted_id_and_reason() -> None:
+    def refuse(_: ESTRequest) -> ESTAnswer:
+        raise DecodeError("order order-7 has no unit left", finding="ca.8.quota")
+
+    with pytest.raises(ESTClientRefused) as refused:
+        ESTClient(Server(refuse).exchange, "order-7").simpleenroll(CSR)
+    assert refused.value.status == 403
+    assert refused.value.finding == "ca.8.quota"
+    assert refused.value.reason == "order order-7 has no unit left"
+    assert refused.value.retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "seconds"),
+    [
+        (202, "30", 30),
+        (503, "5", 5),
+        (503, "Wed, 21 Oct 2026 07:28:00 GMT", None),
+        (503, "-5", None),
+        (503, "9" * 40, None),
+        (503, "٣", None),
+    ],
+)
+def test_not_yet_is_a_refusal_that_says_how_long_to_wait(status: int, retry_after: str, seconds: int | None) -> None:
+    with pytest.raises(ESTClientRefused) as refused:
+        answering(status, "text/plain", b"later", retry_after=retry_after).simpleenroll(CSR)
+    assert refused.value.status == status
+    assert refused.value.retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("body", "finding", "reason"),
+    [
+        (b"plain words", "est.refused", "plain words"),
+        (b"", "est.refused", "no reason given"),
+        (b"<html>\n<body>", "est.refused", "<html>"),
+        (b"ca.2.csr: bad\x1b[31m request\nmore", "ca.2.csr", "bad[31m request"),
+        (b"\xff\xfe", "est.refused", "\ufffd\ufffd"),
+        (b"Not A Finding: text", "est.refused", "Not A Finding: text"),
+        (b"x" * 100_000, "est.refused", "x" * 500),
+    ],
+)
+def test_another_server_s_reason_is_shown_in_one_printable_line(body: bytes, finding: str, reason: str) -> None:
+    with pytest.raises(ESTClientRefused) as refused:
+        answering(400, "text/html", body).cacerts()
+    assert (refused.value.finding, refused.value.reason) == (finding, reason)
+
+
+@pytest.mark.parametrize("status", [204, 404])
+def test_a_server_without_csr_wishes_has_none(status: int) -> None:
+    assert answering(status, "text/plain", b"").csrattrs() == ()
+
+
+def test_csr_wishes_that_are_refused_are_an_error() -> None:
+    with pytest.raises(ESTClientRefused):
+        answering(403, "text/plain", b"est.refused: no").csrattrs()
+
+
+P7 = "application/pkcs7-mime"
+
+
+@pytest.mark.parametrize(
+    ("call", "media_type", "body"),
+    [
+        ("cacerts", "text/html", messages.encode_body(messages.certs_only(CHAIN))),
+        ("cacerts", P7, messages.certs_only(CHAIN)),
+        ("cacerts", P7, b""),
+        ("cacerts", P7, messages.encode_body(messages.certs_only(CHAIN) + b"\x00")),
+        ("csrattrs", "application/csrattrs", messages.encode_body(b"\x05\x00")),
+        ("csrattrs", P7, messages.encode_body(b"\x30\x00")),
+        ("nonce", "application/json", messages.encode_nonce_response(NonceResponse(NONCE))),
+        ("nonce", messages.NONCE_MEDIA_TYPE, b"{}"),
+        ("nonce", messages.NONCE_MEDIA_TYPE, messages.encode_nonce_response(NonceResponse(b""))),
+        ("nonce", messages.NONCE_MEDIA_TYPE, messages.encode_nonce_response(NonceResponse(bytes(8)))),
+    ],
+)
+def test_success_with_another_content_is_unexpected(call: str, media_type: str, body: bytes) -> None:
+    with pytest.raises(ESTUnexpected):
+        getattr(answering(200, media_type, body), call)()
+
+
+def test_more_than_the_issued_certificate_is_unexpected() -> None:
+    chain = messages.encode_body(messages.certs_only(CHAIN))
+    with pytest.raises(ESTUnexpected, match="3 certificates instead of one"):
+        answering(200, P7, chain).simpleenroll(CSR)
