@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a chip is, as one line of configuration."""
+
+from pathlib import Path
+
+from birthmark.core.errors import ConfigError
+from birthmark.silicon.apdu.driver import APDUChip
+from birthmark.silicon.bus.i2c import SimulatedI2C
+from birthmark.silicon.port import SecureElement
+
+_SIMULATED = "apdu:unix="
+_TPM_SOFTWARE = "tpm:swtpm:"
+_TPM_DEVICE = "tpm:device:"
+_FORMS = "apdu:unix=/path/to/socket, tpm:swtpm:path=/path/to/socket or tpm:device:/dev/tpmrm0"
+
+
+def open_chip(address: str) -> SecureElement:
+    """
+    Return the chip at an address.
+
+        apdu:unix=/path/to/socket        an APDU chip on a simulated bus
+        tpm:swtpm:path=/path/to/socket   a software TPM
+        tpm:device:/dev/tpmrm0           a TPM behind the kernel's resource manager
+
+    Raises:
+        ConfigError: not an address.
+        ChipAbsent: nothing is there.
+
+    """
+    if address.startswith(_SIMULATED) and len(address) > len(_SIMULATED):
+        return APDUChip(SimulatedI2C(Path(address.removeprefix(_SIMULATED))))
+    for prefix in (_TPM_SOFTWARE, _TPM_DEVICE):
+        if address.startswith(prefix) and len(address) > len(prefix):
+            return _open_tpm(address.removeprefix("tpm:"))
+    raise ConfigError(f"{address!r} is not the address of a chip", hint=f"write {_FORMS}")
+
+
+def _open_tpm(tcti: str) -> SecureElement:
+    # The TPM stack is an optional dependency: a host without one can still use APDU chips.
+    from birthmark.silicon.tpm2.chip import TPM2Chip  # noqa: PLC0415 loaded only where a TPM is configured
+
+    return TPM2Chip(tcti)
