@@ -228,9 +228,13 @@ class ChipTLSObject(ssl.SSLObject):
     """What a context with a chip's key makes of a pair of memory buffers, as asyncio uses them."""
 
     def do_handshake(self) -> None:
-        """Do the handshake, as far as the buffers go. Raises ChipError when the chip did not sign."""
-        with _signer_errors():
-            super().do_handshake()
+        """Do the handshake, as far as the buffers go. Raises SSLError with the ChipError as its cause."""
+        try:
+            with _signer_errors():
+                super().do_handshake()
+        except ChipError as error:
+            # asyncio ends a handshake upon an SSLError; after anything else its caller waits for ever.
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, str(error)) from error
 
 
 def self_test() -> None:
