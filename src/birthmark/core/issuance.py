@@ -7,7 +7,7 @@ Every moment is an aware datetime in UTC with microsecond precision. A certifica
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 
@@ -72,8 +72,8 @@ class Issuance:
     """
     One certificate's life, from the intent to sign it.
 
-    The fields down to `not_after` are written before the signature is made and hold everything that is signed, so an
-    issuance that was cut short is finished to the same certificate contents. It counts as revoked from `dies_at`.
+    The fields down to `validity_days` are written before the signature is made and decide everything that is signed,
+    so an issuance that was cut short is finished to the same contents. It counts as revoked from `dies_at`.
     """
 
     serial: str
@@ -89,8 +89,7 @@ class Issuance:
     profile: str
     requested_by: str
     intended_at: datetime
-    not_before: datetime
-    not_after: datetime
+    validity_days: int
     certificate: bytes | None = None
     confirmed_at: datetime | None = None
     dies_at: datetime | None = None
@@ -98,7 +97,9 @@ class Issuance:
 
     def alive(self, at: datetime) -> bool:
         """Say whether the certificate is neither expired nor counted as revoked at this moment."""
-        return at <= self.not_after and (self.dies_at is None or at < self.dies_at)
+        return at < self.intended_at + timedelta(days=self.validity_days) and (
+            self.dies_at is None or at < self.dies_at
+        )
 
     def state(self, at: datetime) -> str:
         """Return "issued", "confirmed", "superseded" or "revoked", as rigs are told."""

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an administrator does on the CA's own machine. The issuing key is not among it: nothing here can sign."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from birthmark.ca.demands import UNKNOWN
+from birthmark.ca.errors import Refused
+from birthmark.ca.ports import CAStore, Ledger
+from birthmark.core.clock import Clock
+from birthmark.core.issuance import AuditRow, ChipID, Ending, Issuance, Order
+
+ADMINISTRATOR = "administrator"
+
+
+class Administration:
+    """Works on the ledger beside a running service. Every change is audited in its own transaction."""
+
+    def __init__(self, store: CAStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def add_order(self, order: Order) -> None:
+        """Open an order, or change the one with its id. What was taken from it stays taken. Raises StoreError."""
+        with self._store.writing() as ledger:
+            ledger.put_order(order)
+            ledger.add_audit(self._row("order.add", order=order.id, detail=f"{order.quantity} of {order.product}"))
+
+    def close_order(self, order_id: str) -> None:
+        """Let the order issue nothing any more. Raises Refused (ca.8.unknown), StoreError."""
+        with self._store.writing() as ledger:
+            order = ledger.order(order_id)
+            if order is None:
+                raise Refused(UNKNOWN, "ca.8.unknown", f"there is no order {order_id}")
+            ledger.put_order(replace(order, closed_at=order.closed_at or self._clock()))
+            ledger.add_audit(self._row("order.close", order=order_id))
+
+    def revoke(self, serial: str, reason: str) -> None:
+        """
+        Revoke the certificate with this serial (hexadecimal, colons allowed) from now on, its key for good.
+
+        Raises:
+            Refused: ca.certificate.unknown. StoreError: the ledger.
+
+        """
+        with self._store.writing() as ledger:
+            issuance = _issuance(ledger, serial)
+            dies_at = self._clock()
+            if issuance.dies_at is not None:
+                dies_at = min(dies_at, issuance.dies_at)
+            ledger.end(issuance.serial, dies_at, Ending.REVOKED)
+            ledger.add_audit(self._row("revoke", issuance=issuance, detail=reason))
+
+    def deny_chip(self, chip: ChipID, reason: str) -> None:
+        """Refuse this chip from now on (lost, scrapped, retired). Its certificates stay as they are: see `revoke`."""
+        with self._store.writing() as ledger:
+            ledger.deny(chip, reason)
+            ledger.add_audit(replace(self._row("deny", detail=reason), chip_serial=chip.serial))
+
+    def certificates(self, chip: ChipID, unit_serial: str) -> tuple[Issuance, ...]:
+        """Return what was ever issued to a chip or a unit, oldest first. Raises StoreError."""
+        with self._store.reading() as ledger:
+            return ledger.issuances_near(chip, unit_serial)
+
+    def audit(self) -> Iterator[dict[str, str]]:
+        """Return every decision, oldest first, as plain text under plain names. Raises StoreError."""
+        with self._store.reading() as ledger:
+            rows = ledger.audit()
+        return (_plain(row) for row in rows)
+
+    def _row(self, act: str, *, order: str = "", issuance: Issuance | None = None, detail: str = "") -> AuditRow:
+        at = self._clock()
+        if issuance is None:
+            return AuditRow(at=at, who=ADMINISTRATOR, fingerprint="", act=act, order=order, detail=detail)
+        return AuditRow(
+            at=at,
+            who=ADMINISTRATOR,
+            fingerprint="",
+            act=act,
+            order=issuance.order,
+            unit_serial=issuance.unit_serial,
+            chip_serial=issuance.chip.serial,
+            detail=f"certificate {issuance.serial}: {detail}",
+        )
+
+
+def _issuance(ledger: Ledger, serial: str) -> Issuance:
+    found = ledger.issuance(serial.replace(":", "").lower().lstrip("0"))
+    if found is None:
+        raise Refused(UNKNOWN, "ca.certificate.unknown", f"this CA issued no certificate with the serial {serial[:64]}")
+    return found
+
+
+def _plain(row: AuditRow) -> dict[str, str]:
+    return {
+        "at": row.at.isoformat(timespec="milliseconds"),
+        "who": row.who,
+        "fingerprint": row.fingerprint,
+        "act": row.act,
+        "order": row.order,
+        "unit": row.unit_serial,
+        "chip": row.chip_serial,
+        "finding": row.finding,
+        "detail": row.detail,
+    }

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The issuing authority's configuration, ca.toml. docs/reference/config.md describes every key."""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+
+from birthmark.core.config import Config, load
+from birthmark.core.errors import ConfigError
+from birthmark.pki.algorithms import KeyAlgorithm
+
+SECRET_FILE_MODE_MASK: Final = 0o077
+"""Bits that must be off in the mode of a file with a passphrase or a PIN."""
+SECRET_MAX_BYTES: Final = 4_096
+
+Seconds = Annotated[int, msgspec.Meta(ge=1)]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Day = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+
+
+class SoftwareKey(Config, frozen=True, tag_field="kind", tag="software"):
+    """`[issuing_key] kind = "software"`: an encrypted key file. Not for production."""
+
+    file: Text
+    passphrase_file: Text
+
+
+class TokenKey(Config, frozen=True, tag_field="kind", tag="pkcs11"):
+    """`[issuing_key] kind = "pkcs11"`: a key that stays in an HSM."""
+
+    module: Text
+    token: Text
+    label: Text
+    pin_file: Text
+
+
+class ProfileSection(Config, frozen=True):
+    """`[[profile]]`: what may be issued to keys of which algorithms, until the end of which day (UTC)."""
+
+    name: Text
+    algorithms: Annotated[tuple[KeyAlgorithm, ...], msgspec.Meta(min_length=1)]
+    last_issue: Day
+    validity_days: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_825
+
+
+class CAConfig(Config, frozen=True):
+    """ca.toml. Paths are relative to the file; each file named is PEM, except `database` and `endorsements`."""
+
+    tls_certificate: Text
+    tls_key: Text
+    client_trust: Text
+    ca_chain: Text
+    issuing_certificate: Text
+    issuing_key: SoftwareKey | TokenKey
+    organization: Text
+    profile: Annotated[tuple[ProfileSection, ...], msgspec.Meta(min_length=1)]
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    database: Text = "ca.sqlite"
+    endorsements: Text = "endorsements.toml"
+    nonce_expiry_s: Seconds = 60
+    birth_grace_s: Seconds = 86_400
+    rotation_overlap_s: Seconds = 604_800
+    crl_next_update_s: Seconds = 3_600
+
+
+def load_config(path: Path) -> CAConfig:
+    """
+    Return the configuration in `path`.
+
+    Raises:
+        ConfigError: the file, a key or a value cannot be used; two profiles have one name.
+
+    """
+    config = load(CAConfig, path)
+    names = [profile.name for profile in config.profile]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"{path}: two profiles have the same name", hint="orders refer to a profile by its name")
+    return config
+
+
+def last_day(profile: ProfileSection) -> date:
+    """Return the last day on which the profile issues. Raises ConfigError when there is no such day."""
+    try:
+        return date.fromisoformat(profile.last_issue)
+    except ValueError as error:
+        raise ConfigError(f"profile {profile.name!r}: last_issue: {error}", hint="write a day as 2035-12-31") from error
+
+
+def read_secret(path: Path) -> bytes:
+    """
+    Return the passphrase or PIN in a file, without the line end.
+
+    Raises:
+        ConfigError: it cannot be read, it is empty or too long, or others than its owner may read it.
+
+    """
+    try:
+        mode = path.stat().st_mode
+        secret = path.read_bytes().rstrip(b"\r\n")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="name a readable file with the secret") from error
+    if mode & SECRET_FILE_MODE_MASK:
+        raise ConfigError(f"{path}: mode {mode & 0o777:04o} lets others read the secret", hint=f"chmod 600 {path}")
+    if not 1 <= len(secret) <= SECRET_MAX_BYTES:
+        raise ConfigError(f"{path}: a secret of {len(secret)} bytes", hint=f"1 to {SECRET_MAX_BYTES} bytes are read")
+    return secret

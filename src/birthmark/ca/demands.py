@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What the issuing authority demands before it signs. Pure: no store, no clock, no network.
+
+1. caller     the TLS client is a rig (id-kp-cmcRA) that the order names; or, to renew, the device itself
+2. request    the CSR is well formed and signed by its own key, and names one unit
+3. evidence   it is there, well formed and signed by an attestation key
+4. chip       that key chains to an endorsed maker; model endorsed, not withdrawn; firmware not denied
+5. key        the attested key is the CSR's key; made in the chip, not extractable, sign-only
+6. nonce      ours, given to this caller for this unit, unused, unexpired
+7. identity   the chip is not denied, and not alive under another unit or with another confirmed key; the unit is free
+8. order      open, in its time, for this chip model, with quota left
+9. profile    allows this key's algorithm today
+
+The numbers are the same in the finding ids, in the tests and in docs/reference/ca-demands.md. Each function raises
+Refused for the first thing that it misses. `decide` is what the ledger's transaction asks: demands 6 to 8 in one; the
+same transaction asks 9 of the certificate that it intends.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from birthmark.ca.errors import Refused
+from birthmark.core.errors import DecodeError
+from birthmark.core.issuance import ChipID, Ending, Issuance, NonceGrant, Order, OrderUse
+from birthmark.evidence.appraisal import appraise
+from birthmark.evidence.endorsements import Endorsements
+from birthmark.evidence.verdict import AppraisalRefused, AttestedKey, require
+from birthmark.pki import names
+from birthmark.pki.csr import CertificateRequest, read_csr
+from birthmark.pki.errors import PathError, ProfileRefused
+from birthmark.pki.names import HardwareModule
+from birthmark.pki.paths import Purpose, TrustAnchors, validate_path
+from birthmark.pki.profiles import AlgorithmPolicy, DeviceIdentity, DeviceProfile, LintedCertificate, lint, prepare
+
+MALFORMED = 400
+FORBIDDEN = 403
+UNKNOWN = 404
+CONFLICT = 409
+
+_ALGORITHM_FINDINGS = frozenset({"pki.profile.algorithm", "pki.profile.retired"})
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The TLS client of a request: its certificate, and what it sent along. Nothing is believed yet."""
+
+    leaf: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the leaf, in lower-case hexadecimal."""
+        return self.leaf.fingerprint(hashes.SHA256()).hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A TLS client that met demand 1. `name` is the rig's CN or the device's unit serial."""
+
+    name: str
+    kind: str
+    certificate: x509.Certificate
+
+    @property
+    def holder(self) -> str:
+        """The name under which nonces are leased and audit rows written."""
+        return f"{self.kind}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a profile allows: key algorithms, each with its last day, and how long a certificate lives."""
+
+    name: str
+    algorithms: tuple[AlgorithmPolicy, ...]
+    validity_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A request that met demands 1 to 5."""
+
+    caller: Caller
+    order_id: str
+    unit_serial: str
+    chip: ChipID
+    request: CertificateRequest
+    attested: AttestedKey
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """What the ledger knows of a candidate, read in the transaction that also writes the decision."""
+
+    order: Order | None
+    grant: NonceGrant | None
+    near: tuple[Issuance, ...]
+    use: OrderUse
+    denial: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Answer with `existing`, signed or to be finished; or issue anew, after `doomed` were ended."""
+
+    existing: Issuance | None
+    doomed: tuple[Issuance, ...] = ()
+
+
+# --- 1. caller -------------------------------------------------------------------------------------------------
+
+
+def demand_rig(client: Client | None, trust: TrustAnchors, at: datetime) -> Caller:
+    """1. Return the rig behind the TLS client. Refused: ca.1.rig."""
+    certificate = _trusted(client, trust, at, Purpose.RIG, "ca.1.rig")
+    try:
+        return Caller(names.common_name_of(certificate.subject), "rig", certificate)
+    except DecodeError as error:
+        raise Refused(FORBIDDEN, "ca.1.rig", f"the rig's certificate has no usable name: {error.message}") from error
+
+
+def demand_rig_of_order(order: Order | None, label: str | None, caller: Caller) -> Order:
+    """1. Return the order when it names the rig. Refused: ca.8.unknown, ca.1.order-rig."""
+    if order is None:
+        reason = "the request names no order" if label is None else f"there is no order {label}"
+        raise Refused(UNKNOWN, "ca.8.unknown", reason, hint="the EST label is the order's id")
+    if caller.name not in order.rigs:
+        raise Refused(FORBIDDEN, "ca.1.order-rig", f"order {order.id} does not name the rig {caller.name}")
+    return order
+
+
+def demand_device(
+    client: Client | None, current: Issuance | None, trust: TrustAnchors, at: datetime
+) -> tuple[Caller, Issuance]:
+    """
+    1. Return the device behind the TLS client, and `current`: the issuance of the certificate that it showed.
+
+    Refused: ca.1.device, ca.re.revoked, ca.re.unconfirmed.
+    """
+    certificate = _trusted(client, trust, at, Purpose.CLIENT, "ca.1.device")
+    if current is None:
+        raise Refused(FORBIDDEN, "ca.1.device", "the TLS client's certificate is not one that this CA issued")
+    if not current.alive(at):
+        raise Refused(FORBIDDEN, "ca.re.revoked", "the device's certificate is revoked")
+    if current.confirmed_at is None:
+        # Otherwise a certificate that nobody confirmed could outlive its grace time by renewing itself.
+        raise Refused(CONFLICT, "ca.re.unconfirmed", "no birth record has confirmed the device's certificate yet")
+    return Caller(current.unit_serial, "device", certificate), current
+
+
+def _trusted(
+    client: Client | None, trust: TrustAnchors, at: datetime, purpose: Purpose, finding: str
+) -> x509.Certificate:
+    if client is None:
+        raise Refused(FORBIDDEN, finding, "the TLS client showed no certificate")
+    try:
+        validate_path(client.leaf, client.chain, trust, at, purpose)
+    except PathError as error:
+        raise Refused(FORBIDDEN, finding, error.message, hint=error.hint) from error
+    return client.leaf
+
+
+# --- 2. request ------------------------------------------------------------------------------------------------
+
+
+def demand_request(csr: bytes) -> CertificateRequest:
+    """2. Return the request, its signature verified. Refused: ca.2.csr, or the csr.* finding."""
+    try:
+        return read_csr(csr)
+    except DecodeError as error:
+        finding = error.finding if error.finding.startswith("csr.") else "ca.2.csr"
+        raise Refused(MALFORMED, finding, error.message, hint=error.hint) from error
+
+
+def demand_first_subject(request: CertificateRequest) -> str:
+    """2. Return the unit serial of a first request: its subject is that and nothing else. Refused: ca.2.csr."""
+    try:
+        unit = names.unit_serial_of(request.subject)
+    except DecodeError as error:
+        raise Refused(MALFORMED, "ca.2.csr", error.message, hint=error.hint) from error
+    if request.subject != names.request_subject(unit) or request.san is not None:
+        raise Refused(MALFORMED, "ca.2.csr", "a first request names the unit serial and nothing else")
+    return unit
+
+
+def demand_renewal_names(request: CertificateRequest, current: x509.Certificate) -> None:
+    """2. Pass a renewal for the current subject and SAN (RFC 7030 §4.2.2). Refused: ca.re.subject."""
+    san = current.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    if request.subject != current.subject or request.san != san:
+        raise Refused(FORBIDDEN, "ca.re.subject", "subject and SAN must be those of the current certificate")
+
+
+# --- 3. evidence, 4. chip, 5. key ------------------------------------------------------------------------------
+
+
+def demand_evidence(request: CertificateRequest, endorsements: Endorsements, at: datetime) -> AttestedKey:
+    """3., 4., 5. Return what an endorsed chip attests of the CSR's key. Refused: evidence.*, ca.5.key."""
+    if request.bundle is None:
+        raise Refused(
+            MALFORMED, "evidence.missing", "the CSR carries no evidence", hint="add the attribute id-aa-attestation"
+        )
+    try:
+        attested = require(appraise(request.bundle, request.spki, endorsements, at))
+    except AppraisalRefused as error:
+        status = MALFORMED if error.finding in ("evidence.missing", "evidence.malformed") else FORBIDDEN
+        raise Refused(status, error.finding, error.message, hint=error.hint) from error
+    if attested.spki != request.spki:
+        raise Refused(FORBIDDEN, "ca.5.key", "the attested key is not the key of the CSR")
+    return attested
+
+
+def demand_same_chip(attested: AttestedKey, request: CertificateRequest, current: Issuance) -> None:
+    """5. Pass a renewal for a new key in the same chip. Refused: ca.re.chip, ca.re.same-key."""
+    if ChipID(attested.chip.maker, attested.chip.serial) != current.chip:
+        raise Refused(FORBIDDEN, "ca.re.chip", "the evidence is of another chip than the current certificate's")
+    if request.spki == current.spki:
+        raise Refused(CONFLICT, "ca.re.same-key", "the key is the current certificate's", hint="make a new key first")
+
+
+# --- 6. to 9., inside the ledger's transaction -----------------------------------------------------------------
+
+
+def decide(candidate: Candidate, order: Order, facts: LedgerFacts, at: datetime) -> Decision:
+    """6., 7., 8. Return what to do about a first request. Refused: ca.6.*, ca.7.*, ca.8.*."""
+    existing = _same_request(candidate, facts.near, at)
+    demand_nonce(facts.grant, candidate, existing, at)
+    demand_no_denial(candidate, facts)
+    if existing is not None:
+        return Decision(existing)
+    doomed = demand_free_identity(candidate, facts.near, at)
+    demand_order(order, candidate, facts.use, at)
+    return Decision(None, doomed)
+
+
+def decide_renewal(candidate: Candidate, current: Issuance, facts: LedgerFacts, at: datetime) -> Decision:
+    """
+    6., 7. Return what to do about a renewal: the order's quota and window were for the birth.
+
+    All other certificates of the chip than the current and the new one are doomed: they are answers that got lost.
+    """
+    existing = _same_request(candidate, facts.near, at)
+    demand_nonce(facts.grant, candidate, existing, at)
+    demand_no_denial(candidate, facts)
+    if existing is not None:
+        return Decision(existing)
+    return Decision(None, tuple(other for other in facts.near if other.serial != current.serial and _open(other, at)))
+
+
+def demand_nonce(grant: NonceGrant | None, candidate: Candidate, existing: Issuance | None, at: datetime) -> None:
+    """
+    6. Pass a nonce that is good for this candidate.
+
+    A used one is good for exactly the issuance that used it: the same request, sent again after its answer was lost.
+
+    Refused: ca.6.nonce-unknown, .nonce-rig, .nonce-unit, .nonce-used, .nonce-expired.
+    """
+    if grant is None:
+        raise Refused(FORBIDDEN, "ca.6.nonce-unknown", "the evidence is fresh for a nonce that is not ours")
+    if grant.holder != candidate.caller.holder:
+        raise Refused(FORBIDDEN, "ca.6.nonce-rig", "the nonce was given to another rig or device")
+    if grant.unit_serial != candidate.unit_serial:
+        raise Refused(FORBIDDEN, "ca.6.nonce-unit", "the nonce was given for another unit")
+    if grant.used_by is not None:
+        if existing is None or existing.serial != grant.used_by:
+            raise Refused(FORBIDDEN, "ca.6.nonce-used", "the nonce was used before", hint="ask for a new one")
+    elif at >= grant.expires_at:
+        raise Refused(FORBIDDEN, "ca.6.nonce-expired", "the nonce has expired", hint="ask for a new one")
+
+
+def demand_no_lease(open_grant: NonceGrant | None, holder: str, at: datetime) -> None:
+    """6. Pass a unit that no one else is working on. Refused: ca.6.unit-in-work, with the time to wait."""
+    if open_grant is not None and open_grant.holder != holder:
+        wait_s = max(1, math.ceil((open_grant.expires_at - at).total_seconds()))
+        raise Refused(CONFLICT, "ca.6.unit-in-work", f"the unit is with {open_grant.holder}", retry_after_s=wait_s)
+
+
+def demand_no_denial(candidate: Candidate, facts: LedgerFacts) -> None:
+    """7. Pass a chip that is not denied, with a key that nobody revoked. Refused: ca.7.denied."""
+    if facts.denial is not None:
+        raise Refused(FORBIDDEN, "ca.7.denied", f"chip {candidate.chip.serial} is denied: {facts.denial}")
+    for other in facts.near:
+        if other.spki == candidate.request.spki and other.ending is Ending.REVOKED:
+            raise Refused(FORBIDDEN, "ca.7.denied", "a certificate of this very key was revoked")
+
+
+def demand_free_identity(candidate: Candidate, near: tuple[Issuance, ...], at: datetime) -> tuple[Issuance, ...]:
+    """
+    7. Return the certificates that a new one supersedes: of this chip and unit, and never confirmed.
+
+    Refused: ca.7.unit-taken, ca.7.chip-alive.
+    """
+    for other in near:
+        if not other.alive(at):
+            continue
+        if other.chip != candidate.chip:
+            raise Refused(CONFLICT, "ca.7.unit-taken", f"unit {candidate.unit_serial} lives with another chip")
+        if other.unit_serial != candidate.unit_serial:
+            raise Refused(CONFLICT, "ca.7.chip-alive", f"the chip lives in unit {other.unit_serial}")
+        if other.confirmed_at is not None:
+            raise Refused(CONFLICT, "ca.7.chip-alive", "the chip has a confirmed certificate")
+    return tuple(other for other in near if _open(other, at))
+
+
+def demand_order(order: Order, candidate: Candidate, use: OrderUse, at: datetime) -> None:
+    """8. Pass an order with room for the unit. Refused: ca.8.order-closed, .window, .chip-model, .quota."""
+    if order.closed_at is not None and order.closed_at <= at:
+        raise Refused(FORBIDDEN, "ca.8.order-closed", f"order {order.id} is closed")
+    if not order.not_before <= at <= order.not_after:
+        window = f"{order.not_before.isoformat()} to {order.not_after.isoformat()}"
+        raise Refused(FORBIDDEN, "ca.8.window", f"order {order.id} issues from {window}")
+    if candidate.attested.chip.model not in order.chip_models:
+        model = candidate.attested.chip.model
+        raise Refused(FORBIDDEN, "ca.8.chip-model", f"order {order.id} is not for chips of model {model}")
+    if not use.holds_unit and use.units >= order.quantity:
+        raise Refused(FORBIDDEN, "ca.8.quota", f"all {order.quantity} units of order {order.id} are taken")
+
+
+def demand_profile(name: str, terms: Mapping[str, Terms]) -> Terms:
+    """9. Return the terms of the profile. Refused: ca.9.profile."""
+    if name not in terms:
+        raise Refused(FORBIDDEN, "ca.9.profile", f"this CA has no profile {name}", hint="add it to ca.toml")
+    return terms[name]
+
+
+def demand_certificate(intent: Issuance, terms: Mapping[str, Terms], issuer: x509.Certificate) -> LintedCertificate:
+    """
+    9. Return the intended certificate, ready to be signed: its key's algorithm is issued today, and its size fits.
+
+    The same intent always gives the same bytes. Refused: ca.9.profile, ca.9.algorithm.
+    """
+    allowed = demand_profile(intent.profile, terms)
+    profile = DeviceProfile(
+        name=intent.profile,
+        organization=intent.organization,
+        product=intent.product,
+        algorithms=allowed.algorithms,
+        validity_days=intent.validity_days,
+    )
+    chip = HardwareModule(x509.ObjectIdentifier(intent.hw_type), intent.chip.serial)
+    identity = DeviceIdentity(spki=intent.spki, unit_serial=intent.unit_serial, chip=chip, bundle=intent.evidence)
+    try:
+        return lint(prepare(profile, identity, issuer, intent.intended_at, int(intent.serial, 16)))
+    except (ProfileRefused, DecodeError) as error:
+        finding = "ca.9.algorithm" if error.finding in _ALGORITHM_FINDINGS else "ca.9.profile"
+        raise Refused(FORBIDDEN, finding, error.message, hint=error.hint) from error
+
+
+def _same_request(candidate: Candidate, near: tuple[Issuance, ...], at: datetime) -> Issuance | None:
+    """Return the living issuance for the same chip, key, unit and order. There is at most one that is not ending."""
+    wanted = (candidate.chip, candidate.request.spki, candidate.unit_serial, candidate.order_id)
+    for other in reversed(near):
+        if (other.chip, other.spki, other.unit_serial, other.order) == wanted and other.alive(at):
+            return other
+    return None
+
+
+def _open(issuance: Issuance, at: datetime) -> bool:
+    """Say whether the issuance has a life to end: expired ones too, so that none stays open-ended beside a new one."""
+    return issuance.dies_at is None or at < issuance.dies_at

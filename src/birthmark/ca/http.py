@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The edge: EST and the CA's own calls, as an ASGI application.
+
+The work is done straight in the handler: a request costs about two milliseconds, and a thread of its own would cost
+more than it saves. A refusal is text/plain, "<finding>: reason"; one log line per decision, without secrets.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from cryptography import x509
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from birthmark.ca.demands import Client
+from birthmark.ca.errors import CAError, Refused
+from birthmark.ca.service import CA
+from birthmark.core.birth import BIRTH_MAX_BYTES
+from birthmark.core.errors import BirthmarkError
+from birthmark.est import server
+from birthmark.est.errors import ESTRefusal
+from birthmark.est.messages import EST_MAX_BODY_BYTES, EST_PREFIX, NonceRequest, Operation
+from birthmark.est.server import ESTAnswer, ESTRequest
+from birthmark.net.asgi import peer, read_body
+from birthmark.net.errors import BodyRefused
+
+CRL_MEDIA_TYPE = "application/pkix-crl"
+BIRTH_MEDIA_TYPE = "application/jose"
+ANY_METHOD = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
+"""EST says itself which methods an operation has (405 with Allow)."""
+
+_LOG = logging.getLogger(__name__)
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class CAHTTP:
+    """The endpoints of one CA."""
+
+    def __init__(self, ca: CA) -> None:
+        self._ca = ca
+
+    def app(self) -> Starlette:
+        """Return the ASGI application."""
+        return Starlette(
+            routes=[
+                Route(f"{EST_PREFIX}/{{rest:path}}", _answered(self._est), methods=ANY_METHOD),
+                Route("/v1/births", _answered(self._birth), methods=["POST"]),
+                Route("/v1/certificates/{sha256}", _answered(self._certificate), methods=["GET"]),
+                Route("/v1/crl", _answered(self._crl), methods=["GET"]),
+            ]
+        )
+
+    async def _est(self, request: Request) -> Response:
+        body = await read_body(request.receive, EST_MAX_BODY_BYTES)
+        path, content_type = request.scope["path"], request.headers.get("content-type")
+        asked = server.read_request(request.method, path, content_type, body)
+        return _response(self._est_answer(asked, _client(request)))
+
+    def _est_answer(self, asked: ESTRequest, client: Client | None) -> ESTAnswer:
+        match asked.operation, asked.payload:
+            case Operation.CACERTS, _:
+                return server.cacerts_answer(self._ca.ca_certificates())
+            case Operation.CSRATTRS, _:
+                return server.csrattrs_answer(self._ca.wanted_attributes(asked.label))
+            case Operation.NONCE, NonceRequest() as wanted:
+                return server.nonce_answer(self._ca.grant_nonce(client, asked.label, wanted))
+            case Operation.SIMPLEENROLL, bytes() as csr:
+                return _issued(self._ca.enrol(client, asked.label, csr))
+            case Operation.SIMPLEREENROLL, bytes() as csr:
+                return _issued(self._ca.renew(client, csr))
+        raise ESTRefusal(501, "est.not-offered", "this operation is not offered")
+
+    async def _birth(self, request: Request) -> Response:
+        if request.headers.get("content-type", "").split(";")[0].strip().lower() != BIRTH_MEDIA_TYPE:
+            raise Refused(415, "ca.birth.media-type", f"a birth record is sent as {BIRTH_MEDIA_TYPE}")
+        self._ca.take_birth(_client(request), await read_body(request.receive, BIRTH_MAX_BYTES))
+        return Response(status_code=204)
+
+    async def _certificate(self, request: Request) -> Response:
+        return JSONResponse(self._ca.certificate_state(_client(request), request.path_params["sha256"]))
+
+    async def _crl(self, _request: Request) -> Response:
+        return Response(self._ca.revocation_list(), media_type=CRL_MEDIA_TYPE)
+
+
+def _client(request: Request) -> Client | None:
+    """Return the TLS client. Its chain begins with the leaf again, which is no intermediate."""
+    presented = peer(request.scope)
+    if presented.leaf is None:
+        return None
+    try:
+        leaf = x509.load_der_x509_certificate(presented.leaf)
+        return Client(leaf, tuple(x509.load_der_x509_certificate(each) for each in presented.chain[1:]))
+    except ValueError as error:
+        raise Refused(400, "ca.1.certificate", "the TLS client's certificate cannot be read") from error
+
+
+def _issued(certificate: bytes) -> ESTAnswer:
+    return server.certificate_answer(x509.load_der_x509_certificate(certificate))
+
+
+def _response(answer: ESTAnswer) -> Response:
+    return Response(answer.body, answer.status, dict(answer.headers))
+
+
+def _answered(endpoint: _Endpoint) -> _Endpoint:
+    async def answered(request: Request) -> Response:
+        try:
+            response = await endpoint(request)
+        except BirthmarkError as error:
+            response = _response(_refusal(error))
+            _LOG.info(
+                "%s %r %d finding=%s cause=%s",
+                request.method,
+                request.url.path,
+                response.status_code,
+                error.finding,
+                error.__cause__.__class__.__name__ if error.__cause__ else "none",
+            )
+        else:
+            _LOG.info("%s %r %d", request.method, request.url.path, response.status_code)
+        return response
+
+    return answered
+
+
+def _refusal(error: BirthmarkError) -> ESTAnswer:
+    match error:
+        case CAError():
+            return server.refusal_answer(error.status, error, error.retry_after_s or None)
+        case ESTRefusal() | BodyRefused():
+            return server.refusal_answer(error.status, error)
+    return server.refusal_answer(500, error)

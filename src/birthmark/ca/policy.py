@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The issuing authority's settled policy: what wiring reads from files once and everything below takes as given."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from cryptography import x509
+
+from birthmark.ca.demands import Terms
+from birthmark.evidence.endorsements import Endorsements
+from birthmark.pki.paths import TrustAnchors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Whom the CA believes, what it issues, and how long things last."""
+
+    trust: TrustAnchors
+    endorsements: Endorsements
+    terms: Mapping[str, Terms]
+    organization: str
+    ca_chain: tuple[x509.Certificate, ...]
+    nonce_expiry: timedelta
+    birth_grace: timedelta
+    rotation_overlap: timedelta
+    crl_next_update: timedelta

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of a request while it is decided, so that its audit row says as much as it can."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from birthmark.ca.demands import Caller, Client
+from birthmark.core.issuance import AuditRow, ChipID
+
+
+@dataclass(slots=True)
+class Trail:
+    """Filled in as the demands are met, one after the other. `who` is what the client calls itself until then."""
+
+    act: str
+    at: datetime
+    who: str = ""
+    fingerprint: str = ""
+    order: str = ""
+    unit_serial: str = ""
+    chip_serial: str = ""
+
+    @classmethod
+    def of(cls, act: str, at: datetime, client: Client | None, order: str = "") -> "Trail":
+        """Return the trail of a request that has just arrived."""
+        trail = cls(act, at, order=order)
+        if client is not None:
+            trail.who = f"unverified:{client.leaf.subject.rfc4514_string()}"
+            trail.fingerprint = client.fingerprint
+        return trail
+
+    def met_by(self, caller: Caller) -> Caller:
+        """Note who asks, now that it is known."""
+        self.who = caller.holder
+        return caller
+
+    def about(self, unit_serial: str, chip: ChipID | None = None) -> str:
+        """Note which unit and which chip it is about; return the unit serial."""
+        self.unit_serial = unit_serial
+        if chip is not None:
+            self.chip_serial = chip.serial
+        return unit_serial
+
+    def row(self, finding: str = "", detail: str = "") -> AuditRow:
+        """Return the audit row of a decision; without a finding it was granted."""
+        return AuditRow(
+            at=self.at,
+            who=self.who,
+            fingerprint=self.fingerprint,
+            act=self.act,
+            order=self.order,
+            unit_serial=self.unit_serial,
+            chip_serial=self.chip_serial,
+            finding=finding,
+            detail=detail,
+        )

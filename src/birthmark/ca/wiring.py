@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The issuing authority put together: the only place that chooses its store, its key and its clock."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from birthmark.ca.administration import Administration
+from birthmark.ca.config import CAConfig, ProfileSection, SoftwareKey, TokenKey, last_day, load_config, read_secret
+from birthmark.ca.demands import Terms
+from birthmark.ca.http import CAHTTP
+from birthmark.ca.orders import read_order
+from birthmark.ca.policy import Policy
+from birthmark.ca.service import CA
+from birthmark.core.clock import system_clock
+from birthmark.core.config import load
+from birthmark.core.errors import ConfigError
+from birthmark.evidence.endorsements import Endorsements, EndorsementsFile, build
+from birthmark.net import asgi, tls
+from birthmark.pki.algorithms import acceptable_certificate
+from birthmark.pki.authorities import Authority
+from birthmark.pki.keys import software
+from birthmark.pki.keys.pkcs11 import Token
+from birthmark.pki.paths import read_trust
+from birthmark.pki.profiles import AlgorithmPolicy
+from birthmark.stores.ca_sqlite import SQLiteCAStore
+
+__all__ = ["open_ca", "read_order", "serve"]
+
+
+def serve(config_path: Path) -> None:
+    """
+    Serve EST and the CA's own calls until SIGTERM; one line on stdout says where.
+
+    Raises:
+        ConfigError: a file that cannot be used.
+        KeyStoreError: the issuing key cannot be had.
+        ListenFailed: the address cannot be listened on.
+        StoreError: the database cannot be used.
+
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    config, folder = load_config(config_path), config_path.parent
+    authority = Authority(_certificate(folder, config.issuing_certificate), _issuing_key(config.issuing_key, folder))
+    _require_pair(authority, config.issuing_certificate)
+    context = tls.server_context(
+        folder / config.tls_certificate, folder / config.tls_key, _read(folder, config.client_trust)
+    )
+    policy = _policy(config, folder)
+    with _store(config, folder) as store:
+        app = CAHTTP(CA(store, authority, policy, system_clock)).app()
+        asgi.serve(app, config.host, config.port, context)
+
+
+@contextmanager
+def open_ca(config_path: Path) -> Iterator[Administration]:
+    """Open the ledger for the administrator, beside the serving process and without its key. Raises as `serve`."""
+    config = load_config(config_path)
+    with _store(config, config_path.parent) as store:
+        yield Administration(store, system_clock)
+
+
+@contextmanager
+def _store(config: CAConfig, folder: Path) -> Iterator[SQLiteCAStore]:
+    store = SQLiteCAStore(folder / config.database)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _policy(config: CAConfig, folder: Path) -> Policy:
+    return Policy(
+        trust=read_trust(_read(folder, config.client_trust), config.client_trust),
+        endorsements=_endorsements(folder / config.endorsements),
+        terms=MappingProxyType({section.name: _terms(section) for section in config.profile}),
+        organization=config.organization,
+        ca_chain=_certificates(folder, config.ca_chain),
+        nonce_expiry=timedelta(seconds=config.nonce_expiry_s),
+        birth_grace=timedelta(seconds=config.birth_grace_s),
+        rotation_overlap=timedelta(seconds=config.rotation_overlap_s),
+        crl_next_update=timedelta(seconds=config.crl_next_update_s),
+    )
+
+
+def _terms(section: ProfileSection) -> Terms:
+    last_issue = last_day(section)
+    algorithms = tuple(AlgorithmPolicy(algorithm, last_issue) for algorithm in section.algorithms)
+    return Terms(section.name, algorithms, section.validity_days)
+
+
+def _endorsements(path: Path) -> Endorsements:
+    file = load(EndorsementsFile, path)
+    return build(file, {maker.trust: _read(path.parent, maker.trust) for maker in file.maker})
+
+
+def _issuing_key(key: SoftwareKey | TokenKey, folder: Path) -> ec.EllipticCurvePrivateKey:
+    match key:
+        case SoftwareKey():
+            return software.load_encrypted(folder / key.file, read_secret(folder / key.passphrase_file))
+        case TokenKey():
+            token = Token.open(folder / key.module, key.token, read_secret(folder / key.pin_file))
+            return token.key(key.label)
+
+
+def _require_pair(authority: Authority, where: str) -> None:
+    acceptable_certificate(authority.certificate)
+    if authority.certificate.public_key() != authority.key.public_key():
+        raise ConfigError(f"{where}: the issuing key belongs to another certificate", hint="compare [issuing_key]")
+
+
+def _certificate(folder: Path, name: str) -> x509.Certificate:
+    certificates = _certificates(folder, name)
+    if len(certificates) != 1:
+        raise ConfigError(f"{folder / name}: {len(certificates)} certificates; the issuing CA's alone is wanted")
+    return certificates[0]
+
+
+def _certificates(folder: Path, name: str) -> tuple[x509.Certificate, ...]:
+    try:
+        return tuple(x509.load_pem_x509_certificates(_read(folder, name)))
+    except ValueError as error:
+        raise ConfigError(f"{folder / name}: no PEM certificates", hint="name a PEM file") from error
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="name a readable file") from error
