@@ -32,19 +32,24 @@ class _Key(msgspec.Struct, frozen=True):
 
 
 class MESFile:
-    """A destination (`line.ports.Destination`). Opened at the first delivery; locked until closed."""
+    """
+    A destination (`line.ports.Destination`). Opened at the first delivery.
+
+    Several rigs may share the file: each write has it locked, and looks first at what the others have written.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: FileIO | None = None
         self._keys: set[str] = set()
+        self._read_bytes = 0
 
     def deliver(self, birth: SignedBirth) -> None:
         """
         Append the birth unless its key is in the file; return when it is on the disk.
 
         Raises:
-            DeliveryDeferred: the file cannot be written now, or another process writes it.
+            DeliveryDeferred: the file cannot be written now, or holds a line that is not ours.
             DeliveryRefused: not a birth record.
 
         """
@@ -60,45 +65,43 @@ class MESFile:
 
     def _append(self, line: _Line) -> None:
         file = self._file or self._open()
-        if line.idempotency_key in self._keys:
-            return
-        data = msgspec.json.encode(line) + b"\n"
-        if file.write(data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(file.fileno())
-        self._keys.add(line.idempotency_key)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            self._catch_up(file)
+            if line.idempotency_key not in self._keys:
+                _write(file, msgspec.json.encode(line) + b"\n")
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
 
     def _open(self) -> FileIO:
         # Unbuffered: what could not be written is not tried again behind our back when the file is closed.
-        file = FileIO(self._path, "a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._keys, whole = _read_keys(self._path)
-            file.truncate(whole)
-            _sync_folder(self._path.parent)
-        except BaseException:
-            file.close()
-            raise
-        self._file = file
-        return file
+        self._file = FileIO(self._path, "a+")
+        self._keys.clear()
+        self._read_bytes = 0
+        _sync_folder(self._path.parent)
+        return self._file
+
+    def _catch_up(self, file: FileIO) -> None:
+        """Learn the keys that were added since the last look, and cut off what was not written to its end."""
+        file.seek(self._read_bytes)
+        new = file.readall()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._keys.update(msgspec.json.decode(line, type=_Key).idempotency_key for line in whole.splitlines())
+        self._read_bytes += len(whole)
+        if len(whole) < len(new):
+            file.truncate(self._read_bytes)
 
     def close(self) -> None:
-        """Let others write the file."""
+        """Let go of the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
-def _read_keys(path: Path) -> tuple[set[str], int]:
-    """Return the keys in the file and the length of its whole lines."""
-    keys = set()
-    whole = 0
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                keys.add(msgspec.json.decode(line, type=_Key).idempotency_key)
-                whole += len(line)
-    return keys, whole
+def _write(file: FileIO, line: bytes) -> None:
+    if file.write(line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -19,7 +19,9 @@ CONNECT_TIMEOUT_S = 5
 _TABLE: LiteralString = (
     "create table if not exists birth (idempotency_key text primary key, record jsonb not null, jws text not null)"
 )
-_INSERT: LiteralString = "insert into birth (idempotency_key, record, jws) values (%s, %s::jsonb, %s) on conflict (idempotency_key) do nothing"
+_INSERT: LiteralString = """
+insert into birth (idempotency_key, record, jws) values (%s, %s::jsonb, %s) on conflict (idempotency_key) do nothing
+"""
 
 
 class MESPostgreSQL:
