@@ -26,6 +26,7 @@ from cryptography.hazmat.asn1 import (
     sequence,
     set,  # noqa: A004 the library's own name for a SET; used as der.set
 )
+from cryptography.x509 import InvalidVersion
 
 from birthmark.core.errors import DecodeError
 
@@ -52,6 +53,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+# A certificate inside with a version that does not exist raises an error of its own, which is not a ValueError.
+_UNREADABLE = (ValueError, TypeError, InvalidVersion)
+
 
 def decode(cls: type[T], data: bytes, structure: str) -> T:
     """
@@ -63,7 +67,7 @@ def decode(cls: type[T], data: bytes, structure: str) -> T:
     """
     try:
         return asn1.decode_der(cls, data)
-    except (ValueError, TypeError) as error:
+    except _UNREADABLE as error:
         raise DecodeError(f"{structure} is not the DER that it should be: {error}") from error
 
 
@@ -71,7 +75,7 @@ def parse(cls: type[T], value: TLV, structure: str) -> T:
     """Decode an ANY that its neighbour has named. Raises DecodeError as `decode` does."""
     try:
         parsed: T = value.parse(cls)
-    except (ValueError, TypeError) as error:
+    except _UNREADABLE as error:
         raise DecodeError(f"{structure} is not the DER that it should be: {error}") from error
     return parsed
 

@@ -206,6 +206,8 @@ def _certificates(data: bytes) -> tuple[x509.Certificate, ...]:
     inner = der.parse(_CertsOnly, outer.content, "certs-only SignedData")
     if inner.version != 1 or inner.content.type != _PKCS7_DATA or inner.signers.as_list():
         raise DecodeError("the SignedData is not a certs-only message")
+    if any(certificate.serial_number <= 0 for certificate in inner.certificates):
+        raise DecodeError("a certificate's serial number is not positive (RFC 5280 §4.1.2.2)")
     return tuple(inner.certificates)
 
 

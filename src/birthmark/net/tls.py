@@ -118,7 +118,7 @@ def _trust(context: ssl.SSLContext, trust_pem: bytes) -> None:
     try:
         certificates = x509.load_pem_x509_certificates(trust_pem)
         context.load_verify_locations(cadata=b"".join(each.public_bytes(Encoding.DER) for each in certificates))
-    except (ValueError, ssl.SSLError) as error:
+    except (ValueError, x509.InvalidVersion, ssl.SSLError) as error:
         raise _unusable("the trust anchors are not PEM certificates") from error
 
 
