@@ -253,6 +253,9 @@ def _explained(
         _check_leaf_purpose(leaf, purpose)
     except PathError as reason:
         return reason
+    except ValueError as reason:
+        # pyca reads names when they are asked for, so only now do malformed ones show.
+        return PathError(f"a certificate on the path cannot be read: {reason}")
     return PathError(f"no valid path: {error}")
 
 
