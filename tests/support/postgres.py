@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A private PostgreSQL for one test session: a new cluster in a temporary folder, reached through a Unix socket."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+START_TIMEOUT_S = 30
+# initdb and postgres refuse to run as root; Debian's package brings this user.
+_AS_POSTGRES = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--")
+# A cluster that lives for one test: nothing in it must survive a power cut.
+_SETTINGS = ("listen_addresses=", "fsync=off", "max_connections=20", "shared_buffers=8MB")
+
+
+class PostgreSQL:
+    """One cluster. It can be stopped and started again in place."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._data = folder / "data"
+        self.dsn = f"host={folder} user=postgres dbname=postgres"
+
+    def create(self) -> None:
+        self._run(
+            "initdb",
+            "--pgdata",
+            self._data,
+            "--username=postgres",
+            "--auth=trust",
+            "--no-sync",
+            "--locale=C",
+            "--encoding=UTF8",
+        )
+
+    def start(self) -> None:
+        options = " ".join(f"-c {setting}" for setting in (*_SETTINGS, f"unix_socket_directories={self._folder}"))
+        log = self._folder / "log"
+        self._run("pg_ctl", "--pgdata", self._data, "--log", log, "--wait", "--options", options, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "--pgdata", self._data, "--mode=immediate", "--wait", "stop")
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        command = [*(_AS_POSTGRES if os.geteuid() == 0 else ()), str(_programs() / program), *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=self._folder, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextmanager
+def postgresql() -> Iterator[PostgreSQL]:
+    # Not below pytest's folder: that is closed to the user postgres, and its name may be too long for a socket.
+    folder = Path(tempfile.mkdtemp(prefix="birthmark-pg-"))
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+    cluster = PostgreSQL(folder)
+    try:
+        cluster.create()
+        cluster.start()
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _programs() -> Path:
+    return max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
