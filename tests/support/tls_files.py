@@ -2,11 +2,12 @@
 """Certificates in files, for tests that speak real TLS on loopback."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from birthmark.pki import authorities
@@ -38,10 +39,12 @@ def key_pem(key: PrivateKey) -> bytes:
 class TLSFiles:
     """A root with an operations CA under it, and what they issue, written into one folder."""
 
-    def __init__(self, folder: Path, at: datetime, organization: str = "Example") -> None:
+    def __init__(
+        self, folder: Path, at: datetime, organization: str = "Example", root: authorities.Authority | None = None
+    ) -> None:
         self.folder = folder
         self.at = at
-        self.root = authorities.make_root(organization, "Root", new_key(), at)
+        self.root = root or authorities.make_root(organization, "Root", new_key(), at)
         self.operations = authorities.make_sub_ca(self.root, "Operations CA", new_key(), at)
         self.trust = pem(self.root.certificate)
 
@@ -58,3 +61,24 @@ class TLSFiles:
         paths[0].write_bytes(pem(certificate, self.operations.certificate))
         paths[1].write_bytes(key_pem(key))
         return Identity(*paths, certificate.public_bytes(Encoding.DER))
+
+
+def weak_rsa_client(files: TLSFiles, folder: Path) -> Identity:
+    """A client certificate that our own CA has issued for an RSA key of 1024 bits."""
+    key = rsa.generate_private_key(65537, 1024)  # noqa: S505 breakable is the point
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "weak")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(files.operations.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(files.at)
+        .not_valid_after(files.at + timedelta(days=1))
+        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(files.operations.key, hashes.SHA256())
+    )
+    paths = folder / "weak.pem", folder / "weak.key"
+    paths[0].write_bytes(pem(certificate, files.operations.certificate))
+    paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return Identity(*paths, certificate.public_bytes(Encoding.DER))

@@ -29,6 +29,7 @@ from birthmark.net.errors import AnswerRefused, NetError, TLSFailed, TLSRefused,
 
 RESPONSE_MAX_BYTES: Final = 4 << 20
 """The largest body that is read; a CRL of a whole fleet stays below it."""
+READ_BYTES: Final = 65_536
 KEPT_CONNECTIONS: Final = 8
 """Connections that wait for the next request; more may be open at a moment."""
 TIMEOUT_S: Final = 10.0
@@ -114,13 +115,15 @@ class HTTPTransport:
         self._pool.close()
 
     def _body(self, answer: urllib3.BaseHTTPResponse) -> bytes:
-        body: bytes = answer.read(RESPONSE_MAX_BYTES + 1, decode_content=False)
-        if len(body) > RESPONSE_MAX_BYTES:
-            answer.close()
-            problem = f"{self.server} answered with more than {RESPONSE_MAX_BYTES} bytes"
-            raise AnswerRefused(problem, finding="net.answer-too-large")
+        body = bytearray()
+        for part in answer.stream(READ_BYTES, decode_content=False):
+            body += part
+            if len(body) > RESPONSE_MAX_BYTES:
+                answer.close()
+                problem = f"{self.server} answered with more than {RESPONSE_MAX_BYTES} bytes"
+                raise AnswerRefused(problem, finding="net.answer-too-large")
         answer.release_conn()
-        return body
+        return bytes(body)
 
     def _failure(self, error: Exception) -> NetError:
         """Return what `error` is in our tree. The innermost cause decides: urllib3 wraps several times."""
@@ -130,7 +133,7 @@ class HTTPTransport:
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return self._tls_failure(cause)
         if isinstance(cause, http.client.HTTPException) and not isinstance(cause, _CUT_OFF):
-            return AnswerRefused(f"{self.server} does not answer in HTTP: {cause}")
+            return AnswerRefused(f"{self.server} does not answer in HTTP: {type(cause).__name__}")
         hint = "is the service running, and is the network up?"
         return Unreachable(f"{self.server} cannot be reached: {_words(cause)}", hint=hint)
 
@@ -241,8 +244,8 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _words(cause: BaseException) -> str:
-    """Return the operating system's words without urllib3's object addresses."""
-    if isinstance(cause, urllib3.exceptions.TimeoutError):
+    """Return the operating system's words, without urllib3's object addresses."""
+    if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError):
         return "no answer in time"
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror
