@@ -70,10 +70,14 @@ def read_presented(leaf: bytes | None, chain: Sequence[bytes]) -> Presented:
     """
     if leaf is None:
         raise CloudRefused("the client sent no certificate", finding="cloud.certificate.missing")
+    return Presented(_certificate(leaf), tuple(_certificate(der) for der in chain if der != leaf))
+
+
+def _certificate(der: bytes) -> x509.Certificate:
     try:
-        return Presented(
-            x509.load_der_x509_certificate(leaf),
-            tuple(x509.load_der_x509_certificate(der) for der in chain if der != leaf),
-        )
-    except ValueError as error:
+        certificate = x509.load_der_x509_certificate(der)
+        # pyca reads these when they are asked for; asked now, a malformed one is refused here and not somewhere.
+        _ = certificate.subject, certificate.issuer, certificate.extensions
+    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise CloudRefused(f"not a certificate: {error}", finding="cloud.certificate.malformed") from error
+    return certificate

@@ -27,6 +27,8 @@ from birthmark.net.errors import BodyRefused
 COMMAND_WAIT_MAX_S = 30.0
 COMMAND_POLL_S = 0.2
 """Commands are queued by other processes too, so a waiting device's queue is looked at this often."""
+COMMAND_ID_MAX_DIGITS = 18
+"""What a 64-bit integer holds for certain."""
 RETRY_AFTER_S = 5
 
 _LOG = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ class CloudHTTP:
                 Route("/v1/me", _answered(self._me), methods=["GET"]),
                 Route(f"{device}/telemetry", _answered(self._telemetry), methods=["POST"]),
                 Route(f"{device}/commands", _answered(self._command), methods=["GET"]),
-                Route(f"{device}/commands/{{id:int}}/done", _answered(self._done), methods=["POST"]),
+                Route(f"{device}/commands/{{id}}/done", _answered(self._done), methods=["POST"]),
             ]
         )
 
@@ -92,8 +94,16 @@ class CloudHTTP:
             await asyncio.sleep(min(left_s, COMMAND_POLL_S))
 
     async def _done(self, request: Request) -> Response:
-        self._cloud.finish_command(self._admit(request), request.path_params["unit"], request.path_params["id"])
+        admission = self._admit(request)
+        self._cloud.finish_command(admission, request.path_params["unit"], _command_id(request))
         return Response(status_code=204)
+
+
+def _command_id(request: Request) -> int:
+    text: str = request.path_params["id"]
+    if not (text.isascii() and text.isdecimal() and len(text) <= COMMAND_ID_MAX_DIGITS):
+        raise CommandUnknown("that is no command's id")
+    return int(text)
 
 
 def _wait_s(request: Request) -> float:

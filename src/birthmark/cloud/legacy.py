@@ -80,9 +80,5 @@ def refuse_new_line(policy: LegacyPolicy, claimed: str, *, registered: bool) -> 
 
 
 def _no_evidence(leaf: x509.Certificate) -> None:
-    try:
-        present = any(extension.oid == ID_PE_CMW for extension in leaf.extensions)
-    except ValueError as error:
-        raise CloudRefused(f"unreadable extensions: {error}", finding="legacy.chain.malformed") from error
-    if present:
+    if any(extension.oid == ID_PE_CMW for extension in leaf.extensions):
         raise CloudRefused("a certificate with evidence has no business here", finding="legacy.evidence-present")

@@ -2,6 +2,7 @@
 """What the chip's slots hold, as identities. Reads only."""
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from birthmark.device.acceptance import Standards, check_successor
 from birthmark.device.errors import CertificateRejected, NoIdentity
@@ -10,6 +11,14 @@ from birthmark.device.rotation import Observed
 from birthmark.evidence.verdict import AppraisalRefused
 from birthmark.pki.names import unit_serial_of
 from birthmark.silicon.port import SLOTS, SecureElement, SlotState
+
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def other_slot(slot: str) -> str:
@@ -66,7 +75,14 @@ def _certificate(chip: SecureElement, slot: str) -> x509.Certificate | None:
     if chip.state(slot) is not SlotState.CERTIFIED:
         return None
     der = chip.get_certificate(slot)
+    return None if der is None else _read(der)
+
+
+def _read(der: bytes) -> x509.Certificate | None:
     try:
-        return None if der is None else x509.load_der_x509_certificate(der)
-    except ValueError:
+        certificate = x509.load_der_x509_certificate(der)
+        # pyca reads these when they are asked for; a write that a power cut has halved has to show here.
+        _ = certificate.subject, certificate.extensions, certificate.public_key()
+    except _UNREADABLE:
         return None
+    return certificate
