@@ -6,7 +6,7 @@ Declare `class X(Config)` with annotated fields and safe defaults; `load` gives 
 """
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,7 +23,7 @@ C = TypeVar("C", bound=Config)
 def parse(cls: type[C], text: bytes | str, where: str) -> C:
     """Return the configuration in `text`. Raises ConfigError that names the file, the key and the problem."""
     try:
-        return msgspec.toml.decode(text, type=cls)
+        return msgspec.toml.decode(text, type=cls, dec_hook=_path)
     except (msgspec.MsgspecError, ValueError) as error:
         raise ConfigError(f"{where}: {error}", hint="mend the file; docs/reference/config.md lists its keys") from error
 
@@ -35,3 +35,10 @@ def load(cls: type[C], path: Path) -> C:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="name a readable configuration file") from error
     return parse(cls, text, str(path))
+
+
+def _path(kind: type[Any], value: object) -> Path:
+    """Return a file name as the Path that a configuration declares: the one type that msgspec does not know."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise TypeError(f"expected {kind.__name__}, got {value!r}")

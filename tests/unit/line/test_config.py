@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+
+from birthmark.core.errors import ConfigError
+from birthmark.line.config import load_panel, load_rig
+
+RIG = """
+rig = "rig-a"
+operator = "ada"
+product = "Controller"
+ca_url = "https://127.0.0.1:8443"
+order = "order-1"
+trust = "pki/trust.pem"
+certificate = "pki/rig-a.pem"
+key = "pki/rig-a.key"
+database = "rig-a.sqlite"
+endorsements = "/etc/birthmark/endorsements.toml"
+"""
+BOARD = '[[position]]\nunit = "BM-000001"\nchip = "apdu:unix=/a"\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "file.toml"
+    path.write_text(text)
+    return path
+
+
+def test_relative_paths_start_at_the_file_and_absolute_ones_stay(tmp_path: Path) -> None:
+    rig = load_rig(written(tmp_path, RIG))
+    assert rig.key == tmp_path / "pki" / "rig-a.key"
+    assert rig.endorsements == Path("/etc/birthmark/endorsements.toml")
+    assert rig.mes_file is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["colour = 1", "hold_retry_s = 0", "hold_limit_s = -1.0", "deliver_wait_s = -0.5", 'order = "Not An Order"'],
+)
+def test_what_a_rig_cannot_work_with_is_refused(tmp_path: Path, line: str) -> None:
+    text = RIG.replace('order = "order-1"\n', "") if line.startswith("order") else RIG
+    with pytest.raises(ConfigError, match=r"file\.toml"):
+        load_rig(written(tmp_path, f"{text}{line}\n"))
+
+
+def test_a_bad_position_needs_no_unit_and_no_chip(tmp_path: Path) -> None:
+    good, bad = load_panel(written(tmp_path, f"{BOARD}[[position]]\nbad = true\n"))
+    assert (good.unit, good.bad, bad.bad) == ("BM-000001", False, True)
+
+
+@pytest.mark.parametrize(
+    ("panel", "problem"),
+    [
+        ("position = []", "0 positions"),
+        (BOARD * 65, "65 positions"),
+        (BOARD + BOARD.replace("/a", "/b"), "BM-000001 is in two positions"),
+        (BOARD + BOARD.replace("000001", "000002"), "apdu:unix=/a is in two positions"),
+        ('[[position]]\nunit = "bm 1"\nchip = "apdu:unix=/a"\n', "'bm 1' is not a unit serial"),
+        ('[[position]]\nunit = "BM-000001"\n', "has no chip address"),
+        ("[[position]]\nunit = 1\n", "Expected"),
+    ],
+)
+def test_a_panel_that_was_scanned_wrongly_is_refused(tmp_path: Path, panel: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        load_panel(written(tmp_path, panel))
