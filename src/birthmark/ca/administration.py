@@ -3,11 +3,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 
 from birthmark.ca.demands import UNKNOWN
 from birthmark.ca.errors import Refused
 from birthmark.ca.ports import CAStore, Ledger
 from birthmark.core.clock import Clock
+from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import AuditRow, ChipID, Ending, Issuance, Order
 
 ADMINISTRATOR = "administrator"
@@ -57,16 +59,18 @@ class Administration:
             ledger.deny(chip, reason)
             ledger.add_audit(replace(self._row("deny", detail=reason), chip_serial=chip.serial))
 
-    def certificates(self, chip: ChipID, unit_serial: str) -> tuple[Issuance, ...]:
-        """Return what was ever issued to a chip or a unit, oldest first. Raises StoreError."""
+    def certificates(self) -> Iterator[dict[str, str]]:
+        """Return every certificate that was intended or issued, oldest first, as plain text. Raises StoreError."""
+        at = self._clock()
         with self._store.reading() as ledger:
-            return ledger.issuances_near(chip, unit_serial)
+            issuances = ledger.issuances()
+        return (_plain_certificate(issuance, at) for issuance in issuances)
 
     def audit(self) -> Iterator[dict[str, str]]:
         """Return every decision, oldest first, as plain text under plain names. Raises StoreError."""
         with self._store.reading() as ledger:
             rows = ledger.audit()
-        return (_plain(row) for row in rows)
+        return (_plain_decision(row) for row in rows)
 
     def _row(self, act: str, *, order: str = "", issuance: Issuance | None = None, detail: str = "") -> AuditRow:
         at = self._clock()
@@ -91,9 +95,9 @@ def _issuance(ledger: Ledger, serial: str) -> Issuance:
     return found
 
 
-def _plain(row: AuditRow) -> dict[str, str]:
+def _plain_decision(row: AuditRow) -> dict[str, str]:
     return {
-        "at": row.at.isoformat(timespec="milliseconds"),
+        "at": _plain_moment(row.at),
         "who": row.who,
         "fingerprint": row.fingerprint,
         "act": row.act,
@@ -103,3 +107,23 @@ def _plain(row: AuditRow) -> dict[str, str]:
         "finding": row.finding,
         "detail": row.detail,
     }
+
+
+def _plain_certificate(issuance: Issuance, at: datetime) -> dict[str, str]:
+    return {
+        "serial": issuance.serial,
+        "unit_serial": issuance.unit_serial,
+        "chip_maker": issuance.chip.maker,
+        "chip_serial": issuance.chip.serial,
+        "chip_model": issuance.chip_model,
+        "order": issuance.order,
+        "state": issuance.state(at),
+        "issued": _plain_moment(issuance.intended_at),
+        "confirmed": _plain_moment(issuance.confirmed_at),
+        "dies": _plain_moment(issuance.dies_at),
+        "certificate_sha256": "" if issuance.certificate is None else fingerprint(issuance.certificate),
+    }
+
+
+def _plain_moment(moment: datetime | None) -> str:
+    return "" if moment is None else moment.isoformat(timespec="milliseconds")

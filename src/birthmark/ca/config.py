@@ -17,7 +17,6 @@ SECRET_MAX_BYTES: Final = 4_096
 
 Seconds = Annotated[int, msgspec.Meta(ge=1)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
-Day = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 
 
 class SoftwareKey(Config, frozen=True, tag_field="kind", tag="software"):
@@ -41,7 +40,7 @@ class ProfileSection(Config, frozen=True):
 
     name: Text
     algorithms: Annotated[tuple[KeyAlgorithm, ...], msgspec.Meta(min_length=1)]
-    last_issue: Day
+    last_issue: date
     validity_days: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_825
 
 
@@ -79,14 +78,6 @@ def load_config(path: Path) -> CAConfig:
     if len(set(names)) != len(names):
         raise ConfigError(f"{path}: two profiles have the same name", hint="orders refer to a profile by its name")
     return config
-
-
-def last_day(profile: ProfileSection) -> date:
-    """Return the last day on which the profile issues. Raises ConfigError when there is no such day."""
-    try:
-        return date.fromisoformat(profile.last_issue)
-    except ValueError as error:
-        raise ConfigError(f"profile {profile.name!r}: last_issue: {error}", hint="write a day as 2035-12-31") from error
 
 
 def read_secret(path: Path) -> bytes:

@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from birthmark.ca.errors import Refused
 from birthmark.core.errors import DecodeError
@@ -32,8 +34,9 @@ from birthmark.evidence.appraisal import appraise
 from birthmark.evidence.endorsements import Endorsements
 from birthmark.evidence.verdict import AppraisalRefused, AttestedKey, require
 from birthmark.pki import names
+from birthmark.pki.algorithms import acceptable_key
 from birthmark.pki.csr import CertificateRequest, read_csr
-from birthmark.pki.errors import PathError, ProfileRefused
+from birthmark.pki.errors import AlgorithmRefused, PathError, ProfileRefused
 from birthmark.pki.names import HardwareModule
 from birthmark.pki.paths import Purpose, TrustAnchors, validate_path
 from birthmark.pki.profiles import AlgorithmPolicy, DeviceIdentity, DeviceProfile, LintedCertificate, lint, prepare
@@ -42,8 +45,6 @@ MALFORMED = 400
 FORBIDDEN = 403
 UNKNOWN = 404
 CONFLICT = 409
-
-_ALGORITHM_FINDINGS = frozenset({"pki.profile.algorithm", "pki.profile.retired"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +171,16 @@ def _trusted(
 
 
 def demand_request(csr: bytes) -> CertificateRequest:
-    """2. Return the request, its signature verified. Refused: ca.2.csr, or the csr.* finding."""
+    """2. Return the request, its signature verified and its key no weak one. Refused: csr.*, ca.2.csr."""
     try:
-        return read_csr(csr)
+        request = read_csr(csr)
+        acceptable_key(load_der_public_key(request.spki))
     except DecodeError as error:
         finding = error.finding if error.finding.startswith("csr.") else "ca.2.csr"
         raise Refused(MALFORMED, finding, error.message, hint=error.hint) from error
+    except (AlgorithmRefused, UnsupportedAlgorithm, ValueError) as error:
+        raise Refused(MALFORMED, "csr.algorithm", f"the key of the request is refused: {error}") from error
+    return request
 
 
 def demand_first_subject(request: CertificateRequest) -> str:
@@ -200,15 +205,13 @@ def demand_renewal_names(request: CertificateRequest, current: x509.Certificate)
 
 
 def demand_evidence(request: CertificateRequest, endorsements: Endorsements, at: datetime) -> AttestedKey:
-    """3., 4., 5. Return what an endorsed chip attests of the CSR's key. Refused: evidence.*, ca.5.key."""
+    """3., 4., 5. Return what an endorsed chip says of the CSR's key. Refused: ca.3.evidence, evidence.*, ca.5.key."""
     if request.bundle is None:
-        raise Refused(
-            MALFORMED, "evidence.missing", "the CSR carries no evidence", hint="add the attribute id-aa-attestation"
-        )
+        raise Refused(MALFORMED, "ca.3.evidence", "the CSR has no evidence: no attribute id-aa-attestation")
     try:
         attested = require(appraise(request.bundle, request.spki, endorsements, at))
     except AppraisalRefused as error:
-        status = MALFORMED if error.finding in ("evidence.missing", "evidence.malformed") else FORBIDDEN
+        status = MALFORMED if error.finding == "evidence.malformed" else FORBIDDEN
         raise Refused(status, error.finding, error.message, hint=error.hint) from error
     if attested.spki != request.spki:
         raise Refused(FORBIDDEN, "ca.5.key", "the attested key is not the key of the CSR")
@@ -347,7 +350,7 @@ def demand_certificate(intent: Issuance, terms: Mapping[str, Terms], issuer: x50
     try:
         return lint(prepare(profile, identity, issuer, intent.intended_at, int(intent.serial, 16)))
     except (ProfileRefused, DecodeError) as error:
-        finding = "ca.9.algorithm" if error.finding in _ALGORITHM_FINDINGS else "ca.9.profile"
+        finding = "ca.9.algorithm" if error.finding == "pki.profile.algorithm" else "ca.9.profile"
         raise Refused(FORBIDDEN, finding, error.message, hint=error.hint) from error
 
 

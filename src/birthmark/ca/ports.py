@@ -32,6 +32,10 @@ class LedgerReader(Protocol):
         """Return the unit's grant that is neither used nor expired, or None."""
         ...
 
+    def issuances(self) -> tuple[Issuance, ...]:
+        """Return every issuance, oldest first."""
+        ...
+
     def issuances_near(self, chip: ChipID, unit_serial: str) -> tuple[Issuance, ...]:
         """Return every issuance to this chip or to this unit, living or dead, oldest first."""
         ...

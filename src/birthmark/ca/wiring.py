@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from birthmark.ca.administration import Administration
-from birthmark.ca.config import CAConfig, ProfileSection, SoftwareKey, TokenKey, last_day, load_config, read_secret
+from birthmark.ca.config import CAConfig, ProfileSection, SoftwareKey, TokenKey, load_config, read_secret
 from birthmark.ca.demands import Terms
 from birthmark.ca.http import CAHTTP
 from birthmark.ca.orders import read_order
@@ -91,8 +91,7 @@ def _policy(config: CAConfig, folder: Path) -> Policy:
 
 
 def _terms(section: ProfileSection) -> Terms:
-    last_issue = last_day(section)
-    algorithms = tuple(AlgorithmPolicy(algorithm, last_issue) for algorithm in section.algorithms)
+    algorithms = tuple(AlgorithmPolicy(algorithm, section.last_issue) for algorithm in section.algorithms)
     return Terms(section.name, algorithms, section.validity_days)
 
 

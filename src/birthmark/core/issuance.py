@@ -102,9 +102,11 @@ class Issuance:
         )
 
     def state(self, at: datetime) -> str:
-        """Return "issued", "confirmed", "superseded" or "revoked", as rigs are told."""
+        """Return "intended" (not signed yet), "issued", "confirmed", "superseded" or "revoked", as rigs are told."""
         if self.alive(at):
-            return "confirmed" if self.confirmed_at else "issued"
+            if self.certificate is None:
+                return "intended"
+            return "issued" if self.confirmed_at is None else "confirmed"
         return "superseded" if self.ending in (Ending.SUPERSEDED, Ending.ROTATED) else "revoked"
 
 

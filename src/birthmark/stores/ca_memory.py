@@ -56,6 +56,9 @@ class _MemoryLedger:
                 return grant
         return None
 
+    def issuances(self) -> tuple[Issuance, ...]:
+        return tuple(self._tables.issuances.values())
+
     def issuances_near(self, chip: ChipID, unit_serial: str) -> tuple[Issuance, ...]:
         return tuple(
             issuance

@@ -41,20 +41,14 @@ class SQLiteFile:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, with the write lock held from the start. Inside another transaction: a part of that one."""
-        with self._lock, self._translated():
-            nested = self._connection.in_transaction
-            if nested:
-                yield
-                return
-            self._connection.execute("begin immediate")
-            try:
-                yield
-                self._connection.execute("commit")
-            except BaseException:
-                # SQLite itself rolls back when the disk is full; a second rollback would be an error.
-                if self._connection.in_transaction:
-                    self._connection.execute("rollback")
-                raise
+        with self._begun("begin immediate"):
+            yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Several reads of one state, without the write lock: other processes go on writing."""
+        with self._begun("begin deferred"):
+            yield
 
     def write(self, statement: str, *arguments: Argument) -> sqlite3.Cursor:
         """Run one statement in a transaction and return its cursor, for its `rowcount`."""
@@ -70,6 +64,23 @@ class SQLiteFile:
         """Let go of the file."""
         with self._lock:
             self._connection.close()
+
+    @contextmanager
+    def _begun(self, begin: str) -> Iterator[None]:
+        with self._lock, self._translated():
+            nested = self._connection.in_transaction
+            if nested:
+                yield
+                return
+            self._connection.execute(begin)
+            try:
+                yield
+                self._connection.execute("commit")
+            except BaseException:
+                # SQLite itself rolls back when the disk is full; a second rollback would be an error.
+                if self._connection.in_transaction:
+                    self._connection.execute("rollback")
+                raise
 
     def _prepare(self, schema: str, version: int) -> None:
         for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = on"):
