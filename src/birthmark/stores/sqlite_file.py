@@ -16,7 +16,11 @@ from typing import Any, Final
 from birthmark.core.errors import StoreError
 
 _BUSY_TIMEOUT_S: Final = 5.0
-_DISK_CODES: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_FINDINGS: Final = {
+    sqlite3.SQLITE_FULL: "store.full",
+    sqlite3.SQLITE_IOERR: "store.full",
+    sqlite3.SQLITE_CONSTRAINT: "store.conflict",
+}
 _PRIMARY_CODE_MASK: Final = 0xFF
 
 Argument = str | int | float | bytes | None
@@ -105,7 +109,7 @@ class SQLiteFile:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE_MASK
-            finding = "store.full" if code in _DISK_CODES else ""
+            finding = _FINDINGS.get(code, "")
             raise StoreError(
                 f"{self._path}: {error}", hint="look at the disk and at the rights", finding=finding
             ) from error
