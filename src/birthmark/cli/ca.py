@@ -61,3 +61,15 @@ def audit(config: Path, *, as_json: bool) -> None:
     with open_ca(config) as authority:
         for row in authority.audit():
             click.echo(json.dumps(row) if as_json else "  ".join(str(value) for value in row.values()))
+
+
+@ca.command()
+@CONFIG
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+def certificates(config: Path, *, as_json: bool) -> None:
+    """Print every certificate that was issued, with its unit, chip and state."""
+    from birthmark.ca.wiring import open_ca
+
+    with open_ca(config) as authority:
+        for row in authority.certificates():
+            click.echo(json.dumps(row) if as_json else "  ".join(str(value) for value in row.values()))

@@ -44,7 +44,7 @@ def main() -> None:
         _fail(f"{error.finding}: {error}", exit_for(error.finding))
     except OSError as error:
         _fail(_os_line(error), Exit.DISK if error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT) else Exit.INPUT)
-    except Exception as error:  # noqa: BLE001 the last resort: a defect of ours must not greet people with a traceback
+    except Exception as error:
         if os.environ.get("BIRTHMARK_DEBUG"):
             raise
         _fail(f"internal: {type(error).__name__}: {error}; set BIRTHMARK_DEBUG=1 and report it", Exit.INTERNAL)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the whole catalogue against one lab."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from birthmark.testing.attacks import algorithm, cloning, extraction, insider, transition
+from birthmark.testing.attacks.catalogue import Attack, Result, carry_out
+from birthmark.testing.attacks.intruder import Intruder
+from birthmark.testing.lab.record import Lab, load
+from birthmark.testing.lab.start import lab_down, lab_up
+
+CATALOGUE: tuple[Attack, ...] = (
+    *cloning.ATTACKS,
+    *extraction.ATTACKS,
+    *algorithm.ATTACKS,
+    *insider.ATTACKS,
+    *transition.ATTACKS,
+)
+
+
+def run_campaign(directory: Path | None) -> Iterator[Result]:
+    """Yield the result of each attack on the lab in `directory`, or on one that is started for this and ended."""
+    if directory is not None:
+        yield from attack_lab(load(directory))
+        return
+    with _own_lab() as lab:
+        yield from attack_lab(lab)
+
+
+def attack_lab(lab: Lab) -> Iterator[Result]:
+    """Yield the result of each attack on a running lab."""
+    with Intruder(lab) as intruder:
+        for attack in CATALOGUE:
+            yield carry_out(attack, intruder)
+
+
+@contextmanager
+def _own_lab() -> Iterator[Lab]:
+    with tempfile.TemporaryDirectory(prefix="birthmark-") as directory:
+        try:
+            yield lab_up(Path(directory), boards=2, chip="none", hsm=False)
+        finally:
+            lab_down(Path(directory))

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What an attack is, and how one ends.
+
+An attack is a program that really tries. When it returns, it got what it wanted: a breach. A refusal is the error that
+it meets on the way, and only the expected findings count as the defence that was meant: an attack that stumbles over
+something else proves nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from birthmark.core.errors import BirthmarkError
+from birthmark.testing.attacks.intruder import Intruder
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One attack of the catalogue. `expected` are the findings of the defence that it must meet."""
+
+    id: str
+    threat: str
+    title: str
+    expected: tuple[str, ...]
+    run: Callable[[Intruder], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one attack ended."""
+
+    id: str
+    threat: str
+    title: str
+    refused: bool
+    finding: str
+
+    def as_row(self) -> dict[str, object]:
+        """Return what goes into a report."""
+        return {"id": self.id, "threat": self.threat, "refused": self.refused, "finding": self.finding}
+
+
+def carry_out(attack: Attack, intruder: Intruder) -> Result:
+    """Run one attack and say how it ended."""
+    try:
+        attack.run(intruder)
+    except BirthmarkError as refusal:
+        if refusal.finding in attack.expected:
+            return Result(attack.id, attack.threat, attack.title, refused=True, finding=refusal.finding)
+        return Result(attack.id, attack.threat, attack.title, refused=False, finding=f"met something else: {refusal}")
+    return Result(attack.id, attack.threat, attack.title, refused=False, finding="it got what it wanted")

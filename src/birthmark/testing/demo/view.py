@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the demo shows: boards live, then the steps, the field, the attacks and one summary."""
+
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from birthmark.testing.attacks.catalogue import Result
+from birthmark.testing.demo.field import FieldDay
+from birthmark.testing.demo.panel import STEPS, Event, PanelRun
+from birthmark.testing.demo.report import PANEL_LIMIT_S, PANEL_OVER_FLOOR_LIMIT, Report
+
+_DONE, _TODO = "●", "○"
+_COLOURS = {"PASS": "green", "PASS-ALREADY": "green", "RESUMED": "green", "SKIP": "dim"}
+
+
+class BoardsView:
+    """One row per board that fills up while the rig works; use as a context manager around the run."""
+
+    def __init__(self, console: Console, units: list[str]) -> None:
+        self._steps: dict[str, set[str]] = {unit: set() for unit in units}
+        self._verdicts: dict[str, Event] = {}
+        self._notice = ""
+        self._live = Live(self._table(), console=console, refresh_per_second=20)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.update(self._table())
+        self._live.stop()
+
+    def watch(self, event: Event) -> None:
+        """Take one event of the rig into the picture."""
+        match event["event"]:
+            case "step":
+                self._steps[event["unit"]].add(event["step"])
+            case "verdict":
+                self._verdicts[event["unit"]] = event
+            case "hold":
+                self._notice = f"HOLD: {event['what']}; {event['hint']}"
+            case "resume":
+                self._notice = ""
+            case _:
+                return
+        self._live.update(self._table())
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False, caption=self._notice or None, caption_style="yellow")
+        for name in ("board", *STEPS, "verdict", "seconds"):
+            table.add_column(name, justify="right" if name == "seconds" else "left")
+        for unit, steps in self._steps.items():
+            marks = [Text(_DONE, "green") if step in steps else Text(_TODO, "dim") for step in STEPS]
+            table.add_row(unit, *marks, *self._verdict(unit))
+        return table
+
+    def _verdict(self, unit: str) -> tuple[Text, str]:
+        event = self._verdicts.get(unit)
+        if event is None:
+            return Text("…", "dim"), ""
+        why = f" {event['finding']}: {event['reason']}" if event["finding"] else ""
+        return Text(event["verdict"] + why, _COLOURS.get(event["verdict"], "bold red")), f"{event['board_s']:.3f}"
+
+
+def show_steps(console: Console, run: PanelRun) -> None:
+    """Print the table of steps: median, 95th percentile and the chip's share of each."""
+    table = Table(title="step by step", box=None, pad_edge=False, title_justify="left", title_style="bold")
+    table.add_column("step")
+    for name in ("p50 ms", "p95 ms", "chip's share"):
+        table.add_column(name, justify="right")
+    for name, step in run.steps().items():
+        table.add_row(name, f"{step.p50_ms:.1f}", f"{step.p95_ms:.1f}", f"{step.chip_share:.0%}")
+    console.print(table)
+
+
+def show_panel(console: Console, report: Report) -> None:
+    """Print the panel's time against its limit and against the chip's own floor."""
+    ok = report.panel_s <= PANEL_LIMIT_S
+    console.print(
+        Text.assemble(
+            ("panel ", "bold"),
+            (f"{report.panel_s:.3f} s", "bold green" if ok else "bold red"),
+            f" for {report.boards} boards (limit {PANEL_LIMIT_S:.1f} s); chip and bus alone need"
+            f" {report.chip_floor_s:.3f} s, so the panel costs {report.panel_over_chip_floor:.2f} × one chip's floor"
+            f" (limit {PANEL_OVER_FLOOR_LIMIT}); our software {report.software_s.p50 * 1000:.0f} ms per board",
+        )
+    )
+
+
+def show_field(console: Console, days: tuple[FieldDay, ...], report_line: str) -> None:
+    """Print one line about the field, and one for each board that had trouble."""
+    console.print(report_line)
+    for day in days:
+        if day.trouble:
+            console.print(Text(f"  {day.unit}  {day.trouble}", "red"))
+
+
+def show_attack(console: Console, result: Result) -> None:
+    """Print one attack as it ends."""
+    word = Text("REFUSED", "green") if result.refused else Text(" BREACH ", "bold white on red")
+    console.print(Text.assemble("  ", word, f"  {result.threat:<16} {result.title:<66} ", (result.finding, "cyan")))
+
+
+def show_summary(console: Console, report: Report) -> None:
+    """Print the one summary: everything held, or what did not."""
+    if report.not_held:
+        console.print(Panel("\n".join(report.not_held), title="DID NOT HOLD", border_style="red", expand=False))
+        return
+    refused = sum(row.refused for row in report.attacks)
+    console.print(
+        Panel(
+            f"{report.passed} of {report.boards} boards have a hardware-attested identity "
+            f"({report.certificate_bytes} bytes, evidence inside)\n"
+            f"{report.cloud.onboarded} connected with keys that never left their chips, all rotated\n"
+            f"{refused} of {len(report.attacks)} attacks refused",
+            title="EVERYTHING HELD",
+            border_style="green",
+            expand=False,
+        )
+    )

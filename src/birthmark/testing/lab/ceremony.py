@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Makes every key and certificate of a lab: the customer's PKI, the simulated chip maker, the legacy line.
+
+What would be offline or at the chip maker lies in `offline/`; it is there because a lab plays every role.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+from birthmark.pki import authorities
+from birthmark.pki.authorities import Authority
+from birthmark.testing.lab.errors import LabError
+from birthmark.testing.lab.record import RIGS
+
+ORGANIZATION = "Example Controls"
+MAKER = "Example Silicon"
+SKU = "x0"
+_SECRET_MODE = 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    """The CAs of a lab, with their keys."""
+
+    root: Authority
+    operations: Authority
+    issuing: Authority
+    maker: Authority
+    ak_ca: Authority
+    legacy: Authority
+
+
+def hold_ceremony(directory: Path, issuing_key: ec.EllipticCurvePrivateKey, at: datetime) -> Authorities:
+    """Make the CAs and all that hangs under them, and write it below `directory`. The issuing key is given."""
+    root = authorities.make_root(ORGANIZATION, "Device Root", _new_key(), at)
+    maker = authorities.make_root(MAKER, "Attestation Root", _new_key(), at)
+    made = Authorities(
+        root=root,
+        operations=authorities.make_sub_ca(root, "Operations CA", _new_key(), at),
+        issuing=authorities.make_sub_ca(root, "Device Issuing CA", issuing_key, at),
+        maker=maker,
+        ak_ca=authorities.make_ak_ca(maker, "Attestation CA 1", _new_key(), at),
+        legacy=authorities.make_root(ORGANIZATION, "Corporate CA (old)", _new_key(), at),
+    )
+    _write_trust(directory / "pki", made)
+    _write_end_entities(directory / "pki", made, at)
+    for name in ("root", "operations", "maker", "ak_ca", "legacy"):
+        authority: Authority = getattr(made, name)
+        write_secret(directory / "offline" / f"{name}.key", _key_pem(authority.key))
+        (directory / "offline" / f"{name}.pem").write_bytes(_pem(authority.certificate))
+    return made
+
+
+def offline_authority(directory: Path, name: str) -> Authority:
+    """Return one of the authorities whose keys a lab keeps in `offline/`."""
+    certificate = x509.load_pem_x509_certificate((directory / "offline" / f"{name}.pem").read_bytes())
+    key = load_pem_private_key((directory / "offline" / f"{name}.key").read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise LabError(f"offline/{name}.key is not an elliptic-curve key")
+    return Authority(certificate, key)
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _SECRET_MODE), "wb") as file:
+        file.write(content)
+
+
+def _write_trust(pki: Path, made: Authorities) -> None:
+    _bundle(pki / "trust.pem", made.root, made.issuing, made.operations)
+    _bundle(pki / "ca-chain.pem", made.issuing, made.root)
+    _bundle(pki / "issuing.pem", made.issuing)
+    _bundle(pki / "device-trust.pem", made.root, made.issuing)
+    _bundle(pki / "chipmaker.pem", made.maker, made.ak_ca)
+    _bundle(pki / "legacy.pem", made.legacy)
+
+
+def _write_end_entities(pki: Path, made: Authorities, at: datetime) -> None:
+    for name in ("ca-server", "cloud-server"):
+        key = _new_key()
+        certificate = authorities.make_tls_server(made.operations, key.public_key(), at)
+        _credential(pki, name, key, certificate, made.operations)
+    for rig in RIGS:
+        key = _new_key()
+        _credential(pki, rig, key, authorities.make_rig(made.operations, rig, key.public_key(), at), made.operations)
+    key = _new_key()
+    _credential(pki, "legacy-sku", key, authorities.make_legacy(made.legacy, SKU, key.public_key(), at))
+
+
+def _credential(
+    pki: Path, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, *issuers: Authority
+) -> None:
+    write_secret(pki / f"{name}.key", _key_pem(key))
+    (pki / f"{name}.pem").write_bytes(_pem(certificate) + b"".join(_pem(issuer.certificate) for issuer in issuers))
+
+
+def _bundle(path: Path, *made: Authority) -> None:
+    path.write_bytes(b"".join(_pem(authority.certificate) for authority in made))
+
+
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the lab's configuration files: the same files that a real deployment would have reviewed."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography.x509 import ObjectIdentifier
+
+from birthmark.core.registry import CHIP_MODEL_ARC, PKIX_EVIDENCE, TCG_ATTEST_TPM_CERTIFY, TCG_HW_TYPE_TPM20
+from birthmark.testing.lab.ceremony import MAKER, ORGANIZATION
+from birthmark.testing.lab.record import ORDER, PRODUCT, RIGS, UNIT_SERIALS, Board
+
+APDU_MODELS = {"optiga-trust-m": 1, "se050": 2, "slb9670": 3}
+TPM_MODEL = "swtpm"
+CHIP_MODELS = (*APDU_MODELS, TPM_MODEL)
+_LEGACY_SUNSET = "2028-12-31T00:00:00Z"
+
+
+def apdu_hw_type(model: str) -> ObjectIdentifier:
+    """Return the hardware type of a simulated APDU chip model."""
+    return ObjectIdentifier(f"{CHIP_MODEL_ARC}.{APDU_MODELS[model]}")
+
+
+def endorsements_toml() -> str:
+    """Return the endorsements: one simulated maker and the models that it makes."""
+    models = [_model(model, apdu_hw_type(model).dotted_string, PKIX_EVIDENCE.dotted_string) for model in APDU_MODELS]
+    models.append(_model(TPM_MODEL, TCG_HW_TYPE_TPM20.dotted_string, TCG_ATTEST_TPM_CERTIFY.dotted_string))
+    return f'[[maker]]\nname = "{MAKER}"\ntrust = "pki/chipmaker.pem"\n\n' + "\n".join(models)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A production order of the lab. The window runs `opens_days` before now to `closes_days` after it."""
+
+    name: str
+    rigs: tuple[str, ...] = RIGS
+    quantity: int = 200
+    opens_days: int = -1
+    closes_days: int = 30
+    profile: str = "device-p256"
+
+    def toml(self, at: datetime) -> str:
+        """Return the order as the file that product security would review."""
+        return f"""id = "{self.name}"
+product = "{PRODUCT}"
+quantity = {self.quantity}
+chip_models = {_array(CHIP_MODELS)}
+rigs = {_array(self.rigs)}
+not_before = {_moment(at + timedelta(days=self.opens_days))}
+not_after = {_moment(at + timedelta(days=self.closes_days))}
+profile = "{self.profile}"
+"""
+
+
+ORDER_OF_ONE = Order("order-of-one", quantity=1)
+ORDER_OF_THE_OTHER_RIG = Order("order-of-rig-b", rigs=RIGS[1:])
+ORDER_PAST = Order("order-past", opens_days=-60, closes_days=-30)
+ORDER_OF_2016 = Order("order-2016", profile="device-2016")
+ORDERS = (Order(ORDER), ORDER_OF_ONE, ORDER_OF_THE_OTHER_RIG, ORDER_PAST, ORDER_OF_2016)
+"""The order of the panel, and four that the attacks try to stretch."""
+
+
+def ca_toml(hsm_module: str | None) -> str:
+    """Return ca.toml; with a module, the issuing key is in its PKCS#11 token."""
+    key = (
+        f'kind = "pkcs11"\nmodule = "{hsm_module}"\ntoken = "birthmark-lab"\nlabel = "issuing"\npin_file = "hsm/pin"'
+        if hsm_module
+        else 'kind = "software"\nfile = "pki/issuing.key"\npassphrase_file = "pki/issuing.passphrase"'
+    )
+    return f"""host = "127.0.0.1"
+port = 0
+database = "data/ca.sqlite"
+tls_certificate = "pki/ca-server.pem"
+tls_key = "pki/ca-server.key"
+client_trust = "pki/trust.pem"
+ca_chain = "pki/ca-chain.pem"
+issuing_certificate = "pki/issuing.pem"
+endorsements = "endorsements.toml"
+organization = "{ORGANIZATION}"
+nonce_expiry_s = 8
+
+[issuing_key]
+{key}
+
+[[profile]]
+name = "device-p256"
+algorithms = ["P-256"]
+validity_days = 1825
+last_issue = 2035-12-31
+
+[[profile]]
+name = "device-2016"
+algorithms = ["P-256"]
+validity_days = 3650
+last_issue = 2020-12-31
+"""
+
+
+def cloud_toml(ca_url: str) -> str:
+    """Return cloud.toml; the CRL comes from the CA."""
+    return f"""host = "127.0.0.1"
+port = 0
+database = "data/cloud.sqlite"
+tls_certificate = "pki/cloud-server.pem"
+tls_key = "pki/cloud-server.key"
+device_trust = "pki/device-trust.pem"
+legacy_trust = "pki/legacy.pem"
+legacy_sunset = {_LEGACY_SUNSET}
+new_line_serials = '{UNIT_SERIALS}'
+endorsements = "endorsements.toml"
+crl_url = "{ca_url}/v1/crl"
+crl_trust = "pki/trust.pem"
+crl_refresh_s = 0.5
+"""
+
+
+def rig_toml(rig: str, ca_url: str) -> str:
+    """Return the rig.toml of one rig."""
+    return f"""rig = "{rig}"
+operator = "lab"
+product = "{PRODUCT}"
+ca_url = "{ca_url}"
+order = "{ORDER}"
+trust = "pki/trust.pem"
+certificate = "pki/{rig}.pem"
+key = "pki/{rig}.key"
+database = "data/{rig}.sqlite"
+endorsements = "endorsements.toml"
+mes_file = "mes/births.jsonl"
+"""
+
+
+def device_toml(unit: str, chip: str, ca_url: str, cloud_url: str) -> str:
+    """Return the device.toml of one board's field agent, which lies in `devices/`."""
+    return f"""unit = "{unit}"
+product = "{PRODUCT}"
+chip = "{chip}"
+ca_url = "{ca_url}"
+cloud_url = "{cloud_url}"
+trust = "../pki/trust.pem"
+issuing = "../pki/issuing.pem"
+"""
+
+
+def panel_toml(boards: tuple[Board, ...]) -> str:
+    """Return a panel with one position per board."""
+    return "\n".join(f'[[position]]\nunit = "{board.unit}"\nchip = "{board.chip}"\n' for board in boards)
+
+
+def write(path: Path, text: str) -> Path:
+    """Write a configuration file and return its path."""
+    path.write_text(text)
+    return path
+
+
+def _model(name: str, hw_type: str, statement_type: str) -> str:
+    return f"""[[model]]
+id = "{name}"
+hw_type = "{hw_type}"
+maker = "{MAKER}"
+certification = "none: simulated chip, not certified"
+statement_types = ["{statement_type}"]
+"""
+
+
+def _array(values: tuple[str, ...]) -> str:
+    return "[" + ", ".join(f'"{value}"' for value in values) + "]"
+
+
+def _moment(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where everything in a lab is: for people and, with `--json`, for machines."""
+
+import msgspec
+
+from birthmark.testing.lab.record import Lab
+
+
+def as_text(lab: Lab) -> str:
+    """Return lab.json on one line."""
+    return msgspec.json.encode(lab).decode()
+
+
+def as_table(lab: Lab) -> str:
+    """Return the lab as aligned lines."""
+    rows = [
+        ("EST", f"{lab.ca_url}/.well-known/est/{lab.order}"),
+        ("cloud", lab.cloud_url),
+        ("trust anchors", lab.trust),
+        ("chip maker", lab.chipmaker_trust),
+        *((f"{rig} credential", f"{lab.rig_certificates[rig]}  {lab.rig_keys[rig]}") for rig in lab.rig_configs),
+        *((f"{rig} journal", path) for rig, path in lab.rig_journals.items()),
+        ("panel", lab.panel),
+        ("births (MES)", lab.births),
+        *((board.unit, f"{board.chip}  agent {board.device_config}") for board in lab.boards),
+    ]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {value}" for name, value in rows]
+    rig = next(iter(lab.rig_configs))
+    lines.append(f"\nnext: birthmark line run --config {lab.rig_configs[rig]} --panel {lab.panel}")
+    return "\n".join(lines)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EST clients that nobody here wrote: curl as an RA with a ready request, strongSwan's pki."""
+
+import base64
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import pkcs7
+
+from birthmark.core.registry import EST_NONCE_MEDIA_TYPE, PKIX_EVIDENCE
+from birthmark.testing.lab.record import Lab
+from support.labs import birthmark
+
+
+def curl(lab: Lab, path: str, *options: str, rig: str | None = "rig-a") -> tuple[int, str]:
+    credential = ["--cert", lab.rig_certificates[rig], "--key", lab.rig_keys[rig]] if rig else []
+    done = subprocess.run(
+        ["curl", "--silent", "--show-error", "--cacert", lab.trust, *credential, "--write-out", "\n%{http_code}"]
+        + [*options, f"{lab.ca_url}/.well-known/est/{path}"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    body, _, status = done.stdout.rpartition("\n")
+    return int(status), body
+
+
+def post(lab: Lab, path: str, request: Path, rig: str | None = "rig-a") -> tuple[int, str]:
+    options = ("--header", "Content-Type: application/pkcs10", "--data-binary", f"@{request}")
+    return curl(lab, path, *options, rig=rig)
+
+
+def nonce(lab: Lab, unit: str) -> str:
+    body = {"len": 32, "reqTypeInfo": {"type": PKIX_EVIDENCE.dotted_string, "reqInfo": {"unit": unit}}}
+    options = ("--header", f"Content-Type: {EST_NONCE_MEDIA_TYPE}", "--data", json.dumps(body))
+    status, answer = curl(lab, f"{lab.order}/nonce", *options)
+    assert status == 200, answer
+    return str(json.loads(answer)["nonce"])
+
+
+def request(lab: Lab, number: int, *, attested: bool) -> Path:
+    board = lab.boards[number]
+    out = lab.path / f"{board.unit}-{attested}.b64"
+    evidence = ("--nonce", nonce(lab, board.unit)) if attested else ()
+    done = birthmark("device", "csr", "--chip", board.chip, "--unit", board.unit, *evidence, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_curl_posts_a_request_made_with_the_chip_and_gets_its_certificate(lab: Lab, tmp_path: Path) -> None:
+    status, body = post(lab, f"{lab.order}/simpleenroll", request(lab, 0, attested=True))
+    assert status == 200, body
+    assert "\n" not in body
+    assert "\r" not in body
+    (certificate,) = pkcs7.load_der_pkcs7_certificates(base64.b64decode(body, validate=True))
+    path = tmp_path / "device.der"
+    path.write_bytes(certificate.public_bytes(x509.base.serialization.Encoding.DER))
+    verified = birthmark("verify", path, "--chipmaker-root", lab.chipmaker_trust, "--root", lab.trust)
+    assert verified.returncode == 0, verified.stdout
+
+
+def test_openssl_verifies_the_certificate_that_curl_got(lab: Lab, tmp_path: Path) -> None:
+    _, body = post(lab, f"{lab.order}/simpleenroll", request(lab, 1, attested=True))
+    bundle = tmp_path / "device.p7"
+    bundle.write_bytes(base64.b64decode(body))
+    pem = tmp_path / "device.pem"
+    run = ["openssl", "pkcs7", "-inform", "DER", "-in", bundle, "-print_certs", "-out", pem]
+    subprocess.run(run, check=True, timeout=30)
+    roots = lab.path / "pki" / "trust.pem"
+    verify = ["openssl", "verify", "-CAfile", roots, "-purpose", "sslclient", pem]
+    assert "OK" in subprocess.run(verify, check=True, capture_output=True, text=True, timeout=30).stdout
+
+
+def test_the_same_request_without_evidence_is_refused_with_a_readable_reason(lab: Lab) -> None:
+    status, body = post(lab, f"{lab.order}/simpleenroll", request(lab, 2, attested=False))
+    assert 400 <= status < 500
+    assert "attestation" in body
+
+
+def test_a_request_without_a_client_certificate_is_refused(lab: Lab) -> None:
+    status, body = post(lab, f"{lab.order}/simpleenroll", request(lab, 2, attested=False), rig=None)
+    assert status in {401, 403}, body
+
+
+def test_strongswan_gets_the_ca_certificates(lab: Lab, tmp_path: Path) -> None:
+    out = tmp_path / "ca.pem"
+    run = ["pki", "--estca", "--url", lab.ca_url, "--cacert", str(lab.path / "offline/root.pem")]
+    subprocess.run([*run, "--caout", str(out), "--outform", "pem"], check=True, capture_output=True, timeout=30)
+    got = [x509.load_pem_x509_certificate(path.read_bytes()) for path in sorted(tmp_path.glob("ca*.pem"))]
+    expected = x509.load_pem_x509_certificates((lab.path / "pki/ca-chain.pem").read_bytes())
+    assert {certificate.serial_number for certificate in got} == {c.serial_number for c in expected}
+
+
+def test_strongswan_without_a_client_certificate_is_refused(lab: Lab, tmp_path: Path) -> None:
+    text = request(lab, 2, attested=False)
+    pem = tmp_path / "request.pem"
+    pem.write_text(f"-----BEGIN CERTIFICATE REQUEST-----\n{text.read_text()}\n-----END CERTIFICATE REQUEST-----\n")
+    run = ["pki", "--est", "--url", f"{lab.ca_url}", "--in", str(pem), "--outform", "pem"]
+    anchors = ["--cacert", str(lab.path / "offline/root.pem"), "--cacert", str(lab.path / "pki/issuing.pem")]
+    done = subprocess.run([*run, *anchors], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert "BEGIN CERTIFICATE" not in done.stdout
+
+
+@pytest.mark.parametrize("operation", ["cacerts", "csrattrs"])
+def test_what_needs_no_client_certificate_is_answered_without_one(lab: Lab, operation: str) -> None:
+    status, body = curl(lab, operation, rig=None)
+    assert status == 200
+    base64.b64decode(body, validate=True)
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "expected"),
+    [
+        ("not base64", ("--header", "Content-Type: application/pkcs10", "--data", "*** not base64 ***"), 400),
+        ("not DER", ("--header", "Content-Type: application/pkcs10", "--data", "AAECAwQ="), 400),
+        ("the wrong media type", ("--header", "Content-Type: text/plain", "--data", "AAAA"), 415),
+        ("the wrong method", ("--request", "GET"), 405),
+        ("too large", ("--header", "Content-Type: application/pkcs10", "--data", "A" * 100_000), 413),
+    ],
+)
+def test_bad_input_gets_the_right_4xx_and_a_reason(
+    lab: Lab, what: str, options: tuple[str, ...], expected: int
+) -> None:
+    status, body = curl(lab, f"{lab.order}/simpleenroll", *options)
+    assert status == expected, what
+    assert ": " in body.splitlines()[0]
