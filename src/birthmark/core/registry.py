@@ -42,11 +42,11 @@ ID_AA_ATTESTATION: Final = OID("1.2.840.113549.1.9.16.2.59")
 TCG_ATTEST_TPM_CERTIFY: Final = OID("2.23.133.20.1")
 """Statement type TcgAttestCertify. Left draft-ietf-lamps-csr-attestation at -21; no IETF text defines it today."""
 
-PKIX_EVIDENCE_ARC: Final = "1.3.6.1.4.1.58270.1"
+PKIX_EVIDENCE_ARC: Final = "1.3.6.1.5.5.999"
 """
 Stands for id-evidence (1.3.6.1.5.5.TBDMOD3) of draft-ietf-rats-pkix-key-attestation-07, which has no number yet.
 
-A placeholder under a private arc that is not registered to this project: change it here, once, when IANA assigns.
+999 is the placeholder of the draft repository's own sample: change it here, once, when IANA assigns.
 """
 
 PKIX_EVIDENCE: Final = OID(f"{PKIX_EVIDENCE_ARC}.9")
@@ -81,8 +81,8 @@ EST_NONCE_MEDIA_TYPE: Final = "application/est-attestation-freshness+json"
 
 # --- project ---------------------------------------------------------------------------------------------------
 
-ATTESTATION_BUNDLE_MEDIA_TYPE: Final = "application/vnd.birthmark.attestation-bundle+der"
+ATTESTATION_BUNDLE_MEDIA_TYPE: Final = "application/vnd.birthmark.bundle+der"
 """What the CMW record in id-pe-cmw carries: the very AttestationBundle of the CSR. No registered type exists."""
 
 CHIP_MODEL_ARC: Final = "1.3.6.1.4.1.58270.2"
-"""hwType OIDs of the simulated chip models: `.1` optiga-trust-m, `.2` se050, `.3` slb9670, `.4` none."""
+"""hwType OIDs of the simulated chip models: `.1` optiga-trust-m, `.2` se050, `.3` slb9670."""

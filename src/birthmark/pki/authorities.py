@@ -155,12 +155,12 @@ def make_ak_certificate(
     """
     Return the certificate of one chip's attestation key.
 
-    Kept small, because it travels inside the device's certificate: no common name and no subject key identifier.
+    Kept small, because it travels inside the device's certificate: its subject is the chip's serial alone (the maker is
+    the issuer), it has no subject key identifier, and by leaving basicConstraints out it is no CA (RFC 5280 §4.2.1.9).
     """
-    serial = x509.NameAttribute(NameOID.SERIAL_NUMBER, ids.chip_serial(chip.serial))
-    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, issuer.organization), serial])
+    subject = x509.Name([x509.NameAttribute(NameOID.SERIAL_NUMBER, ids.chip_serial(chip.serial))])
     purpose = TCG_KP_AIK_CERTIFICATE if chip.tpm else ID_KP_ATTESTATION_KEY
-    builder = _for(_end_entity(issuer, subject, key, at, days), purpose)
+    builder = _for(_small_end_entity(issuer, subject, key, at, days), purpose)
     return _sign(builder.add_extension(_chip_san(chip), critical=False), issuer)
 
 
@@ -209,10 +209,16 @@ def _end_entity(
     issuer: Authority, subject: x509.Name, key: ec.EllipticCurvePublicKey, at: datetime, days: int
 ) -> x509.CertificateBuilder:
     return (
-        _issued(issuer, subject, key, at, days)
+        _small_end_entity(issuer, subject, key, at, days)
         .add_extension(extensions.END_ENTITY, critical=True)
-        .add_extension(extensions.SIGNS_DATA, critical=True)
+        .add_extension(extensions.subject_key_identifier(key), critical=False)
     )
+
+
+def _small_end_entity(
+    issuer: Authority, subject: x509.Name, key: ec.EllipticCurvePublicKey, at: datetime, days: int
+) -> x509.CertificateBuilder:
+    return _issued(issuer, subject, key, at, days).add_extension(extensions.SIGNS_DATA, critical=True)
 
 
 def _for(builder: x509.CertificateBuilder, *purposes: OID) -> x509.CertificateBuilder:
