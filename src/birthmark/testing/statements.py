@@ -2,8 +2,9 @@
 """
 Attestation statements as chips write them, and as liars would.
 
-The encoder beside the decoders in `evidence`: written from the same documents (docs/reference/formats.md), sharing
-none of their code, so that a mistake in one shows against the other. Keys are software keys.
+The encoder beside the decoders in `evidence`: written from the same texts (draft-ietf-rats-pkix-key-attestation-07,
+draft-ietf-lamps-csr-attestation-29, TPM 2.0 Library Part 2) and sharing none of their code, so that a mistake in one
+shows against the other. Keys are software keys.
 """
 
 import hashlib
