@@ -2,9 +2,11 @@
 """
 CSR attributes: what an EST server wants to find in a CSR.
 
-CsrAttrs ::= SEQUENCE SIZE (0..MAX) OF AttrOrOID        (RFC 8951 §3.2, RFC 9908 §3.1)
+CsrAttrs ::= SEQUENCE SIZE (0..MAX) OF AttrOrOID        (RFC 8951 §4, RFC 9908 §3.2)
 AttrOrOID ::= CHOICE { oid OBJECT IDENTIFIER, attribute Attribute }
-Attribute ::= SEQUENCE { type OBJECT IDENTIFIER, values SET SIZE (1..MAX) OF ANY }
+Attribute ::= SEQUENCE { type OBJECT IDENTIFIER, values SET OF ANY }
+
+RFC 9908 §3.2 lets `values` be empty (any key of this type), against the SIZE (1..MAX) of its own ASN.1.
 """
 
 from collections.abc import Iterable
@@ -34,7 +36,7 @@ class Attribute:
 @der.sequence
 class _Attribute:
     type: ObjectIdentifier
-    values: Annotated[der.SetOf[der.TLV], der.Size(1, CSRATTRS_MAX_ITEMS)]
+    values: Annotated[der.SetOf[der.TLV], der.Size(0, CSRATTRS_MAX_ITEMS)]
 
 
 @der.sequence

@@ -109,7 +109,7 @@ def _is_label(text: str) -> bool:
 
 
 def encode_body(payload: bytes) -> bytes:
-    """Return base64 in one line without a line break (RFC 8951 §3.1; strongSwan reads no other form)."""
+    """Return base64 in one line without a line break (RFC 8951 §3; strongSwan reads no other form)."""
     return base64.b64encode(payload)
 
 

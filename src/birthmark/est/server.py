@@ -159,9 +159,10 @@ def nonce_answer(response: NonceResponse) -> ESTAnswer:
 
 def refusal_answer(status: int, error: BirthmarkError, retry_after_s: int | None = None) -> ESTAnswer:
     """
-    Return the plain-text answer to a request that is refused: `<finding>: <message>` in one line (RFC 7030 §4.2.3).
+    Return the plain-text answer to a request that is refused: one line, `<finding>: <message>`.
 
-    The hint stays here: it is for who runs the server. Headers of an ESTRefusal are carried over.
+    Plain text is what RFC 7030 §4.2.3 and RFC 8951 §5.1 want. The hint stays here: it is for who runs the server.
+    Headers of an ESTRefusal are carried over.
     """
     headers = dict(error.headers) if isinstance(error, ESTRefusal) else {}
     headers["content-type"] = messages.REASON_MEDIA_TYPE

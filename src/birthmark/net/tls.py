@@ -2,9 +2,9 @@
 """
 TLS contexts: explicit trust only, TLS 1.2 and 1.3, OpenSSL security level 2.
 
-Level 2 refuses RSA below 2048 bits and SHA-1 signatures in every certificate of a path, anchors included. No context
-reads the system's trust store. A certificate in a trust file is an anchor only if it is self-signed; others are there
-to build paths with.
+Level 2 refuses RSA below 2048 bits in every certificate of a path, and SHA-1 signatures in all but the anchor, whose
+own signature proves nothing here (`pki.paths` refuses it all the same). No context reads the system's trust store. A
+certificate in a trust file is an anchor only if it is self-signed; others are there to build paths with.
 """
 
 import logging

@@ -43,6 +43,12 @@ def test_our_wish_is_evidence_and_a_p256_key() -> None:
     )
 
 
+def test_a_key_type_without_a_curve_is_read() -> None:
+    any_ec_key = bytes.fromhex("300d300b06072a8648ce3d02013100")
+    assert csrattrs.decode(any_ec_key) == (Attribute(csrattrs.ID_EC_PUBLIC_KEY, ()),)
+    assert csrattrs.encode([Attribute(csrattrs.ID_EC_PUBLIC_KEY, ())]) == any_ec_key
+
+
 def test_no_wish_is_an_empty_sequence() -> None:
     assert csrattrs.encode([]) == b"\x30\x00"
     assert csrattrs.decode(b"\x30\x00") == ()
@@ -62,7 +68,6 @@ def test_what_is_written_is_read_again(items: tuple[ObjectIdentifier | Attribute
         b"\x31\x00",
         RFC_EXAMPLE[:-1],
         RFC_EXAMPLE + b"\x00",
-        bytes.fromhex("300d300b06072a8648ce3d02013100"),
     ],
 )
 def test_what_is_not_csrattrs_is_refused(data: bytes) -> None:
