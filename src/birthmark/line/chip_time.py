@@ -1,20 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tells the chip's own time from ours: a SecureElement that counts the seconds spent inside another one."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from birthmark.line.ports import Stopwatch
+from birthmark.silicon.errors import ChipError
 from birthmark.silicon.port import Algorithm, ChipIdentity, Evidence, SecureElement, SlotState
 
 
 class TimedChip:
     """Passes every call on; `seconds` is the time that the chip and its bus have taken so far."""
 
-    def __init__(self, chip: SecureElement, stopwatch: Stopwatch) -> None:
-        self._chip = chip
+    def __init__(self, open_chip: Callable[[], SecureElement], stopwatch: Stopwatch) -> None:
+        """Open the chip's link. Raises ChipError when nothing answers."""
+        self._open_chip = open_chip
+        self._chip = open_chip()
         self._stopwatch = stopwatch
         self.seconds = 0.0
+
+    def reconnect(self) -> None:
+        """Let go of the link, which takes the chip's power away, and open it anew. Raises ChipError."""
+        with suppress(ChipError):
+            self._chip.close()
+        self._chip = self._open_chip()
 
     @contextmanager
     def _counted(self) -> Iterator[SecureElement]:

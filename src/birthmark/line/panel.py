@@ -89,7 +89,7 @@ class Panel:
         """Return the board's chip, or the verdict when none answers."""
         try:
             with board.journal.step(Step.POWER):
-                return TimedChip(self._open_chip(board.position.chip), self._station.desk.stopwatch)
+                return TimedChip(lambda: self._open_chip(board.position.chip), self._station.desk.stopwatch)
         except Exception as error:  # noqa: BLE001 a verdict for each board, whatever happened to it
             return _failed(error)
 

@@ -98,6 +98,7 @@ class Sequence:
             return self._once()
         except ChipCommunication:
             # The chip may or may not have done what was asked. It is looked at again, never asked again.
+            self._chip.reconnect()
             return self._once()
 
     def _once(self) -> Identified:
