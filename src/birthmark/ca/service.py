@@ -85,9 +85,9 @@ class CA:
         """
         with self._audited(Trail.of("nonce", self._clock(), client, label or "")) as trail:
             caller, unit = self._nonce_caller(client, label, request, trail)
-            if request.length < NONCE_BYTES:
-                raise Refused(MALFORMED, "ca.6.nonce-length", f"nonces have {NONCE_BYTES} bytes and more")
-            nonce = secrets.token_bytes(request.length)
+            if request.length != NONCE_BYTES:
+                raise Refused(MALFORMED, "ca.6.nonce-length", f"nonces have {NONCE_BYTES} bytes here")
+            nonce = secrets.token_bytes(NONCE_BYTES)
             expires_at = trail.at + self._policy.nonce_expiry
             with self._store.writing() as ledger:
                 demand_no_lease(ledger.open_nonce(unit, trail.at), caller.holder, trail.at)

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An issuing authority around a forge: two rigs, orders, a clock that tests move, and boards that ask properly."""
+
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from birthmark.ca.administration import Administration
+from birthmark.ca.demands import Client, Terms
+from birthmark.ca.policy import Policy
+from birthmark.ca.ports import CAStore, Ledger, LedgerReader
+from birthmark.ca.service import CA
+from birthmark.core.birth import BirthRecord, sign_birth
+from birthmark.core.errors import StoreError
+from birthmark.core.ids import fingerprint
+from birthmark.core.issuance import Order
+from birthmark.est.messages import NonceRequest
+from birthmark.pki.algorithms import KeyAlgorithm
+from birthmark.pki.authorities import Authority, make_rig, make_sub_ca
+from birthmark.pki.csr import build_csr
+from birthmark.pki.names import request_subject
+from birthmark.pki.paths import TrustAnchors
+from birthmark.pki.profiles import AlgorithmPolicy
+from birthmark.stores.ca_memory import MemoryCAStore
+from birthmark.testing.forge import APDU, ORGANIZATION, PRODUCT, Chip, Forge, Model, new_key
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+UNIT = "BM-000001"
+ORDER = "order-1"
+LAST_ISSUE = date(2035, 12, 31)
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **span: float) -> None:
+        self.now += timedelta(**span)
+
+
+def order(name: str = ORDER, **changes: object) -> Order:
+    """Return an order for both rigs that is good at NOW, with some of its fields changed."""
+    fields: dict[str, object] = {
+        "id": name,
+        "product": PRODUCT,
+        "quantity": 100,
+        "chip_models": ("optiga-trust-m", "swtpm"),
+        "rigs": ("rig-a", "rig-b"),
+        "not_before": NOW - timedelta(days=1),
+        "not_after": NOW + timedelta(days=30),
+        "profile": "device-p256",
+    }
+    return Order(**(fields | changes))  # type: ignore[arg-type] # tests name the fields that they change
+
+
+@dataclass
+class Board:
+    """A board at the line: a unit, its chip, and the key that the chip has made."""
+
+    unit: str
+    chip: Chip
+    key: ec.EllipticCurvePrivateKey = field(default_factory=new_key)
+
+    def csr(self, nonce: bytes) -> bytes:
+        bundle = self.chip.bundle(self.chip.attest(self.key.public_key(), nonce))
+        return build_csr(self.key, request_subject(self.unit), bundle)
+
+    def renewal_csr(self, key: ec.EllipticCurvePrivateKey, nonce: bytes, current: x509.Certificate) -> bytes:
+        bundle = self.chip.bundle(self.chip.attest(key.public_key(), nonce))
+        san = current.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return build_csr(key, current.subject, bundle, san)
+
+
+class CAParts:
+    """One issuing authority, with everything around it at hand."""
+
+    def __init__(self, store: CAStore | None = None) -> None:
+        self.clock = Clock()
+        self.forge = Forge.at(NOW)
+        self.operations = make_sub_ca(self.forge.root, f"{ORGANIZATION} operations CA", new_key(), NOW)
+        self.rig_keys = {rig: new_key() for rig in ("rig-a", "rig-b", "rig-z")}
+        self.rigs = {rig: make_rig(self.operations, rig, key.public_key(), NOW) for rig, key in self.rig_keys.items()}
+        self.store = store or MemoryCAStore()
+        self.policy = self._policy()
+        self.ca = self.service(self.store)
+        self.administration = Administration(self.store, self.clock)
+        self.administration.add_order(order())
+
+    def service(self, store: CAStore, authority: Authority | None = None) -> CA:
+        """Return another worker of the same authority."""
+        return CA(store, authority or self.forge.issuing, self.policy, self.clock)
+
+    def client(self, rig: str = "rig-a") -> Client:
+        return Client(self.rigs[rig], (self.operations.certificate, self.forge.root.certificate))
+
+    def device(self, certificate: x509.Certificate) -> Client:
+        return Client(certificate, (self.forge.issuing.certificate, self.forge.root.certificate))
+
+    def board(self, unit: str = UNIT, model: Model = APDU) -> Board:
+        return Board(unit, self.forge.maker.chip(model))
+
+    def nonce(self, unit: str = UNIT, rig: str = "rig-a", label: str = ORDER) -> bytes:
+        return self.ca.grant_nonce(self.client(rig), label, NonceRequest(unit=unit)).nonce
+
+    def enrol(self, csr: bytes, rig: str = "rig-a", label: str = ORDER) -> x509.Certificate:
+        return x509.load_der_x509_certificate(self.ca.enrol(self.client(rig), label, csr))
+
+    def born(self, board: Board, rig: str = "rig-a", label: str = ORDER) -> x509.Certificate:
+        """Enrol the board with a fresh nonce."""
+        return self.enrol(board.csr(self.nonce(board.unit, rig, label)), rig, label)
+
+    def confirmed(self, board: Board) -> x509.Certificate:
+        """Enrol the board and confirm its birth."""
+        certificate = self.born(board)
+        self.ca.take_birth(self.client(), self.birth(board, certificate))
+        return certificate
+
+    def birth(self, board: Board, certificate: x509.Certificate, rig: str = "rig-a", **changes: object) -> bytes:
+        """Return the birth record of a board, signed by the rig, with some of its fields changed."""
+        record = self.birth_record(board, certificate, rig=rig, **changes)
+        return sign_birth(record, self.rig_keys[rig], self.rigs[rig]).encode()
+
+    def birth_record(self, board: Board, certificate: x509.Certificate, **changes: object) -> BirthRecord:
+        issuance = self.issuance(certificate)
+        fields: dict[str, object] = {
+            "unit_serial": board.unit,
+            "chip_model": board.chip.model.id,
+            "chip_serial": board.chip.serial,
+            "product": PRODUCT,
+            "order": issuance["order"],
+            "rig": "rig-a",
+            "operator": "ada",
+            "position": 1,
+            "certificate_serial": issuance["serial"],
+            "certificate_sha256": issuance["certificate_sha256"],
+            "key_sha256": fingerprint(_spki(certificate)),
+            "evidence_sha256": self._evidence_sha256(certificate),
+            "software": "birthmark 0",
+            "started": self.clock().isoformat(),
+            "finished": self.clock().isoformat(),
+            "outcome": "PASS",
+            "step_ms": {"generate": 61.5},
+        }
+        return BirthRecord(**(fields | changes))  # type: ignore[arg-type] # tests name the fields that they change
+
+    def issuance(self, certificate: x509.Certificate) -> dict[str, str]:
+        """Return the administrator's row of a certificate."""
+        sha256 = fingerprint(certificate.public_bytes(Encoding.DER))
+        return next(row for row in self.administration.certificates() if row["certificate_sha256"] == sha256)
+
+    def states(self) -> list[str]:
+        """Return the state of each issuance, oldest first."""
+        return [row["state"] for row in self.administration.certificates()]
+
+    def living(self) -> list[dict[str, str]]:
+        alive = {"intended", "issued", "confirmed"}
+        return [row for row in self.administration.certificates() if row["state"] in alive]
+
+    def units_taken(self, label: str = ORDER) -> int:
+        with self.store.reading() as ledger:
+            return ledger.order_use(label, "").units
+
+    def last_audit(self) -> dict[str, str]:
+        return list(self.administration.audit())[-1]
+
+    def _evidence_sha256(self, certificate: x509.Certificate) -> str:
+        with self.store.reading() as ledger:
+            issuance = ledger.issuance_of(fingerprint(certificate.public_bytes(Encoding.DER)))
+        assert issuance is not None
+        return fingerprint(issuance.evidence)
+
+    def _policy(self) -> Policy:
+        p256 = (AlgorithmPolicy(KeyAlgorithm.P256, LAST_ISSUE),)
+        retired = (AlgorithmPolicy(KeyAlgorithm.P256, date(2020, 12, 31)),)
+        profiles = (Terms("device-p256", p256, 1825), Terms("device-2016", retired, 3650))
+        return Policy(
+            trust=TrustAnchors(
+                (self.forge.root.certificate,), (self.operations.certificate, self.forge.issuing.certificate)
+            ),
+            endorsements=self.forge.endorsements(),
+            terms={terms.name: terms for terms in profiles},
+            organization=ORGANIZATION,
+            ca_chain=(self.forge.issuing.certificate, self.forge.root.certificate),
+            nonce_expiry=timedelta(seconds=60),
+            birth_grace=timedelta(days=1),
+            rotation_overlap=timedelta(days=7),
+            crl_next_update=timedelta(hours=1),
+        )
+
+
+def _spki(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def a_nonce() -> bytes:
+    """Return a nonce that nobody has given out."""
+    return secrets.token_bytes(32)
+
+
+class Crash(BaseException):
+    """The process ends here: nothing above catches it."""
+
+
+NOT_DONE = "not done"
+DONE = "done"
+
+
+class FaultyStore:
+    """
+    A store whose writing transactions fail as told: one word per transaction, None for success.
+
+    "not done" crashes before the commit, "done" after it; an exception is raised before the commit in their place.
+    """
+
+    def __init__(self, store: CAStore, faults: Iterable[str | StoreError | None]) -> None:
+        self._store = store
+        self._faults = iter(faults)
+
+    def reading(self) -> AbstractContextManager[LedgerReader]:
+        return self._store.reading()
+
+    @contextmanager
+    def writing(self) -> Iterator[Ledger]:
+        fault = next(self._faults, None)
+        with self._store.writing() as ledger:
+            yield ledger
+            if isinstance(fault, StoreError):
+                raise fault
+            if fault == NOT_DONE:
+                raise Crash
+        if fault == DONE:
+            raise Crash
+
+    def close(self) -> None:
+        self._store.close()
