@@ -8,12 +8,13 @@ and its journal entry are one transaction, so that a PASS never stands without i
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import astuple
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, Self
 
 from birthmark.core.delivery import JournalEntry, Parcel, SignedBirth
 from birthmark.core.errors import StoreError
+from birthmark.stores.group_commit import GroupCommit
 from birthmark.stores.sqlite_file import SQLiteFile
 
 SCHEMA_VERSION: Final = 1
@@ -52,6 +53,7 @@ create table outbox (
 create index outbox_open on outbox (state, destination, sequence) where state <> 'delivered';
 """
 _COLUMNS = "at, run, position, unit, event, step, ms, verdict, finding, detail"
+_row = attrgetter(*_COLUMNS.split(", "))
 _JOURNAL = f"insert into journal ({_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 constant text
 
 
@@ -62,6 +64,7 @@ class LineSQLite:
         """Open or create the file. Raises StoreError when it cannot be used."""
         self._path = path
         self._file = SQLiteFile(path, _SCHEMA, SCHEMA_VERSION)
+        self._commits = GroupCommit(self._file)
 
     def __enter__(self) -> Self:
         return self
@@ -71,9 +74,7 @@ class LineSQLite:
 
     def journal(self, entries: Sequence[JournalEntry]) -> None:
         """Append the entries, all or none."""
-        with self._file.transaction():
-            for entry in entries:
-                self._file.write(_JOURNAL, *astuple(entry))
+        self._commits.write(lambda: self._append(entries))
 
     def entries(self, unit: str) -> tuple[JournalEntry, ...]:
         """Return what the journal holds about one unit, oldest first."""
@@ -104,16 +105,23 @@ class LineSQLite:
 
     def commit_birth(self, birth: SignedBirth, destinations: Sequence[str], entries: Sequence[JournalEntry]) -> None:
         """Keep birth, one parcel per destination and the journal entries in one transaction. A known key adds none."""
-        with self._file.transaction():
-            self.journal(entries)
-            added = self._file.write(
-                "insert into birth (key, unit, jws) values (?, ?, ?) on conflict (key) do nothing", *astuple(birth)
-            )
-            if added.rowcount:
-                for destination in destinations:
-                    self._file.write(
-                        "insert into outbox (destination, sequence) values (?, ?)", destination, added.lastrowid
-                    )
+        self._commits.write(lambda: self._add(birth, destinations, entries))
+
+    def _append(self, entries: Sequence[JournalEntry]) -> None:
+        for entry in entries:
+            self._file.write(_JOURNAL, *_row(entry))
+
+    def _add(self, birth: SignedBirth, destinations: Sequence[str], entries: Sequence[JournalEntry]) -> None:
+        self._append(entries)
+        added = self._file.write(
+            "insert into birth (key, unit, jws) values (?, ?, ?) on conflict (key) do nothing",
+            birth.key,
+            birth.unit,
+            birth.jws,
+        )
+        if added.rowcount:
+            for name in destinations:
+                self._file.write("insert into outbox (destination, sequence) values (?, ?)", name, added.lastrowid)
 
     def next_parcel(self, destination: str) -> Parcel | None:
         """Return the first waiting parcel for the destination, in the order of the births."""
