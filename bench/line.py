@@ -8,9 +8,10 @@ from floor import P256
 from rows import Row, row
 
 from birthmark.silicon.address import open_chip
+from birthmark.testing.demo.figures import spread_of
 from birthmark.testing.demo.floor import chip_floor_s
-from birthmark.testing.demo.panel import PanelRun, run_rig
 from birthmark.testing.lab.record import RIGS, Lab
+from birthmark.testing.lab.rig import PanelRun, run_rig
 from birthmark.testing.lab.start import lab_down, lab_up
 
 BOARDS = 8
@@ -24,7 +25,7 @@ def measure(p256: P256) -> list[Row]:
     timed, floor_s = _panel(TIMED_CHIP)
     note = f"p50 of {BOARDS} boards at once, chips without latency; floor: the board's P-256 operations"
     return [
-        row("line.software_ms_per_board", untimed.spread_of("software_s").p50 * 1e3, "ms", p256.board_s * 1e3, note),
+        row("line.software_ms_per_board", spread_of(untimed, "software_s").p50 * 1e3, "ms", p256.board_s * 1e3, note),
         row(
             "line.panel_over_chip_floor",
             timed.panel_s,

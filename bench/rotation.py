@@ -7,8 +7,8 @@ from pathlib import Path
 from rows import Row, row
 
 from birthmark.device.wiring import open_agent
-from birthmark.testing.demo.panel import run_rig
 from birthmark.testing.lab.record import RIGS
+from birthmark.testing.lab.rig import run_rig
 from birthmark.testing.lab.start import lab_down, lab_up
 
 

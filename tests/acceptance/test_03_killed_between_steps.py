@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from birthmark.testing.demo.panel import STEPS
 from birthmark.testing.lab.record import Lab
+from birthmark.testing.lab.rig import STEPS
 from support.labs import PROGRAM, births, certificates, one_board_panel, run_panel
 
 

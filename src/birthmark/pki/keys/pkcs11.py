@@ -10,9 +10,10 @@ python-pkcs11 is imported when a token is opened: it belongs to the extra `birth
 
 import contextlib
 import ctypes
+import functools
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
@@ -45,6 +46,7 @@ KEY_ID_BYTES = 16
 
 _CKF_OS_LOCKING_OK = 0x02
 _CKR_OK = 0
+_LIBCRYPTO = "libcrypto.so.3"
 
 # What python-pkcs11 raises, by name, and what it means here. All the rest is TokenFailed.
 _MEANINGS: dict[str, type[KeyStoreError]] = {
@@ -130,6 +132,27 @@ def _loaded(path: Path) -> _Module:
         raise TokenMissing(f"cannot load the PKCS#11 module {path}", hint=str(error)) from error
     except RuntimeError as error:  # the root of python-pkcs11's errors; it stands for "no module" as well
         raise TokenMissing(f"{path} does not start as a PKCS#11 module", hint=str(error)) from error
+
+
+def _forget_openssl_errors() -> None:
+    """
+    Empty this thread's queue of OpenSSL errors.
+
+    SoftHSM shares libcrypto with Python's ssl and leaves errors behind; ssl would take them for failures of its own.
+    """
+    forget = _err_clear_error()
+    if forget is not None:
+        forget()
+
+
+@functools.cache
+def _err_clear_error() -> Callable[[], None] | None:
+    try:
+        forget = ctypes.CDLL(_LIBCRYPTO).ERR_clear_error
+    except (OSError, AttributeError):  # another libcrypto, or none that is shared: then there is no common queue either
+        return None
+    forget.argtypes, forget.restype = (), None
+    return cast("Callable[[], None]", forget)
 
 
 class _Session:
@@ -270,6 +293,7 @@ class Token:
             session = None
             raise _explained(error, f"token {self._label!r}, {what}") from error
         finally:
+            _forget_openssl_errors()
             self._leave(session)
 
     def _enter(self) -> _Session | None:
@@ -313,6 +337,8 @@ class Token:
             if isinstance(meaning, PinRefused):
                 self._refusal = meaning
             raise meaning from error
+        finally:
+            _forget_openssl_errors()
 
 
 class TokenKey(ec.EllipticCurvePrivateKey):

@@ -40,7 +40,8 @@ def attack_lab(lab: Lab) -> Iterator[Result]:
 @contextmanager
 def _own_lab() -> Iterator[Lab]:
     with tempfile.TemporaryDirectory(prefix="birthmark-") as directory:
+        lab = lab_up(Path(directory), boards=1, chip="none", hsm=False)
         try:
-            yield lab_up(Path(directory), boards=2, chip="none", hsm=False)
+            yield lab
         finally:
             lab_down(Path(directory))

@@ -96,7 +96,7 @@ def _refusable(chip: SecureElement, instruction: Instruction, data: bytes = b"")
 
 ATTACKS = (
     Attack("extraction.export", THREAT, "the chip is asked for its private key", ("chip.refused",), export_key),
-    Attack("extraction.import", THREAT, "a key from outside is pushed into the chip", ("chip.refused",), import_key),
+    Attack("extraction.import", THREAT, "a key from outside pushed into the chip", ("chip.refused",), import_key),
     Attack(
         "extraction.exportable", THREAT, "a key that may leave its chip", ("evidence.key.extractable",), exportable_key
     ),

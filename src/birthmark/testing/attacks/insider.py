@@ -69,11 +69,11 @@ def _attested(intruder: Intruder, maker: ChipMaker, order: str | None) -> None:
 
 
 ATTACKS = (
-    Attack("insider.software-key", THREAT, "rig credentials and a software key", ("ca.3.evidence",), software_key),
+    Attack("insider.software-key", THREAT, "rig credentials, a software key", ("ca.3.evidence",), software_key),
     Attack(
         "insider.software-chip",
         THREAT,
-        "rig credentials and a chip made of software",
+        "rig credentials, a chip of software",
         ("evidence.ak.unendorsed",),
         software_chip,
     ),

@@ -8,6 +8,7 @@ for the worst case, the issuing key itself.
 """
 
 import secrets
+from contextlib import ExitStack
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -34,13 +35,13 @@ from birthmark.silicon.address import open_chip
 from birthmark.silicon.port import SLOT_IDENTITY, SecureElement, SlotState
 from birthmark.silicon.tls import Signer, use_chip_key
 from birthmark.testing.attacks.errors import NoVictim, Refused
-from birthmark.testing.demo.panel import run_rig
 from birthmark.testing.forge import APDU, Chip, ChipMaker, Forge, Model, new_key
 from birthmark.testing.lab.boards import UNTIMED, plug_in, plug_in_debuggable
 from birthmark.testing.lab.ceremony import MAKER, offline_authority
 from birthmark.testing.lab.keys import issuing_key
 from birthmark.testing.lab.processes import LabProcess, stop
 from birthmark.testing.lab.record import PRODUCT, RIGS, Lab
+from birthmark.testing.lab.rig import run_rig
 
 RIG = RIGS[0]
 _OK = range(200, 300)
@@ -55,6 +56,7 @@ class Intruder:
         self.now: datetime = system_clock()
         self._transports: list[HTTPTransport] = []
         self._chips: list[LabProcess] = []
+        self._held = ExitStack()
 
     def __enter__(self) -> Self:
         """Make sure that there is a victim: run the panel when its boards have no identity yet."""
@@ -70,6 +72,7 @@ class Intruder:
         for transport in self._transports:
             transport.close()
         stop(self._chips)
+        self._held.close()
 
     # --- what the intruder holds ---------------------------------------------------------------------------------
 
@@ -92,7 +95,7 @@ class Intruder:
     def corrupt_ca(self) -> Forge:
         """The worst case: someone who uses the issuing key itself, past every demand of the CA."""
         certificate = x509.load_pem_x509_certificate((self.pki / "issuing.pem").read_bytes())
-        issuing = Authority(certificate, issuing_key(self.lab.path))
+        issuing = Authority(certificate, self._held.enter_context(issuing_key(self.lab.path)))
         return Forge(self.now, self.drawer, offline_authority(self.lab.path, "root"), issuing)
 
     def chip(self) -> "OpenChip":

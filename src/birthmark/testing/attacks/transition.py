@@ -54,14 +54,14 @@ ATTACKS = (
     Attack(
         "legacy.living-serial",
         THREAT,
-        "the SKU key publishes as an attested board",
+        "the SKU key claims a board's serial",
         ("legacy.new-line-serial",),
         claims_a_living_serial,
     ),
     Attack(
         "legacy.unborn-serial",
         THREAT,
-        "the SKU key claims a new-line serial",
+        "the SKU key claims an unborn serial",
         ("legacy.new-line-serial",),
         claims_an_unborn_serial,
     ),
@@ -69,7 +69,7 @@ ATTACKS = (
     Attack(
         "legacy.borrowed-evidence",
         THREAT,
-        "the old CA signs a board's name and evidence",
+        "the old CA signs a board's evidence",
         ("legacy.evidence-present",),
         borrows_evidence,
     ),

@@ -15,9 +15,8 @@ from rich.console import Console
 from birthmark.silicon.address import open_chip
 from birthmark.testing.attacks.campaign import attack_lab
 from birthmark.testing.attacks.catalogue import Result
-from birthmark.testing.demo import field, view
+from birthmark.testing.demo import field, figures, view
 from birthmark.testing.demo.floor import chip_floor_s
-from birthmark.testing.demo.panel import PanelRun, run_rig
 from birthmark.testing.demo.report import (
     CERTIFICATE_LIMIT_BYTES,
     PANEL_LIMIT_S,
@@ -26,6 +25,7 @@ from birthmark.testing.demo.report import (
     write,
 )
 from birthmark.testing.lab.record import RIGS, Lab
+from birthmark.testing.lab.rig import PanelRun, run_rig
 from birthmark.testing.lab.start import lab_down, lab_up
 
 # The panel's limit is promised for this chip's timing on an eight-board panel.
@@ -49,11 +49,11 @@ def run_demo(*, boards: int, chip: str, hsm: bool, report: Path | None, director
 def _lab(console: Console, *, boards: int, chip: str, hsm: bool, directory: Path | None) -> Iterator[Lab]:
     with tempfile.TemporaryDirectory(prefix="birthmark-") as fallback:
         where = directory or Path(fallback)
+        with console.status("starting the CA, the cloud and the chips, each its own process"):
+            lab = lab_up(where, boards=boards, chip=chip, hsm=hsm)
         try:
-            with console.status("starting the CA, the cloud and the chips, each its own process"):
-                lab = lab_up(where, boards=boards, chip=chip, hsm=hsm)
-            signer = "a PKCS#11 token" if hsm else "an encrypted file (not for production)"
-            console.print(f"[bold]lab[/] {len(lab.boards)} boards with {chip} chips; the issuing key is in {signer}")
+            signer = "a PKCS#11 token" if hsm else "an encrypted file"
+            console.print(f"[bold]lab[/]       {boards} boards, {chip} chips, issuing key in {signer}\n")
             yield lab
         finally:
             lab_down(where)
@@ -66,22 +66,19 @@ def _play(console: Console, lab: Lab) -> Report:
     if run.stderr.strip():
         console.print(run.stderr.strip(), style="yellow")
     view.show_steps(console, run)
+    console.print()
     field.send_commands(lab)
     connected = field.connect_all(lab)
     totals = field.cloud_totals(connected)
-    view.show_field(
-        console,
-        connected,
-        f"[bold]cloud[/] {totals.onboarded} onboarded by mutual TLS and attestation, {totals.telemetry} published, "
-        f"{totals.commands} took a command",
-    )
+    told = f"{totals.onboarded} onboarded, {totals.telemetry} published, {totals.commands} took a command"
+    view.show_field(console, connected, f"[bold]cloud[/]     {told}")
     rotated = field.rotate_all(lab)
     rotation = field.rotation_totals(rotated)
     view.show_field(
         console,
         rotated,
-        f"[bold]rotation[/] {sum(day.rotated for day in rotated)} rotated to a new key in the other slot; "
-        f"{rotation.bytes_up} bytes up, {rotation.bytes_down} down on an open connection",
+        f"[bold]rotation[/]  {sum(day.rotated for day in rotated)} rotated to a new key; "
+        f"{rotation.bytes_up} bytes up, {rotation.bytes_down} down",
     )
     results = _attack(console, lab)
     outcome = _report(run, floor_s, lab, (connected, rotated), results)
@@ -98,9 +95,11 @@ def _floor(lab: Lab) -> float:
 
 
 def _attack(console: Console, lab: Lab) -> list[Result]:
-    console.print("[bold]attacks[/], each over the wire against what runs here")
-    results = []
+    console.print("[bold]attacks[/]   each over the wire, against what runs here")
+    results: list[Result] = []
     for result in attack_lab(lab):
+        if not results or results[-1].threat != result.threat:
+            view.show_threat(console, result.threat)
         view.show_attack(console, result)
         results.append(result)
     return results
@@ -121,11 +120,11 @@ def _report(
         boards=len(lab.boards),
         passed=run.passed,
         panel_s=round(run.panel_s, 4),
-        board_s=run.spread_of("board_s"),
-        steps=run.steps(),
+        board_s=figures.spread_of(run, "board_s"),
+        steps=figures.step_spreads(run),
         chip_floor_s=round(floor_s, 4),
         panel_over_chip_floor=round(over, 3),
-        software_s=run.spread_of("software_s"),
+        software_s=figures.spread_of(run, "software_s"),
         certificate_bytes=max((event["certificate_bytes"] for event in run.verdicts), default=0),
         rotation=rotation,
         cloud=cloud,

@@ -11,8 +11,9 @@ from rich.text import Text
 
 from birthmark.testing.attacks.catalogue import Result
 from birthmark.testing.demo.field import FieldDay
-from birthmark.testing.demo.panel import STEPS, Event, PanelRun
-from birthmark.testing.demo.report import PANEL_LIMIT_S, PANEL_OVER_FLOOR_LIMIT, Report
+from birthmark.testing.demo.figures import step_spreads
+from birthmark.testing.demo.report import CERTIFICATE_LIMIT_BYTES, PANEL_LIMIT_S, PANEL_OVER_FLOOR_LIMIT, Report
+from birthmark.testing.lab.rig import STEPS, Event, PanelRun
 
 _DONE, _TODO = "●", "○"
 _COLOURS = {"PASS": "green", "PASS-ALREADY": "green", "RESUMED": "green", "SKIP": "dim"}
@@ -22,7 +23,7 @@ class BoardsView:
     """One row per board that fills up while the rig works; use as a context manager around the run."""
 
     def __init__(self, console: Console, units: list[str]) -> None:
-        self._steps: dict[str, set[str]] = {unit: set() for unit in units}
+        self._steps: dict[str, list[str]] = {unit: [] for unit in units}
         self._verdicts: dict[str, Event] = {}
         self._notice = ""
         self._live = Live(self._table(), console=console, refresh_per_second=20)
@@ -39,7 +40,7 @@ class BoardsView:
         """Take one event of the rig into the picture."""
         match event["event"]:
             case "step":
-                self._steps[event["unit"]].add(event["step"])
+                self._steps[event["unit"]].append(event["step"])
             case "verdict":
                 self._verdicts[event["unit"]] = event
             case "hold":
@@ -51,45 +52,46 @@ class BoardsView:
         self._live.update(self._table())
 
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False, caption=self._notice or None, caption_style="yellow")
-        for name in ("board", *STEPS, "verdict", "seconds"):
-            table.add_column(name, justify="right" if name == "seconds" else "left")
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), caption=self._notice, caption_style="yellow")
+        for name in ("board", "steps", "", "seconds", ""):
+            table.add_column(name, no_wrap=True)
         for unit, steps in self._steps.items():
-            marks = [Text(_DONE, "green") if step in steps else Text(_TODO, "dim") for step in STEPS]
-            table.add_row(unit, *marks, *self._verdict(unit))
+            dots = Text(_DONE * len(steps), "green") + Text(_TODO * (len(STEPS) - len(steps)), "dim")
+            table.add_row(unit, dots, *self._outcome(unit, steps))
         return table
 
-    def _verdict(self, unit: str) -> tuple[Text, str]:
+    def _outcome(self, unit: str, steps: list[str]) -> tuple[Text, str, str]:
         event = self._verdicts.get(unit)
         if event is None:
-            return Text("…", "dim"), ""
-        why = f" {event['finding']}: {event['reason']}" if event["finding"] else ""
-        return Text(event["verdict"] + why, _COLOURS.get(event["verdict"], "bold red")), f"{event['board_s']:.3f}"
+            return Text(steps[-1] if steps else "waiting", "dim"), "", ""
+        why = f"{event['finding']}: {event['reason']}" if event["finding"] else ""
+        return Text(event["verdict"], _COLOURS.get(event["verdict"], "bold red")), f"{event['board_s']:.3f}", why
 
 
 def show_steps(console: Console, run: PanelRun) -> None:
     """Print the table of steps: median, 95th percentile and the chip's share of each."""
-    table = Table(title="step by step", box=None, pad_edge=False, title_justify="left", title_style="bold")
+    console.print()
+    table = Table(box=None, pad_edge=False)
     table.add_column("step")
     for name in ("p50 ms", "p95 ms", "chip's share"):
         table.add_column(name, justify="right")
-    for name, step in run.steps().items():
+    for name, step in step_spreads(run).items():
         table.add_row(name, f"{step.p50_ms:.1f}", f"{step.p95_ms:.1f}", f"{step.chip_share:.0%}")
     console.print(table)
 
 
 def show_panel(console: Console, report: Report) -> None:
     """Print the panel's time against its limit and against the chip's own floor."""
-    ok = report.panel_s <= PANEL_LIMIT_S
-    console.print(
-        Text.assemble(
-            ("panel ", "bold"),
-            (f"{report.panel_s:.3f} s", "bold green" if ok else "bold red"),
-            f" for {report.boards} boards (limit {PANEL_LIMIT_S:.1f} s); chip and bus alone need"
-            f" {report.chip_floor_s:.3f} s, so the panel costs {report.panel_over_chip_floor:.2f} × one chip's floor"
-            f" (limit {PANEL_OVER_FLOOR_LIMIT}); our software {report.software_s.p50 * 1000:.0f} ms per board",
-        )
+    within = "bold green" if report.panel_s <= PANEL_LIMIT_S else "bold red"
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts.add_row(
+        "panel", Text(f"{report.panel_s:.3f} s", within), f"{report.boards} boards; {PANEL_LIMIT_S:.1f} s allowed"
     )
+    facts.add_row("chip and bus alone", f"{report.chip_floor_s:.3f} s", "one board, nothing else running")
+    facts.add_row("panel over that", f"{report.panel_over_chip_floor:.2f} ×", f"{PANEL_OVER_FLOOR_LIMIT} is the aim")
+    facts.add_row("our software", f"{report.software_s.p50 * 1000:.0f} ms", "per board, median")
+    facts.add_row("certificate", f"{report.certificate_bytes} B", f"evidence inside; {CERTIFICATE_LIMIT_BYTES} allowed")
+    console.print(facts)
 
 
 def show_field(console: Console, days: tuple[FieldDay, ...], report_line: str) -> None:
@@ -100,10 +102,15 @@ def show_field(console: Console, days: tuple[FieldDay, ...], report_line: str) -
             console.print(Text(f"  {day.unit}  {day.trouble}", "red"))
 
 
+def show_threat(console: Console, threat: str) -> None:
+    """Print the heading of the attacks that follow."""
+    console.print(f"  {threat}", style="bold")
+
+
 def show_attack(console: Console, result: Result) -> None:
     """Print one attack as it ends."""
-    word = Text("REFUSED", "green") if result.refused else Text(" BREACH ", "bold white on red")
-    console.print(Text.assemble("  ", word, f"  {result.threat:<16} {result.title:<66} ", (result.finding, "cyan")))
+    word = Text("REFUSED", "green") if result.refused else Text("BREACH ", "bold white on red")
+    console.print(Text.assemble("    ", word, f"  {result.title:<40} ", (result.finding, "cyan")))
 
 
 def show_summary(console: Console, report: Report) -> None:
@@ -114,8 +121,7 @@ def show_summary(console: Console, report: Report) -> None:
     refused = sum(row.refused for row in report.attacks)
     console.print(
         Panel(
-            f"{report.passed} of {report.boards} boards have a hardware-attested identity "
-            f"({report.certificate_bytes} bytes, evidence inside)\n"
+            f"{report.passed} of {report.boards} boards have a hardware-attested identity\n"
             f"{report.cloud.onboarded} connected with keys that never left their chips, all rotated\n"
             f"{refused} of {len(report.attacks)} attacks refused",
             title="EVERYTHING HELD",

@@ -10,8 +10,6 @@ import os
 import secrets
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.keys.pkcs11 import Token
 from birthmark.testing.lab.ceremony import write_secret
@@ -20,6 +18,7 @@ from birthmark.testing.lab.errors import LabError
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 TOKEN = "birthmark-lab"  # noqa: S105 the token's label, not a secret
 KEY = "issuing"
+ALGORITHM = KeyAlgorithm.P256
 _LABEL_BYTES = 32
 _CKU_SO = 0
 _CKF_RW, _CKF_SERIAL = 2, 4
@@ -31,22 +30,23 @@ def environment(directory: Path) -> dict[str, str]:
     return {"SOFTHSM2_CONF": str(directory / "hsm" / "softhsm2.conf")}
 
 
-def make_token(directory: Path) -> ec.EllipticCurvePrivateKey:
-    """
-    Make a token with the issuing key inside and return that key. The PIN goes to `hsm/pin`, mode 0600.
-
-    This process keeps the token open; SOFTHSM2_CONF of this process points to it from now on.
-    """
+def make_token(directory: Path) -> None:
+    """Make an empty token. Its PIN goes to `hsm/pin`, mode 0600; the security officer's is thrown away."""
     if not MODULE.exists():
         raise LabError(f"{MODULE} is not there", hint="install Debian's softhsm2")
     home = directory / "hsm"
     (home / "tokens").mkdir(parents=True, mode=0o700)
     (home / "softhsm2.conf").write_text(f"directories.tokendir = {home / 'tokens'}\nlog.level = ERROR\n")
-    os.environ.update(environment(directory))
     pin = secrets.token_hex(8).encode()
     write_secret(home / "pin", pin)
+    os.environ.update(environment(directory))
     _initialise(pin, secrets.token_hex(8).encode())
-    return Token.open(MODULE, TOKEN, pin).generate(KEY, KeyAlgorithm.P256)
+
+
+def opened(directory: Path) -> Token:
+    """Log in to the lab's token; SOFTHSM2_CONF of this process points to it from now on. Close it after use."""
+    os.environ.update(environment(directory))
+    return Token.open(MODULE, TOKEN, (directory / "hsm" / "pin").read_bytes())
 
 
 def _initialise(pin: bytes, so_pin: bytes) -> None:

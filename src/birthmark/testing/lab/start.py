@@ -10,7 +10,7 @@ from birthmark.testing.lab import files, softhsm
 from birthmark.testing.lab.boards import plug_in
 from birthmark.testing.lab.ceremony import Authorities, hold_ceremony
 from birthmark.testing.lab.errors import LabError
-from birthmark.testing.lab.keys import make_issuing_key
+from birthmark.testing.lab.keys import new_issuing_key
 from birthmark.testing.lab.processes import LabProcess, await_ready, python, start, stop
 from birthmark.testing.lab.record import ORDER, RIGS, SOCKET_PATH_MAX, Board, Lab, load, save
 
@@ -70,7 +70,8 @@ def _prepared(directory: Path) -> Path:
 
 def _build(home: Path, *, boards: int, chip: str, hsm: bool, started: list[LabProcess]) -> Lab:
     at = system_clock()
-    made = hold_ceremony(home, make_issuing_key(home, hsm=hsm), at)
+    with new_issuing_key(home, hsm=hsm) as key:
+        made = hold_ceremony(home, key, at)
     files.write(home / "endorsements.toml", files.endorsements_toml())
     orders = [files.write(home / "orders" / f"{order.name}.toml", order.toml(at)) for order in files.ORDERS]
     files.write(home / "ca.toml", files.ca_toml(str(softhsm.MODULE) if hsm else None))

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from birthmark.testing.demo.report import Spread, StepSpread, percentile, spread
-
 # One event of the rig, as docs/reference/line.md describes them.
 Event = dict[str, Any]
 STEPS = ("power", "observe", "generate", "attest", "enrol", "import", "prove", "record")
@@ -44,24 +42,6 @@ class PanelRun:
         """Seconds from boards offered to the last verdict; 0 when the panel did not end."""
         ends = self.of("panel.end")
         return float(ends[-1]["panel_s"]) if ends else 0.0
-
-    def spread_of(self, name: str) -> Spread:
-        """Return the spread over the boards of one figure of their verdicts."""
-        return spread([event[name] for event in self.verdicts if event["verdict"] in PASSED])
-
-    def steps(self) -> dict[str, StepSpread]:
-        """Return the spread of each step, in the order of the sequence."""
-        return {name: _step(rows) for name in STEPS if (rows := [e for e in self.of("step") if e["step"] == name])}
-
-
-def _step(rows: list[Event]) -> StepSpread:
-    times = [row["ms"] for row in rows]
-    total = sum(times)
-    return StepSpread(
-        round(percentile(times, 50), 2),
-        round(percentile(times, 95), 2),
-        round(sum(row["chip_ms"] for row in rows) / total, 3) if total else 0.0,
-    )
 
 
 def run_rig(config: Path, panel: Path, watch: Callable[[Event], None]) -> PanelRun:
