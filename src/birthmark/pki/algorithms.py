@@ -9,13 +9,13 @@ either: a ten-year-old weak anchor is the long-tail risk that this project exist
 from enum import Enum
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from birthmark.pki.errors import AlgorithmRefused
+from birthmark.pki.reading import UNREADABLE, subject_text
 
 RSA_MIN_BITS = 2048
 
@@ -91,7 +91,7 @@ def acceptable_signature(
         return
     try:
         used = signed.signature_hash_algorithm
-    except (UnsupportedAlgorithm, ValueError):
+    except UNREADABLE:
         used = None
     if used is None or used.name not in _HASHES:
         name = used.name.upper() if used else signed.signature_algorithm_oid.dotted_string
@@ -109,10 +109,10 @@ def acceptable_certificate(certificate: x509.Certificate) -> None:
     try:
         acceptable_signature(certificate)
         acceptable_key(certificate.public_key())
-    except (AlgorithmRefused, UnsupportedAlgorithm, ValueError) as error:
+    except (AlgorithmRefused, *UNREADABLE) as error:
         reason = error.message if isinstance(error, AlgorithmRefused) else "a key of an unknown kind is refused"
         raise AlgorithmRefused(
-            f"certificate {certificate.subject.rfc4514_string()!r}: {reason}",
+            f"{subject_text(certificate)}: {reason}",
             hint="replace it, and all that hangs under it, by one with P-256 and SHA-256 or better",
             finding="pki.path.algorithm",
         ) from error

@@ -11,6 +11,7 @@ from cryptography import x509
 from birthmark.core import cbor, der
 from birthmark.core.errors import DecodeError
 from birthmark.core.registry import ATTESTATION_BUNDLE_MEDIA_TYPE, CMW_IND_EVIDENCE, ID_PE_CMW
+from birthmark.pki.reading import UNREADABLE
 
 _STRUCTURE = "id-pe-cmw"
 
@@ -33,7 +34,7 @@ def read_cmw(certificate: x509.Certificate) -> bytes:
         extension = certificate.extensions.get_extension_for_oid(ID_PE_CMW).value
     except x509.ExtensionNotFound as error:
         raise DecodeError("the certificate carries no evidence (id-pe-cmw)", finding="cmw.missing") from error
-    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError) as error:
+    except UNREADABLE as error:
         raise DecodeError(f"the certificate's extensions: {error}", finding="cmw.malformed") from error
     return read_cmw_value(extension.public_bytes())
 

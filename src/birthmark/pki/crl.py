@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
@@ -14,6 +13,7 @@ from cryptography.x509.oid import ExtensionOID
 from birthmark.pki import extensions
 from birthmark.pki.algorithms import acceptable_signature, signature_hash
 from birthmark.pki.errors import AlgorithmRefused, RevocationError
+from birthmark.pki.reading import UNREADABLE
 
 CRL_MAX_BYTES = 16 * 1024 * 1024
 """Some 500 000 entries."""
@@ -82,7 +82,7 @@ def read_crl(data: bytes, issuer: x509.Certificate, at: datetime) -> RevocationL
         parsed = x509.load_der_x509_crl(data)
         _check_signed(parsed, issuer)
         revocations = _understood(parsed)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         raise RevocationError(f"not a revocation list: {error}") from error
     revocations.require_current(at)
     return revocations

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
@@ -21,6 +20,7 @@ from birthmark.core.errors import DecodeError
 from birthmark.core.registry import ID_AA_ATTESTATION
 from birthmark.pki.algorithms import KeyAlgorithm, acceptable_signature, key_algorithm, signature_hash
 from birthmark.pki.errors import AlgorithmRefused
+from birthmark.pki.reading import UNREADABLE
 
 CSR_MAX_BYTES = 16_384
 
@@ -29,8 +29,6 @@ _SIGNATURE_OIDS = {
     KeyAlgorithm.P256: SignatureAlgorithmOID.ECDSA_WITH_SHA256,
     KeyAlgorithm.P384: SignatureAlgorithmOID.ECDSA_WITH_SHA384,
 }
-# What pyca raises on hostile requests that its parser lets through to a later property.
-_REFUSALS = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +131,7 @@ def read_csr(request: bytes) -> CertificateRequest:
         subject, san = parsed.subject, _requested_san(parsed, info)
     except DecodeError as error:
         raise _as_csr(error) from error
-    except _REFUSALS as error:
+    except UNREADABLE as error:
         raise DecodeError(f"not a certificate request: {error}", finding="csr.malformed") from error
     return CertificateRequest(request, der.encode(info.spki), subject, san, _bundle(info))
 

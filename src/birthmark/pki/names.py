@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 from birthmark.core import der, ids
 from birthmark.core.errors import DecodeError
 from birthmark.core.registry import ID_ON_HARDWARE_MODULE_NAME
+from birthmark.pki.reading import UNREADABLE
 
 HW_SERIAL_MAX_BYTES = 64
 COMMON_NAME_MAX = 64  # ub-common-name, RFC 5280 appendix A
@@ -90,7 +91,7 @@ def read_hardware_module_name(certificate: x509.Certificate) -> HardwareModule:
     """
     try:
         san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError) as error:
+    except (x509.ExtensionNotFound, *UNREADABLE) as error:
         raise DecodeError(f"no usable subjectAltName: {error}", finding="name.hardware-module") from error
     return hardware_module_of(san)
 

@@ -18,7 +18,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
@@ -27,6 +27,7 @@ from birthmark.core.errors import ConfigError
 from birthmark.core.registry import ID_KP_ATTESTATION_KEY, ID_KP_CMC_RA, TCG_KP_AIK_CERTIFICATE
 from birthmark.pki.algorithms import acceptable_certificate
 from birthmark.pki.errors import PathError
+from birthmark.pki.reading import UNREADABLE, subject_text
 
 PATH_MAX_INTERMEDIATES = 3
 PRESENTED_MAX_CERTIFICATES = 8
@@ -88,7 +89,7 @@ def read_trust(pem: bytes, where: str) -> TrustAnchors:
     """
     try:
         certificates = x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{where}: no PEM certificates: {error}", finding="pki.trust") from error
     anchors: list[x509.Certificate] = []
     intermediates: list[x509.Certificate] = []
@@ -122,12 +123,14 @@ def validate_path(
         raise PathError(
             f"{len(extra_intermediates)} certificates beside the leaf; at most {PRESENTED_MAX_CERTIFICATES}"
         )
-    acceptable_certificate(leaf)
     known = [*extra_intermediates, *trust.intermediates]
     try:
+        acceptable_certificate(leaf)
         return _through_proven(leaf, trust, at, purpose) or _through_all(leaf, known, trust, at, purpose)
     except VerificationError as error:
         raise _explained(leaf, known, trust, at, purpose, error) from error
+    except UNREADABLE as error:
+        raise PathError(f"a certificate on the path cannot be read: {error}") from error
 
 
 def _through_proven(leaf: x509.Certificate, trust: TrustAnchors, at: datetime, purpose: Purpose) -> Path | None:
@@ -172,7 +175,7 @@ def _constrains_names(certificate: x509.Certificate) -> bool:
 def _check_purpose(certificate: x509.Certificate, usage: x509.ExtendedKeyUsage | None, purpose: Purpose) -> None:
     present = frozenset[OID]() if usage is None else frozenset(usage)
     if not any(wanted <= present for wanted in purpose.value):
-        raise ValueError(f"{_subject(certificate)} has no extended key usage for {purpose.name.lower()}")
+        raise ValueError(f"{subject_text(certificate)} has no extended key usage for {purpose.name.lower()}")
 
 
 def _check_ca_purpose(usage: x509.ExtendedKeyUsage | None, purpose: Purpose) -> None:
@@ -185,22 +188,22 @@ def _check_ca_purpose(usage: x509.ExtendedKeyUsage | None, purpose: Purpose) -> 
 
 def _check_signs_data(_policy: Policy, certificate: x509.Certificate, usage: x509.KeyUsage) -> None:
     if not usage.digital_signature:
-        raise ValueError(f"{_subject(certificate)} may not sign data")
+        raise ValueError(f"{subject_text(certificate)} may not sign data")
 
 
 def _check_no_ca(_policy: Policy, certificate: x509.Certificate, constraints: x509.BasicConstraints | None) -> None:
     if constraints is not None and constraints.ca:
-        raise ValueError(f"{_subject(certificate)} is a CA")
+        raise ValueError(f"{subject_text(certificate)} is a CA")
 
 
 def _check_ca(_policy: Policy, certificate: x509.Certificate, constraints: x509.BasicConstraints) -> None:
     if not constraints.ca:
-        raise ValueError(f"{_subject(certificate)} is no CA")
+        raise ValueError(f"{subject_text(certificate)} is no CA")
 
 
 def _check_signs_certificates(_policy: Policy, certificate: x509.Certificate, usage: x509.KeyUsage) -> None:
     if not usage.key_cert_sign:
-        raise ValueError(f"{_subject(certificate)} may not sign certificates")
+        raise ValueError(f"{subject_text(certificate)} may not sign certificates")
 
 
 def _leaf_policy(purpose: Purpose) -> ExtensionPolicy:
@@ -253,8 +256,7 @@ def _explained(
         _check_leaf_purpose(leaf, purpose)
     except PathError as reason:
         return reason
-    except ValueError as reason:
-        # pyca reads names when they are asked for, so only now do malformed ones show.
+    except UNREADABLE as reason:
         return PathError(f"a certificate on the path cannot be read: {reason}")
     return PathError(f"no valid path: {error}")
 
@@ -275,7 +277,7 @@ def _check_anchored(path: Path, trust: TrustAnchors) -> None:
     if path[-1] not in trust.certs:
         last = path[-1]
         raise PathError(
-            f"{_subject(last)} was issued by {last.issuer.rfc4514_string()!r}, which is not trusted here",
+            f"{subject_text(last)} was issued by {last.issuer.rfc4514_string()!r}, which is not trusted here",
             hint="compare the trust anchors with the chain that was presented",
             finding="pki.path.unknown-issuer",
         )
@@ -291,10 +293,10 @@ def _check_times(path: Path, at: datetime) -> None:
 def _check_time(certificate: x509.Certificate, at: datetime, family: str) -> None:
     if at > certificate.not_valid_after_utc:
         end = certificate.not_valid_after_utc.isoformat()
-        raise PathError(f"{_subject(certificate)} expired at {end}", finding=f"{family}.expired")
+        raise PathError(f"{subject_text(certificate)} expired at {end}", finding=f"{family}.expired")
     if at < certificate.not_valid_before_utc:
         start = certificate.not_valid_before_utc.isoformat()
-        raise PathError(f"{_subject(certificate)} is valid from {start} only", finding=f"{family}.not-yet-valid")
+        raise PathError(f"{subject_text(certificate)} is valid from {start} only", finding=f"{family}.not-yet-valid")
 
 
 def _check_leaf_purpose(leaf: x509.Certificate, purpose: Purpose) -> None:
@@ -302,18 +304,14 @@ def _check_leaf_purpose(leaf: x509.Certificate, purpose: Purpose) -> None:
         usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         _check_purpose(leaf, usage, purpose)
     except x509.ExtensionNotFound as error:
-        raise PathError(f"{_subject(leaf)} has no extended key usage", finding="pki.path.purpose") from error
-    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError) as error:
+        raise PathError(f"{subject_text(leaf)} has no extended key usage", finding="pki.path.purpose") from error
+    except UNREADABLE as error:
         raise PathError(str(error), finding="pki.path.purpose") from error
 
 
 def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (InvalidSignature, *UNREADABLE):
         return False
     return True
-
-
-def _subject(certificate: x509.Certificate) -> str:
-    return f"certificate {certificate.subject.rfc4514_string()!r}"
