@@ -47,9 +47,9 @@ def one_board_panel(lab: Lab, number: int = 0) -> Path:
 
 
 def births(lab: Lab) -> list[dict[str, object]]:
-    """Return the births that the MES file holds."""
+    """Return the birth records that the MES file holds."""
     path = Path(lab.births)
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [json.loads(line)["record"] for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def certificates(lab: Lab) -> list[dict[str, object]]:
