@@ -25,8 +25,9 @@ from birthmark.silicon.port import Algorithm, SecureElement
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The identity in use after a run, and what the run carried on the connection to the CA."""
+    """The identity in use before and after a run, and what the run carried on the connection to the CA."""
 
+    before: Identity
     identity: Identity
     wire: WireBytes
 
@@ -52,15 +53,15 @@ class Renewal:
                 is as it was, and the next run begins with what this one has left.
 
         """
+        before = current = active_identity(self._chip, self._unit)
         progress = Progress(goal)
-        while True:
-            current = active_identity(self._chip, self._unit)
-            step = next_step(observe(self._chip, current, self._standards), progress)
-            if step is Step.DONE:
-                return Outcome(current, self._wire)
-            progress = self.take(step, current, progress)
+        while (step := next_step(observe(self._chip, current, self._standards), progress)) is not Step.DONE:
+            progress = self._take(step, current, progress)
+            if step is Step.ACTIVATE:
+                current = active_identity(self._chip, self._unit)
+        return Outcome(before, current, self._wire)
 
-    def take(self, step: Step, current: Identity, progress: Progress) -> Progress:
+    def _take(self, step: Step, current: Identity, progress: Progress) -> Progress:
         """Take one step and return what is known after it."""
         other = other_slot(current.slot)
         after = progress

@@ -88,11 +88,10 @@ class Agent:
             ChipError, NetError, ESTError, DeviceError, AppraisalRefused: the identity in use is as it was.
 
         """
-        before = active_identity(self._chip, self._unit)
         self._disconnect()
         outcome = self._renewal().run(Goal.ROTATE)
         return RotationReport(
-            old_fingerprint=_fingerprint(before),
+            old_fingerprint=_fingerprint(outcome.before),
             new_fingerprint=_fingerprint(outcome.identity),
             bytes_up=outcome.wire.up,
             bytes_down=outcome.wire.down,

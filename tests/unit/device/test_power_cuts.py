@@ -5,8 +5,7 @@ The rotation with the power cut before and after every call to chip, CA and clou
 The chip is the simulated one, the cloud the real service with its registry, the certificates real.
 """
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,31 +15,10 @@ from birthmark.device.identities import active_identity, other_slot
 from birthmark.device.ports import Identity
 from birthmark.device.rotation import Goal
 from birthmark.silicon.port import SlotState
-from birthmark.testing.forge import Forge
-from support.cloud_parts import NOW, UNIT, CloudParts
+from support.cloud_parts import UNIT
 from support.device_parts import Board, Power, PowerCut
 
 MOMENTS_MAX = 200
-
-
-@pytest.fixture(scope="module")
-def forge() -> Forge:
-    return Forge.at(NOW)
-
-
-@pytest.fixture
-def make_board(tmp_path_factory: pytest.TempPathFactory, forge: Forge) -> Iterator[Callable[[], Board]]:
-    made: list[CloudParts] = []
-
-    def make() -> Board:
-        folder: Path = tmp_path_factory.mktemp("board")
-        made.append(CloudParts(folder, forge=forge))
-        made[-1].feed.pull()
-        return Board(folder, made[-1])
-
-    yield make
-    for parts in made:
-        parts.registry.close()
 
 
 def cut(board: Board, goal: Goal, at: int) -> bool:
