@@ -333,7 +333,13 @@ def test_an_altered_certificate_gives_a_path_error_and_nothing_else(
         refusal(leaf, [between], trust())
 
 
-def test_a_certificate_with_an_unreadable_subject_is_refused_like_any_other() -> None:
-    der = DEVICE.public_bytes(Encoding.DER)
-    unreadable = x509.load_der_x509_certificate(der.replace(b"Controller BM", b"\xff\xfe\xfd\xfcroller BM"))
-    assert refusal(unreadable, [ISSUING], trust()).finding == "pki.path.malformed"
+@pytest.mark.parametrize(
+    ("at", "finding"),
+    [
+        pytest.param(AT, "pki.path.unknown-issuer", id="its signature is wrong too"),
+        pytest.param(AT + 9 * YEAR, "pki.path.malformed", id="the verifier fails to name it as expired"),
+    ],
+)
+def test_a_certificate_with_an_unreadable_subject_is_refused_like_any_other(at: datetime, finding: str) -> None:
+    altered = DEVICE.public_bytes(Encoding.DER).replace(b"Controller BM", b"\xff\xfe\xfd\xfcroller BM")
+    assert refusal(x509.load_der_x509_certificate(altered), [ISSUING], trust(), at).finding == finding
