@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import pkcs7
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from birthmark.core.registry import EST_NONCE_MEDIA_TYPE, PKIX_EVIDENCE
 from birthmark.testing.lab.record import Lab
@@ -17,14 +17,10 @@ from support.labs import birthmark
 
 def curl(lab: Lab, path: str, *options: str, rig: str | None = "rig-a") -> tuple[int, str]:
     credential = ["--cert", lab.rig_certificates[rig], "--key", lab.rig_keys[rig]] if rig else []
-    done = subprocess.run(
-        ["curl", "--silent", "--show-error", "--cacert", lab.trust, *credential, "--write-out", "\n%{http_code}"]
-        + [*options, f"{lab.ca_url}/.well-known/est/{path}"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
+    command = ["curl", "--silent", "--show-error", "--cacert", lab.trust, "--write-out", "\n%{http_code}"]
+    url = f"{lab.ca_url}/.well-known/est/{path}"
+    run = [*command, *credential, *options, url]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=30, check=True)
     body, _, status = done.stdout.rpartition("\n")
     return int(status), body
 
@@ -58,7 +54,7 @@ def test_curl_posts_a_request_made_with_the_chip_and_gets_its_certificate(lab: L
     assert "\r" not in body
     (certificate,) = pkcs7.load_der_pkcs7_certificates(base64.b64decode(body, validate=True))
     path = tmp_path / "device.der"
-    path.write_bytes(certificate.public_bytes(x509.base.serialization.Encoding.DER))
+    path.write_bytes(certificate.public_bytes(Encoding.DER))
     verified = birthmark("verify", path, "--chipmaker-root", lab.chipmaker_trust, "--root", lab.trust)
     assert verified.returncode == 0, verified.stdout
 

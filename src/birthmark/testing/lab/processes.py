@@ -17,6 +17,7 @@ from birthmark.testing.lab.errors import LabError
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 _POLL_S = 0.01
+_children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 class LabProcess(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,7 @@ def start(name: str, command: Sequence[str], logs: Path, env: Mapping[str, str] 
             env={**os.environ, **(env or {})},
             start_new_session=True,
         )
+    _children[process.pid] = process
     return LabProcess(
         name=name, pid=process.pid, started_ticks=_started_ticks(process.pid), log=str(logs / f"{name}.log")
     )
@@ -95,8 +97,10 @@ def _signal(process: LabProcess, number: signal.Signals) -> None:
 
 
 def _reap(pid: int) -> None:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+    """Take the exit status of a child, so that it does not stay as a zombie; a lab of another process has no need."""
+    child = _children.get(pid)
+    if child is not None and child.poll() is not None:
+        del _children[pid]
 
 
 def _started_ticks(pid: int) -> int:
