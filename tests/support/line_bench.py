@@ -123,7 +123,7 @@ class Bench:
     def run(self, unit: str = UNIT) -> Verdict:
         """Run the board once and return its verdict."""
         with ThreadPoolExecutor(2) as threads:
-            verdicts, _ = Panel(self._station(threads), self.open, threads).run([Position(unit=unit, chip="local")])
+            verdicts, _ = Panel(self.station(threads), self.open, threads).run([Position(unit=unit, chip="local")])
         return verdicts[0]
 
     def steps(self) -> list[object]:
@@ -134,7 +134,8 @@ class Bench:
         """Return the kinds of events, as far as they are wanted."""
         return [event["event"] for event in self.events if event["event"] in wanted]
 
-    def _station(self, threads: ThreadPoolExecutor) -> Station:
+    def station(self, threads: ThreadPoolExecutor) -> Station:
+        """Return the rig with everything that its boards share."""
         certificate, key = self._rig
         events = Events(self._heard)
         rules = Rules(
