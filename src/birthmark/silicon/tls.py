@@ -58,6 +58,7 @@ class _KeyInUse:
 
 # EC_KEY address -> who signs for it. An entry lives as long as the context that owns the EC_KEY.
 _keys_in_use: dict[int, _KeyInUse] = {}
+_hook_lock = threading.Lock()
 
 
 class _Failure(threading.local):
@@ -162,9 +163,15 @@ class _Hook:
     callback: Any
 
 
-@cache
 def _hook() -> _Hook:
     """Return the one EC_KEY_METHOD of the process. It is never freed: an EC_KEY reads it until its last breath."""
+    # `cache` alone would let threads that come first at the same moment each make one, and keep only the last alive.
+    with _hook_lock:
+        return _only_hook()
+
+
+@cache
+def _only_hook() -> _Hook:
     functions = openssl.library()
     callback = openssl.SIGN_CALLBACK(_sign)
     method: int = functions.EC_KEY_METHOD_new(functions.EC_KEY_OpenSSL())

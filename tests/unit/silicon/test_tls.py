@@ -5,7 +5,9 @@ import gc
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from birthmark.silicon.errors import ChipAbsent, ChipError
 from support.mutual_tls import GREETING, NOW, TIMEOUT_S, TLS_VERSIONS, Server, World, greeted, serving
 
 SSL_CTRL_SET_SIGALGS_LIST = 98
+OLD_HOOKS: list[object] = []
+"""Hooks that a test has replaced: contexts that were made before still call them."""
 
 
 @dataclass
@@ -271,3 +275,17 @@ def test_a_signature_for_the_wrong_length_is_refused_before_the_signer() -> None
             tls._signature(1, bytes(64))
     finally:
         del tls._keys_in_use[1]
+
+
+def test_threads_that_come_first_at_the_same_moment_share_one_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(*arguments: object) -> object:
+        time.sleep(0.01)
+        return made(*arguments)
+
+    made = openssl.SIGN_CALLBACK
+    monkeypatch.setattr(openssl, "SIGN_CALLBACK", slowly)
+    OLD_HOOKS.append(tls._hook())
+    tls._only_hook.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        hooks = list(pool.map(lambda _: tls._hook(), range(8)))
+    assert len({id(hook) for hook in hooks}) == 1
