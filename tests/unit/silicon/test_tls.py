@@ -239,7 +239,7 @@ def test_the_pointer_of_any_setting_is_found(mode: ssl.VerifyMode, version: ssl.
 def rsa_certificate(world: World) -> bytes:
     key = rsa.generate_private_key(65537, 2048)
     operations = world.files.operations
-    builder = authorities._end_entity(operations, operations.certificate.subject, key.public_key(), NOW, 1)
+    builder = authorities._small_end_entity(operations, operations.certificate.subject, key.public_key(), NOW, 1)
     return builder.sign(operations.key, SHA256()).public_bytes(Encoding.DER)
 
 
