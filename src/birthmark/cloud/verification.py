@@ -122,9 +122,9 @@ def unit_of(leaf: x509.Certificate) -> str:
 
 
 def _not_revoked(path: Path, revoked: Revocations) -> None:
-    leaf, issuer = path[:2]
-    if issuer != revoked.issuer:
-        raise RevocationUnknown(f"no revocation list of {issuer.subject.rfc4514_string()} is at hand")
+    leaf = path[0]
+    if path[1:2] != (revoked.issuer,):
+        raise RevocationUnknown(f"no revocation list of {leaf.issuer.rfc4514_string()!r} is at hand")
     if leaf.serial_number in revoked.crl.serials:
         raise CloudRefused(f"certificate {leaf.serial_number:x} is revoked", finding="cloud.revoked")
 

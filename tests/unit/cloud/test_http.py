@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The edge over real mutual TLS: routes, statuses, refusals."""
 
+import contextlib
 import ssl
 import threading
 import time
@@ -10,61 +11,46 @@ from pathlib import Path
 import msgspec
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.cloud.http import CloudHTTP
 from birthmark.cloud.service import TELEMETRY_MAX_BYTES
-from birthmark.net.asgi import HTTPSServer
 from birthmark.net.tls import client_context, server_context
 from birthmark.net.transport import HTTPTransport, Response
-from birthmark.pki.authorities import Authority, make_root, make_tls_server
-from birthmark.testing.forge import Device, new_key
+from birthmark.testing.forge import Device
 from support.cloud_parts import NOW, OLD_UNIT, UNIT, CloudParts
+from support.https_server import serving
+from support.tls_files import PrivateKey, TLSFiles, pem
 
-Connect = Callable[[x509.Certificate | None, ec.EllipticCurvePrivateKey | None], HTTPTransport]
-
-
-def pem(*certificates: x509.Certificate) -> bytes:
-    return b"".join(each.public_bytes(Encoding.PEM) for each in certificates)
-
-
-def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+Connect = Callable[[x509.Certificate | None, PrivateKey | None], HTTPTransport]
+NO_CHECK_TIME = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME: the forge's moment is not today's."""
 
 
 @pytest.fixture
 def connect(parts: CloudParts, tmp_path: Path) -> Iterator[Connect]:
-    root = make_root("Forge", "TLS root", new_key(), NOW)
-    server = HTTPSServer(CloudHTTP(parts.cloud).app(), "127.0.0.1", 0, _context(root, parts, tmp_path))
-    thread = threading.Thread(target=server.run_until_stopped, args=(lambda _url: None,))
-    thread.start()
-    opened: list[HTTPTransport] = []
+    files = TLSFiles(tmp_path, NOW, root=parts.forge.root)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving(CloudHTTP(parts.cloud).app(), _context(files, parts)))
 
-    def connect(certificate: x509.Certificate | None, key: ec.EllipticCurvePrivateKey | None) -> HTTPTransport:
-        client = client_context(pem(root.certificate))
-        client.verify_flags |= 0x200000  # the forge's server certificate need not be of today
-        if certificate is not None and key is not None:
-            file = tmp_path / f"client-{len(opened)}.pem"
-            file.write_bytes(pem(certificate) + key_pem(key))
-            client.load_cert_chain(file)
-        opened.append(HTTPTransport(server.url, client))
-        return opened[-1]
+        def connect(certificate: x509.Certificate | None, key: PrivateKey | None) -> HTTPTransport:
+            context = client_context(files.trust)
+            if certificate is not None and key is not None:
+                identity = files.write("client", certificate, key)
+                context.load_cert_chain(identity.certificate, identity.key)
+            context.verify_flags |= NO_CHECK_TIME
+            transport = HTTPTransport(server.url, context)
+            stack.callback(transport.close)
+            return transport
 
-    yield connect
-    for transport in opened:
-        transport.close()
-    server.stop()
-    thread.join()
+        yield connect
 
 
-def _context(root: Authority, parts: CloudParts, folder: Path) -> ssl.SSLContext:
-    key = new_key()
-    (folder / "server.pem").write_bytes(pem(make_tls_server(root, key.public_key(), NOW)))
-    (folder / "server.key").write_bytes(key_pem(key))
+def _context(files: TLSFiles, parts: CloudParts) -> ssl.SSLContext:
+    server = files.server()
     trust = pem(parts.forge.root.certificate, parts.forge.issuing.certificate, parts.legacy_root.certificate)
-    context = server_context(folder / "server.pem", folder / "server.key", trust)
-    context.verify_flags |= 0x200000
+    context = server_context(server.certificate, server.key, trust)
+    context.verify_flags |= NO_CHECK_TIME
     return context
 
 

@@ -23,7 +23,7 @@ from birthmark.testing.lab.record import Board, Lab, load
 
 BOARDS = 7
 TELEMETRY = {"temperature_c": 21.5}
-KILLED_AFTER_S = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+KILLED_AFTER_S = (0.25, 0.4, 0.55, 0.7)
 """The agent takes some 0.2 s to start; with the times of a real chip its rotation takes half a second more."""
 
 
