@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509 import load_der_x509_certificate
-from support.chips import IMPLEMENTATIONS, ChipUnderTest
 
 from birthmark.silicon.errors import ChipError, ChipFull, ChipRefused
 from birthmark.silicon.port import SLOT_IDENTITY, SLOT_NEXT, SLOTS, Algorithm, SecureElement, SlotState
+from support.chips import IMPLEMENTATIONS, ChipUnderTest
 
 NONCE = bytes(range(32))
 DIGEST = hashlib.sha256(b"something to sign").digest()

@@ -27,6 +27,7 @@ from birthmark.silicon.bus.i2c import SimulatedI2C
 from birthmark.silicon.port import SecureElement
 from birthmark.silicon.simulator.maker import inject
 from birthmark.silicon.simulator.memory import LifeCycle
+from support.tpm import provisioned_tpm
 
 CHIP_SERIAL = "0A1B2C3D4E5F"
 STOP_TIMEOUT_S = 5.0
@@ -84,8 +85,10 @@ def simulated_chip(
 def inject_at(socket: Path, life_cycle: LifeCycle = LifeCycle.OPERATIONAL) -> None:
     """Do the maker's work on a new chip."""
     bus = SimulatedI2C(socket)
-    inject(bus, certify_ak, life_cycle)
-    bus.deinit()
+    try:
+        inject(bus, certify_ak, life_cycle)
+    finally:
+        bus.deinit()
 
 
 def certify_ak(spki: bytes, serial: str) -> bytes:
@@ -111,4 +114,10 @@ def _apdu() -> Iterator[ChipUnderTest]:
         yield ChipUnderTest(chip.open)
 
 
-IMPLEMENTATIONS: dict[str, Callable[[], AbstractContextManager[ChipUnderTest]]] = {"apdu": _apdu}
+@contextmanager
+def _tpm() -> Iterator[ChipUnderTest]:
+    with provisioned_tpm() as tcti:
+        yield ChipUnderTest(lambda: open_chip(f"tpm:{tcti}"))
+
+
+IMPLEMENTATIONS: dict[str, Callable[[], AbstractContextManager[ChipUnderTest]]] = {"apdu": _apdu, "tpm": _tpm}

@@ -19,6 +19,7 @@ _MEANINGS = {
     0x6883: "the last part of a chained command is missing",
     0x6985: "the chip's state does not allow it",
     0x6A80: "the data is not what the command needs",
+    NOT_ENOUGH_MEMORY: "there is no room in the chip",
     0x6A86: "there is no such slot or algorithm",
     0x6A88: "the slot holds no such object",
     0x6D00: "the chip does not know the command",
@@ -108,10 +109,9 @@ def _chip_errors(doing: str) -> Iterator[None]:
 
 def _chip_error(error: SecureElementError, doing: str) -> ChipError:
     if isinstance(error, Refused):
-        if error.status == NOT_ENOUGH_MEMORY:
-            return ChipFull(f"cannot {doing}: no room in the chip", hint="the certificate must become smaller")
         meaning = _MEANINGS.get(error.status, "the chip refused")
-        return ChipRefused(f"cannot {doing}: {meaning} ({error.status:04X})")
+        refusal = ChipFull if error.status == NOT_ENOUGH_MEMORY else ChipRefused
+        return refusal(f"cannot {doing}: {meaning} ({error.status:04X})")
     if isinstance(error, NoChip):
         return ChipAbsent(f"cannot {doing}: {error}", hint="seat the board in the fixture, check its power")
     return ChipCommunication(f"cannot {doing}: {error}", hint="observe the chip's state again before the next act")

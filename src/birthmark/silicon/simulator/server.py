@@ -64,14 +64,15 @@ class BusServer:
     def _serve_master(self, connection: socket.socket) -> None:
         while True:
             request = receive_exactly(connection, REQUEST.size, and_up_to=_RECEIVE_BYTES)
-            op, address, length = REQUEST.unpack_from(request)
+            code, address, length = REQUEST.unpack_from(request)
+            op = Op(code)
             data = request[REQUEST.size :]
             if op != Op.READ and len(data) < length:
                 data += receive_exactly(connection, length - len(data))
             if op == Op.CONTROL:
                 status, answer = self._control(data), b""
             else:
-                status, answer = self._transfer(Op(op), address, length, data)
+                status, answer = self._transfer(op, address, length, data)
             connection.sendall(REPLY.pack(status, len(answer)) + answer)
 
     def _control(self, message: bytes) -> Status:

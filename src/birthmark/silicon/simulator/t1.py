@@ -99,8 +99,10 @@ class ChipLink:
         """Go on with a chained response, or repeat the block that the host did not get (ISO/IEC 7816-3 rule 7)."""
         if self._response and (pcb >> 4 & 1) == self._sending:
             self._send_part()
-        else:
+        elif self._repeatable:
             self._outgoing = self._repeatable
+        else:
+            self._refuse(_R_NACK_OTHER)
 
     def _supervisory(self, pcb: int, inf: bytes) -> None:
         if pcb == _S_RESYNCH:
