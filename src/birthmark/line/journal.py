@@ -98,13 +98,13 @@ class BoardJournal:
 
         """
         verdict = replace(self._entry("verdict"), verdict=result.value)
-        with _writable():
+        with writable():
             self._desk.store.commit_birth(birth, destinations, (*self._ended, verdict))
         self._ended.clear()
 
     def has_birth(self, key: str) -> bool:
         """Say whether this rig has the birth record with this key on disk."""
-        with _writable():
+        with writable():
             return self._desk.store.birth(key) is not None
 
     def verdict(self, result: Result, finding: str, detail: str) -> None:
@@ -113,7 +113,7 @@ class BoardJournal:
 
     def check_room(self) -> None:
         """Raise JournalUnwritable when the disk could not take the birth that an issuance must end in."""
-        with _writable():
+        with writable():
             self._desk.store.require_room()
 
     def _end(self, step: Step, ms: float, chip_ms: float) -> None:
@@ -129,7 +129,7 @@ class BoardJournal:
         )
 
     def _write(self, entry: JournalEntry) -> None:
-        with _writable():
+        with writable():
             self._desk.store.journal((*self._ended, entry))
         self._ended.clear()
 
@@ -138,7 +138,8 @@ class BoardJournal:
 
 
 @contextmanager
-def _writable() -> Iterator[None]:
+def writable() -> Iterator[None]:
+    """Raise JournalUnwritable for whatever the store cannot do inside."""
     try:
         yield
     except StoreError as error:

@@ -24,7 +24,7 @@ from birthmark.line.births import Rig
 from birthmark.line.config import RigConfig, load_panel, load_rig
 from birthmark.line.events import Events
 from birthmark.line.hold import Holds
-from birthmark.line.journal import Desk
+from birthmark.line.journal import Desk, writable
 from birthmark.line.observation import Rules
 from birthmark.line.outbox import Outbox
 from birthmark.line.panel import Panel
@@ -50,12 +50,15 @@ def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
 
     Raises:
         ConfigError: a file that cannot be used; no board was touched.
-        BirthmarkError: the database cannot be opened, or the CA refuses this rig; no board was touched.
+        JournalUnwritable: the database cannot be opened, or its disk is nearly full; no board was touched.
+        AuthorityRefused: the CA refuses this rig; no board was touched.
 
     """
     rig = load_rig(config_path)
     positions = load_panel(panel_path)
     with _opened(rig) as parts, ThreadPoolExecutor(2 * len(positions)) as threads:
+        with writable():
+            parts.store.require_room()
         # Two threads for each board: its own, and one that fetches ahead for it.
         holds = Holds(events := Events(emit), time.monotonic, rig.hold_retry_s, rig.hold_limit_s)
         working = [position for position in positions if not position.bad]
@@ -81,7 +84,8 @@ def deliver(config_path: Path) -> int:
 
     Raises:
         ConfigError: a file that cannot be used.
-        StoreError: the database cannot be opened or written.
+        JournalUnwritable: the database cannot be opened.
+        StoreError: it cannot be written.
 
     """
     with _opened(load_rig(config_path)) as parts:
@@ -107,7 +111,8 @@ def _opened(rig: RigConfig) -> Iterator[_Parts]:
     context = client_context(trust_pem, rig.certificate, rig.key)
     with ExitStack() as stack:
         transport = stack.enter_context(closing(HTTPTransport(rig.ca_url, context, rig.ca_timeout_s)))
-        store = stack.enter_context(LineSQLite(rig.database))
+        with writable():
+            store = stack.enter_context(LineSQLite(rig.database))
         destinations = _destinations(rig, transport)
         for destination in destinations.values():
             stack.callback(destination.close)
