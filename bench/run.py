@@ -32,16 +32,18 @@ def main() -> None:
         with console.status(f"measuring {name}"):
             rows += measure()
     console.print(_table(rows))
+    for each in rows:
+        console.print(f"{each.name}: {each.note}", style="dim")
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n")
 
 
 def _table(rows: list[Row]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("name", "value", "unit", "floor", "ratio", "note"):
-        table.add_column(name, justify="right" if name in {"value", "floor", "ratio"} else "left")
+    for name in ("name", "value", "unit", "floor", "ratio"):
+        table.add_column(name, justify="left" if name in {"name", "unit"} else "right", no_wrap=True)
     for each in rows:
-        table.add_row(each.name, f"{each.value:g}", each.unit, f"{each.floor:g}", f"{each.ratio:g}", each.note)
+        table.add_row(each.name, f"{each.value:g}", each.unit, f"{each.floor:g}", f"{each.ratio:g}")
     return table
 
 
