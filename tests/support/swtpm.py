@@ -13,6 +13,7 @@ from pathlib import Path
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
 _POLL_S = 0.005
+_CMD_GET_CAPABILITY = (1).to_bytes(4, "big")  # of swtpm's control channel
 
 
 @contextmanager
@@ -48,16 +49,19 @@ def _start(state: Path, server: Path, log: Path) -> subprocess.Popen[bytes]:
 
 
 def _wait_until_listening(process: subprocess.Popen[bytes], control: Path, log: Path) -> None:
-    # The control socket is asked, not the data socket: a visit there would be a TPM client of its own.
+    # The control socket is asked, not the data socket: a visit there would be a TPM client of its own. Its answer
+    # comes from the main loop, which begins when both sockets listen; a mere connection would be too early.
     deadline = time.monotonic() + START_TIMEOUT_S
     while process.poll() is None and time.monotonic() < deadline:
         with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(START_TIMEOUT_S)
             try:
                 probe.connect(str(control))
+                probe.sendall(_CMD_GET_CAPABILITY)
+                if probe.recv(1):
+                    return
             except OSError:
                 time.sleep(_POLL_S)
-                continue
-            return
     raise RuntimeError(f"swtpm did not start: {log.read_text(errors='replace')}")
 
 

@@ -84,7 +84,7 @@ class TPM2Chip:
     def sign(self, slot: str, digest: bytes) -> bytes:
         """Return the DER ECDSA signature over a SHA-256 digest."""
         if len(digest) != DIGEST_BYTES:
-            raise ChipRefused(f"the key signs digests of {DIGEST_BYTES} bytes, not {len(digest)}")
+            raise ChipRefused(f"the key signs {DIGEST_BYTES} bytes, not {len(digest)}", finding="chip.digest")
         with self._key(slot) as key:
             signature = self._tpm.command("sign", key, digest, _scheme_of_the_key())
         with _understood("the TPM's signature"):

@@ -9,7 +9,7 @@ nobody frees for a client that forgot; here each is flushed where it was made.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any
 
@@ -128,8 +128,13 @@ class Connection:
 
     def evict(self, handle: int) -> None:
         """Destroy the persistent key with this handle, if there is one."""
-        if self.exists(handle):
-            self.command("evict_control", ESYS_TR.OWNER, self.command("tr_from_tpmpublic", handle), handle)
+        if not self.exists(handle):
+            return
+        resource = self.command("tr_from_tpmpublic", handle)
+        self.command("evict_control", ESYS_TR.OWNER, resource, handle)
+        # libtss2 3.2 keeps the resource, and would then refuse the next key under this handle as an impostor.
+        with suppress(TSS2_Exception):
+            self._opened().tr_close(resource)
 
     def public_area(self, key: int) -> bytes:
         """Return the TPMT_PUBLIC of a key."""
