@@ -120,9 +120,9 @@ class ESTAuthorityLink:
         return self._client.simplereenroll(request)
 
     def wire_bytes(self) -> WireBytes:
-        """Return what the connection has carried until now."""
-        counted = self._transport.wire_bytes()
-        return WireBytes(counted.sent, counted.received)
+        """Return what the connection has carried since it was open."""
+        all_bytes, opening = self._transport.wire_bytes(), self._transport.handshake_bytes()
+        return WireBytes(all_bytes.sent - opening.sent, all_bytes.received - opening.received)
 
     def close(self) -> None:
         """Close the connection."""

@@ -81,7 +81,7 @@ class AuthorityLink(Protocol):
         ...
 
     def wire_bytes(self) -> WireBytes:
-        """Return what the connection has carried until now."""
+        """Return what the connection has carried since it was open; its handshake is not counted."""
         ...
 
     def close(self) -> None:

@@ -110,6 +110,10 @@ class HTTPTransport:
         """Return what all connections have sent and received so far, those that are closed included."""
         return self._meter.total()
 
+    def handshake_bytes(self) -> WireBytes:
+        """Return the part of `wire_bytes` that opened the connections: what a connection that is kept does not cost."""
+        return self._meter.handshakes
+
     def close(self) -> None:
         """Close the connections that wait. No request may follow."""
         self._pool.close()
@@ -166,12 +170,14 @@ class _Meter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._closed = WireBytes(0, 0)
+        self.handshakes = WireBytes(0, 0)
         self._open: dict[int, socket.socket] = {}
 
     def opened(self, connection: socket.socket) -> None:
         """Count this connection from now on."""
         with self._lock:
             self._open[id(connection)] = connection
+            self.handshakes = _sum(self.handshakes, _wire_bytes(connection))
 
     def closing(self, connection: socket.socket | None) -> None:
         """Keep the numbers of a connection that will be closed next."""

@@ -157,6 +157,16 @@ def test_wire_bytes_count_handshake_and_payload_both_ways(link: HTTPTransport) -
     assert 10_000 < again.received - once.received < once.received
 
 
+def test_the_bytes_of_the_handshake_are_told_apart(link: HTTPTransport) -> None:
+    assert link.handshake_bytes() == (0, 0)
+    link.request("GET", "/")
+    opening = link.handshake_bytes()
+    link.request("GET", "/")
+    assert link.handshake_bytes() == opening
+    assert 0 < opening.sent < link.wire_bytes().sent
+    assert 0 < opening.received < link.wire_bytes().received
+
+
 def test_wire_bytes_of_closed_connections_stay_counted(link: HTTPTransport) -> None:
     link.request("POST", "/", {}, bytes(10_000))
     before = link.wire_bytes()
