@@ -3,7 +3,6 @@
 
 import secrets
 import shutil
-import socket
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from birthmark.silicon.simulator.memory import LifeCycle
 from birthmark.testing.lab.errors import LabError
 from birthmark.testing.lab.files import TPM_MODEL, apdu_hw_type
 from birthmark.testing.lab.processes import READY_TIMEOUT_S, LabProcess, await_ready, is_running, python, start
+from birthmark.testing.swtpm import swtpm_answers, swtpm_command
 
 TPM = "tpm"
 UNTIMED = "none"
@@ -90,16 +90,14 @@ def _swtpm(home: Path, name: str) -> LabProcess:
     state = home / "boards" / f"{name}.tpm"
     state.mkdir(mode=0o700)
     server = home / "boards" / f"{name}.sock"
-    command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state}", "--flags", "not-need-init,startup-clear"]
-    sockets = ["--server", f"type=unixio,path={server}", "--ctrl", f"type=unixio,path={server}.ctrl"]
-    return start(f"chip-{name}", [*command, *sockets], home / "logs")
+    return start(f"chip-{name}", swtpm_command(state, server), home / "logs")
 
 
 def _certify_tpm(home: Path, name: str, process: LabProcess, maker: Authority) -> tuple[str, str]:
     from birthmark.silicon.tpm2.provision import provision  # noqa: PLC0415 optional: a lab without TPMs needs no stack
 
     server = home / "boards" / f"{name}.sock"
-    _await_socket(process, server.with_name(f"{server.name}.ctrl"))
+    _await_tpm(process, server)
     tcti, serial = f"swtpm:path={server}", _new_serial()
     provision(tcti, lambda spki: _ak_certificate(maker, ChipName(serial, TCG_HW_TYPE_TPM20, _SWTPM), spki))
     return f"tpm:{tcti}", serial
@@ -116,11 +114,10 @@ def _new_serial() -> str:
     return secrets.token_hex(_SERIAL_BYTES).upper()
 
 
-def _await_socket(process: LabProcess, path: Path) -> None:
+def _await_tpm(process: LabProcess, server: Path) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline and is_running(process):
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(str(path)) == 0:
-                return
+        if swtpm_answers(server):
+            return
         time.sleep(_POLL_S)
     raise LabError(f"{process.name} did not start", hint=f"see {process.log}")
