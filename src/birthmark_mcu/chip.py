@@ -61,7 +61,7 @@ _TIMES_BYTES = 18
 _STATUS_BYTES = 4
 _FIELD_HEADER = 3
 _NOT_FOUND = 0x6A88
-_WRONG_P1 = 0x6A86
+_WRONG_PARAMETERS = 0x6A86
 
 
 class SecureElement:
@@ -89,6 +89,8 @@ class SecureElement:
 
     def generate_keypair(self, slot: str, algorithm: str = "P-256") -> bytes:
         """Make a new key inside the chip, for signatures only; return its DER SubjectPublicKeyInfo."""
+        if algorithm not in ALGORITHMS:
+            raise Refused(_WRONG_PARAMETERS, f"algorithm {algorithm!r}")
         code = ALGORITHMS.index(algorithm) + 1
         return self.command(GENERATE, slot_number(slot), code, expected=256, likely=_SPKI_BYTES)
 
@@ -180,7 +182,7 @@ class SecureElement:
 def slot_number(slot: str) -> int:
     """Return the number of a slot's name. Raises Refused, as the chip would, for a name that no slot has."""
     if slot not in SLOTS:
-        raise Refused(_WRONG_P1, f"slot {slot!r}")
+        raise Refused(_WRONG_PARAMETERS, f"slot {slot!r}")
     return SLOTS.index(slot)
 
 

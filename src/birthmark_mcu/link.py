@@ -31,6 +31,9 @@ RESYNCH_MS = 50
 BLOCK_WAITING_MS = 1000
 """How long a chip may be busy without asking for more time, until its CIP says otherwise."""
 
+WAITING_LIMIT_MS = 10_000
+"""The longest wait that a chip may ask for, in its CIP or with WTX."""
+
 INFORMATION_BYTES = 1024
 """Largest information field that this side accepts (IFSD), announced at first contact."""
 
@@ -140,7 +143,7 @@ class Link:
                 continue
             if block.is_supervisory(blocks.WTX) and block.inf:
                 extensions += 1
-                waiting_ms = self._block_waiting_ms * block.inf[0]
+                waiting_ms = min(self._block_waiting_ms * block.inf[0], WAITING_LIMIT_MS)
                 outgoing = blocks.encode(blocks.NAD_TO_CHIP, blocks.S_BLOCK | blocks.S_RESPONSE | blocks.WTX, block.inf)
             elif block.is_ready() and (block.number() != self._sending or block.pcb & blocks.R_ERROR):
                 # N(R) says which block the chip still wants: the command itself, or only our request to repeat.
@@ -148,7 +151,7 @@ class Link:
                 outgoing = frame if block.number() != self._sending else outgoing
             else:
                 return block
-        raise self._broken("too many broken blocks")
+        raise self._broken("too many broken blocks or requests for time")
 
     def _broken(self, problem: str) -> LinkFailed:
         """Set both sides back to the start if the chip still can, and return what to raise."""
@@ -168,7 +171,7 @@ class Link:
         try:
             physical = 2 + cip[1] + 1
             link = physical + 1 + cip[physical]
-            self._block_waiting_ms = cip[link + 1] << 8 | cip[link + 2]
+            self._block_waiting_ms = min(cip[link + 1] << 8 | cip[link + 2], WAITING_LIMIT_MS)
             self.chip_information_bytes = cip[link + 3] << 8 | cip[link + 4]
         except IndexError:
             raise LinkFailed("the chip's interface parameters are too short") from None

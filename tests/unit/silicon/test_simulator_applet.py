@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the chip refuses, beyond the SecureElement contract: raw APDUs as an attacker would send them."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,6 +139,14 @@ def test_a_chip_takes_no_more_attestation_certificates_than_it_has_room_for(bus:
         chip.command(Instruction.PUT_AK_CERTIFICATE, data=b"certificate")
     assert status_of(chip, Instruction.PUT_AK_CERTIFICATE, data=b"certificate") == StatusWord.NO_MEMORY
     assert chip.identity()[3] == [b"certificate"] * 3
+
+
+def test_a_chip_that_cannot_write_its_memory_says_so_and_keeps_its_state(chip: SecureElement, tmp_path: Path) -> None:
+    before = chip.public_key(SLOT_IDENTITY)
+    shutil.rmtree(tmp_path)
+    with pytest.raises(Refused, match="6F00"):
+        chip.generate_keypair(SLOT_IDENTITY)
+    assert chip.public_key(SLOT_IDENTITY) == before
 
 
 def test_nothing_is_done_before_the_applet_is_selected(link: Link) -> None:

@@ -309,7 +309,10 @@ class Applet:
         self._save(replace(self._memory, slots=(slot, second) if number == 0 else (first, slot)))
 
     def _save(self, memory: ChipMemory) -> None:
-        self._file.save(memory)
+        try:
+            self._file.save(memory)
+        except OSError as error:
+            raise StatusError(StatusWord.FAILED) from error
         self._memory = memory
 
 
