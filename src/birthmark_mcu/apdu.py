@@ -7,13 +7,10 @@ needs to buffer no more than a block at the link's level.
 """
 
 from birthmark_mcu.errors import LinkFailed, Refused
-from birthmark_mcu.link import Link
+from birthmark_mcu.link import RESPONSE_LIMIT, Link
 
 OK = 0x9000
 CLA_CHAINING = 0x10
-RESPONSE_LIMIT = 8192
-"""The longest response that is collected through GET RESPONSE."""
-
 _SHORT = 256
 _EXTENDED_HEADER = 7
 _LE_BYTES = 2

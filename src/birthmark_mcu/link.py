@@ -37,6 +37,9 @@ WAITING_LIMIT_MS = 10_000
 INFORMATION_BYTES = 1024
 """Largest information field that this side accepts (IFSD), announced at first contact."""
 
+RESPONSE_LIMIT = 8192
+"""The longest response APDU that is collected from chained blocks."""
+
 _CHIP_INFORMATION_BYTES = 254
 _NAK_ERRNOS = (5, 19)  # EIO and ENODEV: what MicroPython's ports and Linux raise for an address without ACK
 _POLL_FIRST_US = 200
@@ -115,6 +118,8 @@ class Link:
             received += block.inf
             if not block.more():
                 return received
+            if not block.inf or len(received) > RESPONSE_LIMIT:
+                raise self._broken("the chip's response has no end")
             acknowledgement = blocks.encode(blocks.NAD_TO_CHIP, self._ready(0))
             block = self._converse(acknowledgement, 0, 0)
 

@@ -163,6 +163,13 @@ def test_a_long_answer_comes_in_chained_blocks() -> None:
     assert [frame[1] for frame in bus.written] == [0x00, 0x90, 0x80]
 
 
+@pytest.mark.parametrize("inf", [b"", bytes(1024)])
+def test_a_chained_answer_without_end_comes_to_an_end(inf: bytes) -> None:
+    bus = ScriptedBus([answer(0x20 | (number & 1) << 6, inf) for number in range(20)])
+    with pytest.raises(LinkFailed, match="no end"):
+        Link(bus).exchange(COMMAND)
+
+
 FAULTS = st.lists(
     st.tuples(
         st.sampled_from([Fault.BREAK_BLOCKS_FROM_CHIP, Fault.BREAK_BLOCKS_TO_CHIP, Fault.NAK_TRANSFERS]),
