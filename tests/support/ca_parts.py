@@ -90,12 +90,18 @@ class CAParts:
         self.forge = Forge.at(NOW)
         self.operations = make_sub_ca(self.forge.root, f"{ORGANIZATION} operations CA", new_key(), NOW)
         self.rig_keys = {rig: new_key() for rig in ("rig-a", "rig-b", "rig-z")}
-        self.rigs = {rig: make_rig(self.operations, rig, key.public_key(), NOW) for rig, key in self.rig_keys.items()}
+        self.rigs: dict[str, x509.Certificate] = {}
+        self.certify_rigs()
         self.store = store or MemoryCAStore()
         self.policy = self._policy()
         self.ca = self.service(self.store)
         self.administration = Administration(self.store, self.clock)
         self.administration.add_order(order())
+
+    def certify_rigs(self) -> None:
+        """Give each rig a certificate of this moment."""
+        at = self.clock()
+        self.rigs = {rig: make_rig(self.operations, rig, key.public_key(), at) for rig, key in self.rig_keys.items()}
 
     def service(self, store: CAStore, authority: Authority | None = None) -> CA:
         """Return another worker of the same authority."""
@@ -183,7 +189,12 @@ class CAParts:
     def _policy(self) -> Policy:
         p256 = (AlgorithmPolicy(KeyAlgorithm.P256, LAST_ISSUE),)
         retired = (AlgorithmPolicy(KeyAlgorithm.P256, date(2020, 12, 31)),)
-        profiles = (Terms("device-p256", p256, 1825), Terms("device-2016", retired, 3650))
+        p384 = (AlgorithmPolicy(KeyAlgorithm.P384, LAST_ISSUE),)
+        profiles = (
+            Terms("device-p256", p256, 1825),
+            Terms("device-p384", p384, 1825),
+            Terms("device-2016", retired, 3650),
+        )
         return Policy(
             trust=TrustAnchors(
                 (self.forge.root.certificate,), (self.operations.certificate, self.forge.issuing.certificate)

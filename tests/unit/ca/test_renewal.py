@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rotation: a device renews itself, with a new key in the same chip, over its own certificate."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from birthmark.ca.errors import Refused
+from birthmark.core.issuance import ChipID
+from birthmark.est.messages import NonceRequest
+from birthmark.pki.crl import read_crl
+from birthmark.pki.csr import build_csr
+from birthmark.pki.names import request_subject
+from birthmark.testing.forge import new_key
+from support.ca_parts import UNIT, Board, CAParts, a_nonce, order
+
+
+def nonce_for(parts: CAParts, current: x509.Certificate) -> bytes:
+    return parts.ca.grant_nonce(parts.device(current), None, NonceRequest()).nonce
+
+
+def renewed(
+    parts: CAParts, board: Board, current: x509.Certificate, key: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
+    csr = board.renewal_csr(key, nonce_for(parts, current), current)
+    return x509.load_der_x509_certificate(parts.ca.renew(parts.device(current), csr))
+
+
+def revoked(parts: CAParts) -> frozenset[int]:
+    return read_crl(parts.ca.revocation_list(), parts.forge.issuing.certificate, parts.clock()).serials
+
+
+def test_a_device_gets_a_certificate_for_its_next_key_under_the_same_names(parts: CAParts) -> None:
+    board = parts.board()
+    current, key = parts.confirmed(board), new_key()
+    new = renewed(parts, board, current, key)
+    assert new.subject == current.subject
+    san = x509.SubjectAlternativeName
+    assert new.extensions.get_extension_for_class(san) == current.extensions.get_extension_for_class(san)
+    assert new.public_key() == key.public_key()
+    assert parts.states() == ["confirmed", "confirmed"]
+
+
+def test_the_old_certificate_dies_after_the_overlap_and_the_new_one_does_not(parts: CAParts) -> None:
+    board = parts.board()
+    current = parts.confirmed(board)
+    renewed(parts, board, current, new_key())
+    parts.clock.forward(days=7, seconds=-1)
+    assert revoked(parts) == frozenset()
+    parts.clock.forward(seconds=1)
+    assert revoked(parts) == {current.serial_number}
+    assert parts.states() == ["superseded", "confirmed"]
+
+
+def test_a_renewal_takes_no_quota_and_needs_no_open_order(parts: CAParts) -> None:
+    parts.administration.add_order(order(quantity=1))
+    board = parts.board()
+    current = parts.confirmed(board)
+    parts.administration.close_order("order-1")
+    parts.clock.forward(days=1000)
+    renewed(parts, board, current, new_key())
+    assert parts.units_taken() == 1
+
+
+def test_the_same_renewal_again_gets_the_same_certificate(parts: CAParts) -> None:
+    board, key = parts.board(), new_key()
+    current = parts.confirmed(board)
+    csr = board.renewal_csr(key, nonce_for(parts, current), current)
+    first = parts.ca.renew(parts.device(current), csr)
+    assert parts.ca.renew(parts.device(current), csr) == first
+    assert parts.ca.renew(parts.device(current), board.renewal_csr(key, nonce_for(parts, current), current)) == first
+
+
+def test_a_renewal_whose_answer_was_lost_is_replaced_by_the_next(parts: CAParts) -> None:
+    board = parts.board()
+    current = parts.confirmed(board)
+    lost = renewed(parts, board, current, new_key())
+    renewed(parts, board, current, new_key())
+    assert revoked(parts) == {lost.serial_number}
+    assert len(parts.living()) == 2
+
+
+def test_a_device_renews_again_and_again(parts: CAParts) -> None:
+    board = parts.board()
+    current = parts.confirmed(board)
+    for _ in range(3):
+        current = renewed(parts, board, current, new_key())
+        parts.clock.forward(days=30)
+    assert parts.states() == ["superseded", "superseded", "superseded", "confirmed"]
+
+
+def test_a_line_does_not_touch_a_unit_that_lives_on_a_renewed_key(parts: CAParts) -> None:
+    board = parts.board()
+    renewed(parts, board, parts.confirmed(board), new_key())
+    parts.clock.forward(days=8)
+    with pytest.raises(Refused) as refused:
+        parts.born(replace(board, key=new_key()))
+    assert refused.value.finding == "ca.7.chip-alive"
+
+
+Attempt = Callable[[CAParts, Board, x509.Certificate], object]
+
+
+def another_subject(parts: CAParts, board: Board, current: x509.Certificate) -> None:
+    key, nonce = new_key(), nonce_for(parts, current)
+    bundle = board.chip.bundle(board.chip.attest(key.public_key(), nonce))
+    san = current.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    parts.ca.renew(parts.device(current), build_csr(key, request_subject(UNIT), bundle, san))
+
+
+def no_san(parts: CAParts, board: Board, current: x509.Certificate) -> None:
+    key, nonce = new_key(), nonce_for(parts, current)
+    bundle = board.chip.bundle(board.chip.attest(key.public_key(), nonce))
+    parts.ca.renew(parts.device(current), build_csr(key, current.subject, bundle))
+
+
+def another_chip(parts: CAParts, board: Board, current: x509.Certificate) -> None:
+    renewed(parts, replace(board, chip=parts.forge.maker.chip()), current, new_key())
+
+
+def same_key(parts: CAParts, board: Board, current: x509.Certificate) -> None:
+    renewed(parts, board, current, board.key)
+
+
+def after_revocation(parts: CAParts, board: Board, current: x509.Certificate) -> None:
+    csr = board.renewal_csr(new_key(), nonce_for(parts, current), current)
+    parts.administration.revoke(parts.issuance(current)["serial"], "stolen")
+    parts.ca.renew(parts.device(current), csr)
+
+
+def nonce_after_revocation(parts: CAParts, board: Board, current: x509.Certificate) -> None:
+    del board
+    parts.administration.revoke(parts.issuance(current)["serial"], "stolen")
+    nonce_for(parts, current)
+
+
+def with_a_rigs_certificate(parts: CAParts, board: Board, current: x509.Certificate) -> None:
+    parts.ca.renew(parts.client(), board.renewal_csr(new_key(), a_nonce(), current))
+
+
+def without_a_certificate(parts: CAParts, board: Board, current: x509.Certificate) -> None:
+    parts.ca.renew(None, board.renewal_csr(new_key(), a_nonce(), current))
+
+
+def with_a_rigs_nonce(parts: CAParts, board: Board, current: x509.Certificate) -> None:
+    csr = board.renewal_csr(new_key(), parts.nonce(), current)
+    parts.ca.renew(parts.device(current), csr)
+
+
+def denied_chip(parts: CAParts, board: Board, current: x509.Certificate) -> None:
+    parts.administration.deny_chip(ChipID(parts.forge.maker.name, board.chip.serial), "retired")
+    renewed(parts, board, current, new_key())
+
+
+def nonce_for_another_unit(parts: CAParts, board: Board, current: x509.Certificate) -> None:
+    del board
+    parts.ca.grant_nonce(parts.device(current), None, NonceRequest(unit="BM-000009"))
+
+
+REFUSALS: tuple[tuple[Attempt, int, str], ...] = (
+    (another_subject, 403, "ca.re.subject"),
+    (no_san, 403, "ca.re.subject"),
+    (another_chip, 403, "ca.re.chip"),
+    (same_key, 409, "ca.re.same-key"),
+    (after_revocation, 403, "ca.re.revoked"),
+    (nonce_after_revocation, 403, "ca.re.revoked"),
+    (with_a_rigs_certificate, 403, "ca.1.device"),
+    (without_a_certificate, 403, "ca.1.device"),
+    (with_a_rigs_nonce, 403, "ca.6.nonce-rig"),
+    (denied_chip, 403, "ca.7.denied"),
+    (nonce_for_another_unit, 403, "ca.6.unit"),
+)
+
+
+@pytest.mark.parametrize(("attempt", "status", "finding"), REFUSALS, ids=[row[0].__name__ for row in REFUSALS])
+def test_a_renewal_that_is_not_the_devices_own_is_refused(
+    parts: CAParts, attempt: Attempt, status: int, finding: str
+) -> None:
+    board = parts.board()
+    current = parts.confirmed(board)
+    with pytest.raises(Refused) as refused:
+        attempt(parts, board, current)
+    assert (refused.value.status, refused.value.finding) == (status, finding)
+    assert len(parts.states()) == 1
+
+
+def test_a_certificate_that_nobody_confirmed_cannot_renew_itself(parts: CAParts) -> None:
+    board = parts.board()
+    current = parts.born(board)
+    with pytest.raises(Refused) as refused:
+        nonce_for(parts, current)
+    assert (refused.value.status, refused.value.finding) == (409, "ca.re.unconfirmed")
+
+
+def test_a_superseded_certificate_renews_during_its_overlap_only(parts: CAParts) -> None:
+    board = parts.board()
+    current = parts.confirmed(board)
+    renewed(parts, board, current, new_key())
+    parts.clock.now += timedelta(days=7)
+    with pytest.raises(Refused) as refused:
+        renewed(parts, board, current, new_key())
+    assert refused.value.finding == "ca.re.revoked"
