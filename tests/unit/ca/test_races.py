@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two rigs, two workers, one chip: whoever comes second finds what the first has done."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from birthmark.ca.errors import CAError, Refused
+from birthmark.est.messages import NonceRequest
+from birthmark.stores.ca_sqlite import SQLiteCAStore
+from birthmark.testing.forge import new_key
+from support.ca_parts import ORDER, CAParts, order
+
+ROUNDS = 5
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[tuple[SQLiteCAStore, SQLiteCAStore]]:
+    """Two connections to one file, as two worker processes have them."""
+    both = SQLiteCAStore(tmp_path / "ca.sqlite"), SQLiteCAStore(tmp_path / "ca.sqlite")
+    yield both
+    for store in both:
+        store.close()
+
+
+def together(*calls: Callable[[], bytes]) -> list[bytes | CAError]:
+    """Run the calls in threads that start at one moment; return what each gave or raised."""
+    barrier = threading.Barrier(len(calls))
+    results: list[bytes | CAError] = []
+
+    def run(call: Callable[[], bytes]) -> None:
+        barrier.wait()
+        try:
+            results.append(call())
+        except CAError as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def race(
+    stores: tuple[SQLiteCAStore, SQLiteCAStore], requests: Callable[[CAParts, int], tuple[bytes, bytes]]
+) -> tuple[CAParts, list[list[bytes | CAError]]]:
+    """Let rig-a at one worker race rig-b at the other, several times."""
+    parts = CAParts(stores[0])
+    workers = parts.service(stores[0]), parts.service(stores[1])
+    rounds = []
+    for number in range(ROUNDS):
+        one, two = requests(parts, number)
+        rounds.append(
+            together(
+                lambda one=one: workers[0].enrol(parts.client("rig-a"), ORDER, one),
+                lambda two=two: workers[1].enrol(parts.client("rig-b"), ORDER, two),
+            )
+        )
+    return parts, rounds
+
+
+def nonces(parts: CAParts, unit: str) -> tuple[bytes, bytes]:
+    """Return a good nonce for each rig: the second was given when the first had expired, and the clock went back."""
+    first = parts.nonce(unit, "rig-a")
+    parts.clock.forward(seconds=60)
+    second = parts.nonce(unit, "rig-b")
+    parts.clock.forward(seconds=-30)
+    return first, second
+
+
+def test_one_key_at_both_rigs_gets_one_certificate(stores: tuple[SQLiteCAStore, SQLiteCAStore]) -> None:
+    def requests(parts: CAParts, number: int) -> tuple[bytes, bytes]:
+        board = parts.board(f"BM-{number:06d}")
+        first, second = nonces(parts, board.unit)
+        return board.csr(first), board.csr(second)
+
+    parts, rounds = race(stores, requests)
+    for results in rounds:
+        assert len(set(results)) == 1
+    assert parts.states() == ["issued"] * ROUNDS
+    assert parts.units_taken() == ROUNDS
+
+
+def test_two_keys_of_one_chip_at_both_rigs_leave_one_living_certificate(
+    stores: tuple[SQLiteCAStore, SQLiteCAStore],
+) -> None:
+    def requests(parts: CAParts, number: int) -> tuple[bytes, bytes]:
+        board = parts.board(f"BM-{number:06d}")
+        first, second = nonces(parts, board.unit)
+        return board.csr(first), replace(board, key=new_key()).csr(second)
+
+    parts, _ = race(stores, requests)
+    assert len(parts.living()) == ROUNDS
+    assert len({row["unit_serial"] for row in parts.living()}) == ROUNDS
+    assert parts.units_taken() == ROUNDS
+
+
+def test_one_request_at_two_workers_gets_one_certificate(stores: tuple[SQLiteCAStore, SQLiteCAStore]) -> None:
+    parts = CAParts(stores[0])
+    workers = parts.service(stores[0]), parts.service(stores[1])
+    csr = parts.board().csr(parts.nonce())
+    calls = [lambda ca=ca: ca.enrol(parts.client(), ORDER, csr) for ca in (*workers, *workers)]
+    assert len(set(together(*calls))) == 1
+    assert parts.states() == ["issued"]
+
+
+def test_the_last_unit_of_an_order_goes_to_one_of_two(stores: tuple[SQLiteCAStore, SQLiteCAStore]) -> None:
+    parts = CAParts(stores[0])
+    parts.administration.add_order(order(quantity=1))
+    workers = parts.service(stores[0]), parts.service(stores[1])
+    boards = parts.board("BM-000001"), parts.board("BM-000002")
+    requests = [board.csr(parts.nonce(board.unit)) for board in boards]
+    results = together(
+        lambda: workers[0].enrol(parts.client(), ORDER, requests[0]),
+        lambda: workers[1].enrol(parts.client(), ORDER, requests[1]),
+    )
+    refused = [result for result in results if isinstance(result, Refused)]
+    assert [refusal.finding for refusal in refused] == ["ca.8.quota"]
+    assert len(parts.living()) == 1
+
+
+def test_one_unit_is_leased_to_one_of_two_rigs(stores: tuple[SQLiteCAStore, SQLiteCAStore]) -> None:
+    parts = CAParts(stores[0])
+    workers = parts.service(stores[0]), parts.service(stores[1])
+    results = together(
+        lambda: workers[0].grant_nonce(parts.client("rig-a"), ORDER, NonceRequest(unit="BM-000001")).nonce,
+        lambda: workers[1].grant_nonce(parts.client("rig-b"), ORDER, NonceRequest(unit="BM-000001")).nonce,
+    )
+    refused = [result for result in results if isinstance(result, Refused)]
+    assert [refusal.finding for refusal in refused] == ["ca.6.unit-in-work"]
