@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.ca.administration import Administration
 from birthmark.ca.demands import Client, Terms
@@ -23,12 +23,13 @@ from birthmark.core.issuance import Order
 from birthmark.est.messages import NonceRequest
 from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.authorities import Authority, make_rig, make_sub_ca
+from birthmark.pki.cmw import read_cmw
 from birthmark.pki.csr import build_csr
 from birthmark.pki.names import request_subject
 from birthmark.pki.paths import TrustAnchors
 from birthmark.pki.profiles import AlgorithmPolicy
 from birthmark.stores.ca_memory import MemoryCAStore
-from birthmark.testing.forge import APDU, ORGANIZATION, PRODUCT, Chip, Forge, Model, new_key
+from birthmark.testing.forge import APDU, ORGANIZATION, PRODUCT, Chip, Forge, Model, new_key, spki
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 UNIT = "BM-000001"
@@ -134,31 +135,8 @@ class CAParts:
 
     def birth(self, board: Board, certificate: x509.Certificate, rig: str = "rig-a", **changes: object) -> bytes:
         """Return the birth record of a board, signed by the rig, with some of its fields changed."""
-        record = self.birth_record(board, certificate, rig=rig, **changes)
+        record = birth_record(board, certificate, rig=rig, **changes)
         return sign_birth(record, self.rig_keys[rig], self.rigs[rig]).encode()
-
-    def birth_record(self, board: Board, certificate: x509.Certificate, **changes: object) -> BirthRecord:
-        issuance = self.issuance(certificate)
-        fields: dict[str, object] = {
-            "unit_serial": board.unit,
-            "chip_model": board.chip.model.id,
-            "chip_serial": board.chip.serial,
-            "product": PRODUCT,
-            "order": issuance["order"],
-            "rig": "rig-a",
-            "operator": "ada",
-            "position": 1,
-            "certificate_serial": issuance["serial"],
-            "certificate_sha256": issuance["certificate_sha256"],
-            "key_sha256": fingerprint(_spki(certificate)),
-            "evidence_sha256": self._evidence_sha256(certificate),
-            "software": "birthmark 0",
-            "started": self.clock().isoformat(),
-            "finished": self.clock().isoformat(),
-            "outcome": "PASS",
-            "step_ms": {"generate": 61.5},
-        }
-        return BirthRecord(**(fields | changes))  # type: ignore[arg-type] # tests name the fields that they change
 
     def issuance(self, certificate: x509.Certificate) -> dict[str, str]:
         """Return the administrator's row of a certificate."""
@@ -179,12 +157,6 @@ class CAParts:
 
     def last_audit(self) -> dict[str, str]:
         return list(self.administration.audit())[-1]
-
-    def _evidence_sha256(self, certificate: x509.Certificate) -> str:
-        with self.store.reading() as ledger:
-            issuance = ledger.issuance_of(fingerprint(certificate.public_bytes(Encoding.DER)))
-        assert issuance is not None
-        return fingerprint(issuance.evidence)
 
     def _policy(self) -> Policy:
         p256 = (AlgorithmPolicy(KeyAlgorithm.P256, LAST_ISSUE),)
@@ -210,8 +182,28 @@ class CAParts:
         )
 
 
-def _spki(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def birth_record(board: Board, certificate: x509.Certificate, **changes: object) -> BirthRecord:
+    """Return the birth record of a board, with some of its fields changed."""
+    fields: dict[str, object] = {
+        "unit_serial": board.unit,
+        "chip_model": board.chip.model.id,
+        "chip_serial": board.chip.serial,
+        "product": PRODUCT,
+        "order": ORDER,
+        "rig": "rig-a",
+        "operator": "ada",
+        "position": 1,
+        "certificate_serial": f"{certificate.serial_number:x}",
+        "certificate_sha256": fingerprint(certificate.public_bytes(Encoding.DER)),
+        "key_sha256": fingerprint(spki(board.key.public_key())),
+        "evidence_sha256": fingerprint(read_cmw(certificate)),
+        "software": "birthmark 0",
+        "started": NOW.isoformat(),
+        "finished": NOW.isoformat(),
+        "outcome": "PASS",
+        "step_ms": {"generate": 61.5},
+    }
+    return BirthRecord(**(fields | changes))  # type: ignore[arg-type] # tests name the fields that they change
 
 
 def a_nonce() -> bytes:

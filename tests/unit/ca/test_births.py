@@ -8,7 +8,7 @@ import pytest
 from birthmark.ca.errors import Refused
 from birthmark.core.birth import BIRTH_MAX_BYTES, sign_birth
 from birthmark.pki.crl import read_crl
-from support.ca_parts import UNIT, CAParts
+from support.ca_parts import UNIT, CAParts, birth_record
 
 
 def test_a_birth_record_lets_the_certificate_live(parts: CAParts) -> None:
@@ -61,7 +61,7 @@ def test_a_record_that_another_rig_brings_is_refused(parts: CAParts) -> None:
 
 def test_a_record_in_another_rigs_name_is_refused(parts: CAParts) -> None:
     board = parts.board()
-    record = parts.birth_record(board, parts.born(board), rig="rig-b")
+    record = birth_record(board, parts.born(board), rig="rig-b")
     token = sign_birth(record, parts.rig_keys["rig-a"], parts.rigs["rig-a"]).encode()
     with pytest.raises(Refused) as refused:
         parts.ca.take_birth(parts.client("rig-a"), token)
