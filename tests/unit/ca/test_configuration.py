@@ -35,7 +35,7 @@ def test_an_hsm_key_is_named_by_module_token_label_and_pin_file(files: CAFiles) 
     files.config.write_text(text[:begin] + key + text[end:])
     assert load_config(files.config).issuing_key == TokenKey(
         module="/m.so",
-        token="CA",
+        token="CA",  # noqa: S106 the name of a token
         label="issuing",
         pin_file="pin",
     )
