@@ -20,9 +20,9 @@ from birthmark.ca.orders import read_order
 from birthmark.ca.policy import Policy
 from birthmark.ca.service import CA
 from birthmark.core.clock import system_clock
-from birthmark.core.config import load
+from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
-from birthmark.evidence.endorsements import Endorsements, EndorsementsFile, build
+from birthmark.evidence.endorsements import read_endorsements
 from birthmark.net import asgi, tls
 from birthmark.pki.algorithms import acceptable_certificate
 from birthmark.pki.authorities import Authority
@@ -51,7 +51,7 @@ def serve(config_path: Path) -> None:
     authority = Authority(_certificate(folder, config.issuing_certificate), _issuing_key(config.issuing_key, folder))
     _require_pair(authority, config.issuing_certificate)
     context = tls.server_context(
-        folder / config.tls_certificate, folder / config.tls_key, _read(folder, config.client_trust)
+        folder / config.tls_certificate, folder / config.tls_key, read_file(folder / config.client_trust)
     )
     policy = _policy(config, folder)
     with _store(config, folder) as store:
@@ -78,8 +78,8 @@ def _store(config: CAConfig, folder: Path) -> Iterator[SQLiteCAStore]:
 
 def _policy(config: CAConfig, folder: Path) -> Policy:
     return Policy(
-        trust=read_trust(_read(folder, config.client_trust), config.client_trust),
-        endorsements=_endorsements(folder / config.endorsements),
+        trust=read_trust(read_file(folder / config.client_trust), config.client_trust),
+        endorsements=read_endorsements(folder / config.endorsements, read_file),
         terms=MappingProxyType({section.name: _terms(section) for section in config.profile}),
         organization=config.organization,
         ca_chain=_certificates(folder, config.ca_chain),
@@ -95,24 +95,27 @@ def _terms(section: ProfileSection) -> Terms:
     return Terms(section.name, algorithms, section.validity_days)
 
 
-def _endorsements(path: Path) -> Endorsements:
-    file = load(EndorsementsFile, path)
-    return build(file, {maker.trust: _read(path.parent, maker.trust) for maker in file.maker})
+@contextmanager
+def _authority(config: CAConfig, folder: Path) -> Iterator[Authority]:
+    certificate = _certificate(folder, config.issuing_certificate)
+    acceptable_certificate(certificate)
+    with _issuing_key(config.issuing_key, folder) as key:
+        if certificate.public_key() != key.public_key():
+            raise ConfigError(
+                f"{config.issuing_certificate}: the issuing key belongs to another certificate",
+                hint="compare issuing_certificate with [issuing_key]",
+            )
+        yield Authority(certificate, key)
 
 
-def _issuing_key(key: SoftwareKey | TokenKey, folder: Path) -> ec.EllipticCurvePrivateKey:
+@contextmanager
+def _issuing_key(key: SoftwareKey | TokenKey, folder: Path) -> Iterator[ec.EllipticCurvePrivateKey]:
     match key:
         case SoftwareKey():
-            return software.load_encrypted(folder / key.file, read_secret(folder / key.passphrase_file))
+            yield software.load_encrypted(folder / key.file, read_secret(folder / key.passphrase_file))
         case TokenKey():
-            token = Token.open(folder / key.module, key.token, read_secret(folder / key.pin_file))
-            return token.key(key.label)
-
-
-def _require_pair(authority: Authority, where: str) -> None:
-    acceptable_certificate(authority.certificate)
-    if authority.certificate.public_key() != authority.key.public_key():
-        raise ConfigError(f"{where}: the issuing key belongs to another certificate", hint="compare [issuing_key]")
+            with Token.open(folder / key.module, key.token, read_secret(folder / key.pin_file)) as token:
+                yield token.key(key.label)
 
 
 def _certificate(folder: Path, name: str) -> x509.Certificate:
@@ -124,14 +127,6 @@ def _certificate(folder: Path, name: str) -> x509.Certificate:
 
 def _certificates(folder: Path, name: str) -> tuple[x509.Certificate, ...]:
     try:
-        return tuple(x509.load_pem_x509_certificates(_read(folder, name)))
+        return tuple(x509.load_pem_x509_certificates(read_file(folder / name)))
     except ValueError as error:
         raise ConfigError(f"{folder / name}: no PEM certificates", hint="name a PEM file") from error
-
-
-def _read(folder: Path, name: str) -> bytes:
-    path = folder / name
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="name a readable file") from error

@@ -21,9 +21,9 @@ from birthmark.cloud.ports import FetchCRL
 from birthmark.cloud.revocation import RevocationFeed
 from birthmark.cloud.service import Cloud
 from birthmark.core.clock import system_clock
-from birthmark.core.config import load
+from birthmark.core.config import load, read_file
 from birthmark.core.errors import ConfigError
-from birthmark.evidence.endorsements import Endorsements, EndorsementsFile, build
+from birthmark.evidence.endorsements import read_endorsements
 from birthmark.net import asgi, tls
 from birthmark.net.transport import HTTPTransport
 from birthmark.pki.paths import TrustAnchors, read_trust
@@ -65,7 +65,7 @@ def open_cloud(config_path: Path) -> Iterator[Cloud]:
 @contextmanager
 def _service(config: CloudConfig, folder: Path) -> Iterator[tuple[Cloud, RevocationFeed]]:
     doors = _doors(config, folder)
-    fetch = _fetch(config.crl_url, _read(folder, config.crl_trust))
+    fetch = _fetch(config.crl_url, read_file(folder / config.crl_trust))
     feed = RevocationFeed(fetch, doors.trust.intermediates, system_clock)
     registry = CloudSQLite(folder / config.database)
     try:
@@ -75,10 +75,10 @@ def _service(config: CloudConfig, folder: Path) -> Iterator[tuple[Cloud, Revocat
 
 
 def _doors(config: CloudConfig, folder: Path) -> Doors:
-    trust = read_trust(_read(folder, config.device_trust), config.device_trust)
+    trust = read_trust(read_file(folder / config.device_trust), config.device_trust)
     if not trust.intermediates:
         raise ConfigError(f"{config.device_trust}: holds no issuing CA, only roots")
-    return Doors(trust, _endorsements(folder / config.endorsements), _legacy(config, folder, trust))
+    return Doors(trust, read_endorsements(folder / config.endorsements, read_file), _legacy(config, folder, trust))
 
 
 def _legacy(config: CloudConfig, folder: Path, device_trust: TrustAnchors) -> LegacyPolicy | None:
@@ -86,7 +86,7 @@ def _legacy(config: CloudConfig, folder: Path, device_trust: TrustAnchors) -> Le
         return None
     if config.legacy_sunset is None:
         raise ConfigError("legacy_trust without legacy_sunset", hint="say when the legacy door closes")
-    trust = read_trust(_read(folder, config.legacy_trust), config.legacy_trust)
+    trust = read_trust(read_file(folder / config.legacy_trust), config.legacy_trust)
     # The door is chosen by the issuer: a name that stands on both sides would make that a matter of luck.
     if _subjects(trust) & _subjects(device_trust):
         raise ConfigError("legacy_trust and device_trust name the same CA", hint="the two doors must share no issuer")
@@ -99,11 +99,6 @@ def _legacy(config: CloudConfig, folder: Path, device_trust: TrustAnchors) -> Le
 
 def _subjects(trust: TrustAnchors) -> set[bytes]:
     return {certificate.subject.public_bytes() for certificate in (*trust.certs, *trust.intermediates)}
-
-
-def _endorsements(path: Path) -> Endorsements:
-    file = load(EndorsementsFile, path)
-    return build(file, {maker.trust: _read(path.parent, maker.trust) for maker in file.maker})
 
 
 def _fetch(url: str, trust_pem: bytes) -> FetchCRL:
@@ -121,7 +116,7 @@ def _fetch(url: str, trust_pem: bytes) -> FetchCRL:
 
 def _server_context(config: CloudConfig, folder: Path) -> ssl.SSLContext:
     names = [config.device_trust] if config.legacy_trust is None else [config.device_trust, config.legacy_trust]
-    trust = b"\n".join(_read(folder, name) for name in names)
+    trust = b"\n".join(read_file(folder / name) for name in names)
     context = tls.server_context(folder / config.tls_certificate, folder / config.tls_key, trust)
     # TLS admits what chains to an anchor; time is judged above, where the refusal can say its finding.
     context.verify_flags |= _X509_V_FLAG_NO_CHECK_TIME
@@ -151,11 +146,3 @@ def _in_force(feed: RevocationFeed) -> bool:
     except RevocationUnknown:
         return False
     return True
-
-
-def _read(folder: Path, name: str) -> bytes:
-    path = folder / name
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="name a readable file") from error

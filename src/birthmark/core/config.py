@@ -30,11 +30,15 @@ def parse(cls: type[C], text: bytes | str, where: str) -> C:
 
 def load(cls: type[C], path: Path) -> C:
     """Return the configuration in the file. Raises ConfigError also when it cannot be read."""
+    return parse(cls, read_file(path), str(path))
+
+
+def read_file(path: Path) -> bytes:
+    """Return what is in a file that a configuration names. Raises ConfigError when it cannot be read."""
     try:
-        text = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="name a readable configuration file") from error
-    return parse(cls, text, str(path))
+        raise ConfigError(f"{path}: {error.strerror}", hint="name a readable file") from error
 
 
 def _path(kind: type[Any], value: object) -> Path:

@@ -21,7 +21,7 @@ __all__ = ["Agent", "RotationReport", "make_bare_csr", "make_csr"]
 
 @dataclass(frozen=True, slots=True)
 class RotationReport:
-    """A finished rotation. Fingerprints are SHA-256 in hexadecimal; bytes are those on the open connection to the CA."""
+    """A finished rotation: SHA-256 fingerprints in hexadecimal, and the bytes on the open connection to the CA."""
 
     old_fingerprint: str
     new_fingerprint: str

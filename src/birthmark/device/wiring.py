@@ -4,15 +4,14 @@
 from pathlib import Path
 
 from birthmark.core.clock import system_clock
-from birthmark.core.config import load
-from birthmark.core.errors import ConfigError
+from birthmark.core.config import load, read_file
 from birthmark.core.ids import unit_serial
 from birthmark.device.acceptance import Standards
 from birthmark.device.config import DeviceConfig
 from birthmark.device.links import ChipLinks
 from birthmark.device.renewal import Renewal
 from birthmark.device.service import Agent
-from birthmark.evidence.endorsements import Endorsements, EndorsementsFile, build
+from birthmark.evidence.endorsements import read_endorsements
 from birthmark.pki.paths import read_trust
 from birthmark.silicon.address import open_chip
 
@@ -30,7 +29,7 @@ def open_agent(config_path: Path) -> Agent:
     config = load(DeviceConfig, config_path)
     folder = config_path.parent
     unit = unit_serial(config.unit)
-    trust_pem = _read(folder, config.trust)
+    trust_pem = read_file(folder / config.trust)
     standards = _standards(config, folder, trust_pem)
     chip = open_chip(config.chip)
     links = ChipLinks(chip, config.cloud_url, config.ca_url, trust_pem, config.timeout_s)
@@ -38,20 +37,7 @@ def open_agent(config_path: Path) -> Agent:
 
 
 def _standards(config: DeviceConfig, folder: Path, trust_pem: bytes) -> Standards:
-    trust = read_trust(trust_pem + b"\n" + _read(folder, config.issuing), f"{config.trust} and {config.issuing}")
+    trust = read_trust(trust_pem + b"\n" + read_file(folder / config.issuing), f"{config.trust} and {config.issuing}")
     if config.endorsements is None:
         return Standards(trust)
-    return Standards(trust, _endorsements(folder / config.endorsements))
-
-
-def _endorsements(path: Path) -> Endorsements:
-    file = load(EndorsementsFile, path)
-    return build(file, {maker.trust: _read(path.parent, maker.trust) for maker in file.maker})
-
-
-def _read(folder: Path, name: str) -> bytes:
-    path = folder / name
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="name a readable file") from error
+    return Standards(trust, read_endorsements(folder / config.endorsements, read_file))

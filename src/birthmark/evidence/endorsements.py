@@ -6,10 +6,11 @@ Written by a person as TOML (docs/reference/config.md), read here strictly, immu
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
 
@@ -17,7 +18,7 @@ import msgspec
 from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
 
-from birthmark.core.config import Config
+from birthmark.core.config import Config, parse
 from birthmark.core.errors import ConfigError
 from birthmark.evidence.formats import FORMATS
 from birthmark.pki.paths import TrustAnchors, read_trust
@@ -84,6 +85,18 @@ class Endorsements:
             if (model.maker, model.hw_type) == (maker, hw_type) and tpm_model in {None, model.id}:
                 return model
         return None
+
+
+def read_endorsements(path: Path, read: Callable[[Path], bytes]) -> Endorsements:
+    """
+    Return the endorsements in the TOML file at `path`, whose PEM files lie beside it. `read` gets both.
+
+    Raises:
+        ConfigError, PathError: as `build`; what `read` raises passes through.
+
+    """
+    file = parse(EndorsementsFile, read(path), str(path))
+    return build(file, {maker.trust: read(path.parent / maker.trust) for maker in file.maker})
 
 
 def build(file: EndorsementsFile, pem_by_name: Mapping[str, bytes]) -> Endorsements:

@@ -15,10 +15,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from birthmark.core import config
 from birthmark.core.clock import system_clock
+from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
-from birthmark.evidence.endorsements import Endorsements, EndorsementsFile, build
+from birthmark.evidence.endorsements import Endorsements, read_endorsements
 from birthmark.line.authority import Confirmation, WireAuthority
 from birthmark.line.births import Rig
 from birthmark.line.config import RigConfig, load_panel, load_rig
@@ -107,7 +107,7 @@ class _Parts:
 
 @contextmanager
 def _opened(rig: RigConfig) -> Iterator[_Parts]:
-    trust_pem = _read(rig.trust)
+    trust_pem = read_file(rig.trust)
     context = client_context(trust_pem, rig.certificate, rig.key)
     with ExitStack() as stack:
         transport = stack.enter_context(closing(HTTPTransport(rig.ca_url, context, rig.ca_timeout_s)))
@@ -119,7 +119,7 @@ def _opened(rig: RigConfig) -> Iterator[_Parts]:
         yield _Parts(
             signer=_signer(rig),
             trust=read_trust(trust_pem, str(rig.trust)),
-            endorsements=_endorsements(rig.endorsements),
+            endorsements=read_endorsements(rig.endorsements, read_file),
             store=store,
             authority=WireAuthority(transport, rig.order),
             destinations=destinations,
@@ -141,13 +141,13 @@ def _postgres(dsn_file: Path) -> Destination:
         from birthmark.stores.mes_postgres import MESPostgreSQL  # noqa: PLC0415 psycopg is in the extra "line" only
     except ImportError as error:
         raise ConfigError(f"mes_postgres_dsn_file: {error}", hint="install birthmark[line]") from error
-    return MESPostgreSQL(_read(dsn_file).decode().strip())
+    return MESPostgreSQL(read_file(dsn_file).decode().strip())
 
 
 def _signer(rig: RigConfig) -> Rig:
     try:
-        key = load_pem_private_key(_read(rig.key), None)
-        certificate = x509.load_pem_x509_certificate(_read(rig.certificate))
+        key = load_pem_private_key(read_file(rig.key), None)
+        certificate = x509.load_pem_x509_certificate(read_file(rig.certificate))
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigError(f"{rig.certificate}, {rig.key}: not a PEM certificate and key") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -161,16 +161,3 @@ def _signer(rig: RigConfig) -> Rig:
         certificate=certificate,
         key=key,
     )
-
-
-def _endorsements(path: Path) -> Endorsements:
-    file = config.load(EndorsementsFile, path)
-    pem_by_name = {maker.trust: _read(path.parent / maker.trust) for maker in file.maker}
-    return build(file, pem_by_name)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="name a readable file") from error
