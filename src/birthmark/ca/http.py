@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from birthmark.ca.demands import Client
-from birthmark.ca.errors import CAError, Refused
+from birthmark.ca.errors import CAError, NotNow, Refused
 from birthmark.ca.service import CA
 from birthmark.core.birth import BIRTH_MAX_BYTES
 from birthmark.core.errors import BirthmarkError
@@ -112,19 +112,20 @@ def _answered(endpoint: _Endpoint) -> _Endpoint:
             response = await endpoint(request)
         except BirthmarkError as error:
             response = _response(_refusal(error))
-            _LOG.info(
-                "%s %r %d finding=%s cause=%s",
-                request.method,
-                request.url.path,
-                response.status_code,
-                error.finding,
-                error.__cause__.__class__.__name__ if error.__cause__ else "none",
-            )
+            _log_refusal(request, response.status_code, error)
         else:
             _LOG.info("%s %r %d", request.method, request.url.path, response.status_code)
         return response
 
     return answered
+
+
+def _log_refusal(request: Request, status: int, error: BirthmarkError) -> None:
+    if isinstance(error, NotNow):
+        # The client learns only that it may come again; whoever runs the CA must learn what is broken.
+        _LOG.error("%s %r %d finding=%s: %s", request.method, request.url.path, status, error.finding, error.__cause__)
+    else:
+        _LOG.info("%s %r %d finding=%s", request.method, request.url.path, status, error.finding)
 
 
 def _refusal(error: BirthmarkError) -> ESTAnswer:

@@ -48,13 +48,11 @@ def serve(config_path: Path) -> None:
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     config, folder = load_config(config_path), config_path.parent
-    authority = Authority(_certificate(folder, config.issuing_certificate), _issuing_key(config.issuing_key, folder))
-    _require_pair(authority, config.issuing_certificate)
     context = tls.server_context(
         folder / config.tls_certificate, folder / config.tls_key, read_file(folder / config.client_trust)
     )
     policy = _policy(config, folder)
-    with _store(config, folder) as store:
+    with _authority(config, folder) as authority, _store(config, folder) as store:
         app = CAHTTP(CA(store, authority, policy, system_clock)).app()
         asgi.serve(app, config.host, config.port, context)
 
