@@ -3,12 +3,14 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from birthmark.ca.errors import CAError, Refused
+from birthmark.ca.ports import CAStore, Ledger, LedgerReader
 from birthmark.est.messages import NonceRequest
 from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.testing.forge import new_key
@@ -107,6 +109,44 @@ def test_one_request_at_two_workers_gets_one_certificate(stores: tuple[SQLiteCAS
     calls = [lambda ca=ca: ca.enrol(parts.client(), ORDER, csr) for ca in (*workers, *workers)]
     assert len(set(together(*calls))) == 1
     assert parts.states() == ["issued"]
+
+
+class InterruptedStore:
+    """A store before whose second transaction something else happens: between signature and record."""
+
+    def __init__(self, store: CAStore, interruption: Callable[[], object]) -> None:
+        self._store = store
+        self._pending = [lambda: None, interruption]
+
+    def reading(self) -> AbstractContextManager[LedgerReader]:
+        return self._store.reading()
+
+    def writing(self) -> AbstractContextManager[Ledger]:
+        if self._pending:
+            self._pending.pop(0)()
+        return self._store.writing()
+
+    def close(self) -> None:
+        self._store.close()
+
+
+def test_a_certificate_that_was_superseded_while_it_was_signed_is_not_given_out() -> None:
+    parts = CAParts()
+    board = parts.board()
+    later = replace(board, key=new_key())
+    store = InterruptedStore(parts.store, lambda: parts.born(later, "rig-b"))
+    with pytest.raises(Refused) as refused:
+        parts.service(store).enrol(parts.client(), ORDER, board.csr(parts.nonce()))
+    assert (refused.value.status, refused.value.finding) == (409, "ca.7.superseded")
+    assert parts.states() == ["superseded", "issued"]
+
+
+def test_an_intent_that_another_worker_finished_is_answered_with_its_certificate() -> None:
+    parts = CAParts()
+    csr = parts.board().csr(parts.nonce())
+    store = InterruptedStore(parts.store, lambda: parts.enrol(csr))
+    first = parts.service(store).enrol(parts.client(), ORDER, csr)
+    assert parts.ca.enrol(parts.client(), ORDER, csr) == first
 
 
 def test_the_last_unit_of_an_order_goes_to_one_of_two(stores: tuple[SQLiteCAStore, SQLiteCAStore]) -> None:
