@@ -21,6 +21,7 @@ from birthmark.silicon.simulator.armed import ArmedFaults
 from birthmark.silicon.simulator.chip import Chip
 from birthmark.silicon.simulator.latency import LATENCIES
 from birthmark.silicon.simulator.memory import ChipMemory, MemoryFile, new_memory
+from birthmark.silicon.simulator.selftest import self_test
 from birthmark.silicon.simulator.server import BusServer, Wire, listen
 
 DEFAULT_MODEL = "optiga-trust-m"
@@ -52,6 +53,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> None:
+    self_test()
     file = MemoryFile(options.state, durable=options.fsync)
     memory = _memory(file, options)
     latency = LATENCIES[options.latency]

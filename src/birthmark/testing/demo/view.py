@@ -26,14 +26,14 @@ class BoardsView:
         self._steps: dict[str, list[str]] = {unit: [] for unit in units}
         self._verdicts: dict[str, Event] = {}
         self._notice = ""
-        self._live = Live(self._table(), console=console, refresh_per_second=20)
+        # Drawn on the display's own beat, not at every event: the boards need the processor more.
+        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=8)
 
     def __enter__(self) -> Self:
         self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.update(self._table())
         self._live.stop()
 
     def watch(self, event: Event) -> None:
@@ -48,8 +48,7 @@ class BoardsView:
             case "resume":
                 self._notice = ""
             case _:
-                return
-        self._live.update(self._table())
+                pass
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), caption=self._notice, caption_style="yellow")
