@@ -41,6 +41,7 @@ GOODBYE_TIME_S: Final = 0.2
 MAX_CONNECTIONS: Final = 1_024
 """Beyond it a request is answered with 503."""
 LISTEN_BACKLOG: Final = 1_024
+LOOPBACK: Final = "127.0.0.1"
 _ENCODING_DER: Final = 2
 """_ssl.ENCODING_DER"""
 
@@ -196,22 +197,22 @@ async def _read_body(receive: Receive, max_bytes: int) -> bytes:
 # --- the server ------------------------------------------------------------------------------------------------
 
 
-class HTTPSServer(uvicorn.Server):
+class BoundServer(uvicorn.Server):
     """
-    One listening HTTPS server: bound when constructed, serving while `run` runs, ended by SIGTERM or `stop`.
+    One listening server: bound when constructed, serving while `run` runs, ended by SIGTERM or `stop`.
 
     Attributes:
         port: the real port, also when 0 was asked for.
-        url: https://host:port.
+        url: scheme://host:port.
 
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, context: ssl.SSLContext) -> None:
+    def __init__(self, configuration: uvicorn.Config, scheme: str, host: str, port: int) -> None:
         self._socket = _listen(host, port)
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"https://{f'[{host}]' if ':' in host else host}:{self.port}"
+        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
         self._on_ready: Callable[[str], None] | None = None
-        super().__init__(_configuration(app, context))
+        super().__init__(configuration)
 
     def run_until_stopped(self, on_ready: Callable[[str], None]) -> None:
         """Serve; call `on_ready(url)` once connections are accepted. Returns after SIGTERM, SIGINT or `stop`."""
@@ -230,6 +231,22 @@ class HTTPSServer(uvicorn.Server):
             self._on_ready(self.url)
 
 
+class HTTPSServer(BoundServer):
+    """Mutual TLS: what every service listens with."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int, context: ssl.SSLContext) -> None:
+        configuration = _configuration(app)
+        configuration.ssl_context_factory = lambda _config, _default: context
+        super().__init__(configuration, "https", host, port)
+
+
+class LoopbackServer(BoundServer):
+    """Plain HTTP for a page that is read on this very machine: it listens on 127.0.0.1 and cannot be told otherwise."""
+
+    def __init__(self, app: ASGIApp, port: int) -> None:
+        super().__init__(_configuration(app), "http", LOOPBACK, port)
+
+
 def serve(
     app: ASGIApp, host: str, port: int, context: ssl.SSLContext, on_ready: Callable[[str], None] | None = None
 ) -> None:
@@ -243,6 +260,17 @@ def serve(
 
     """
     HTTPSServer(app, host, port, context).run_until_stopped(on_ready or announce)
+
+
+def serve_loopback(app: ASGIApp, port: int, on_ready: Callable[[str], None]) -> None:
+    """
+    Serve `app` over plain HTTP to this machine alone, until SIGTERM or SIGINT; then return.
+
+    Raises:
+        ListenFailed: as `serve` does.
+
+    """
+    LoopbackServer(app, port).run_until_stopped(on_ready)
 
 
 def announce(url: str) -> None:
@@ -272,13 +300,12 @@ def _listen_failed(host: str, port: int, error: OSError) -> ListenFailed:
     return ListenFailed(f"cannot listen on {where}: {error.strerror}", hint="choose an address of this machine")
 
 
-def _configuration(app: ASGIApp, context: ssl.SSLContext) -> uvicorn.Config:
+def _configuration(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=MTLSProtocol,
         loop="auto",  # uvloop where it is installed
         ws="none",
-        ssl_context_factory=lambda _config, _default: context,
         log_config=None,
         access_log=False,
         proxy_headers=False,  # a header never says who the client is
