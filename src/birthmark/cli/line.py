@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`birthmark line`: personalise a panel with a rig, and deliver what is still in its outbox."""
+"""`birthmark line`: personalise a panel with a rig, deliver what is still in its outbox, show the births."""
 
 import json
 import sys
@@ -37,6 +37,18 @@ def deliver(config: Path) -> None:
     from birthmark.line.wiring import deliver as drain
 
     click.echo(f"{drain(config)} records still wait")
+
+
+@line.command()
+@click.option(
+    "--mes", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The rigs' mes_file (JSON lines)."
+)
+@click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65_535), help="0: any free port.")
+def births(mes: Path, port: int) -> None:
+    """Show what the MES received as a page for this machine's browser, and print its address. Ctrl-C ends it."""
+    from birthmark.web.births import serve_births
+
+    serve_births(mes, port, click.echo)
 
 
 def _print_json(event: dict[str, object]) -> None:
