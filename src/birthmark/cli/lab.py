@@ -33,6 +33,22 @@ def up(directory: Path, boards: int, chip: str, *, tpm: bool, hsm: bool, as_json
 
 @lab.command()
 @DIR
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print lab.json.")
+def show(directory: Path, name: str | None, *, as_json: bool) -> None:
+    """Print where everything in the lab in DIR is, or the one value NAME of its lab.json (for example ca_url)."""
+    from birthmark.testing.lab.record import load
+    from birthmark.testing.lab.view import as_table, as_text, value_of
+
+    found = load(directory)
+    if name is not None:
+        click.echo(value_of(found, name))
+    else:
+        click.echo(as_text(found) if as_json else as_table(found))
+
+
+@lab.command()
+@DIR
 def down(directory: Path) -> None:
     """End every process of the lab in DIR; its files stay."""
     from birthmark.testing.lab.start import lab_down

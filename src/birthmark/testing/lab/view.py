@@ -3,12 +3,21 @@
 
 import msgspec
 
+from birthmark.testing.lab.errors import LabError
 from birthmark.testing.lab.record import Lab
 
 
 def as_text(lab: Lab) -> str:
     """Return lab.json on one line."""
     return msgspec.json.encode(lab).decode()
+
+
+def value_of(lab: Lab, name: str) -> str:
+    """Return one value of lab.json, text as it is. Raises LabError for a name that lab.json does not have."""
+    if name not in lab.__struct_fields__:
+        raise LabError(f"lab.json has no {name!r}", hint=f"it has {', '.join(lab.__struct_fields__)}")
+    value = getattr(lab, name)
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def as_table(lab: Lab) -> str:
