@@ -53,6 +53,26 @@ def rotate(config: Path) -> None:
 
 
 @device.command()
+@CONFIG
+def status(config: Path) -> None:
+    """Print what the chip holds: its slots, and the identity in use. Asks nobody else."""
+    from birthmark.device.wiring import open_agent
+
+    with open_agent(config) as agent:
+        click.echo(json.dumps(agent.status()))
+
+
+@device.command()
+@CONFIG
+def certificate(config: Path) -> None:
+    """Print the certificate in use, as PEM."""
+    from birthmark.device.wiring import open_agent
+
+    with open_agent(config) as agent:
+        click.echo(agent.certificate_pem(), nl=False)
+
+
+@device.command()
 @click.option("--chip", required=True, metavar="ADDRESS", help="The chip, for example apdu:unix=/run/board-1.sock.")
 @click.option("--unit", required=True, help="The unit serial on the label.")
 @click.option("--nonce", metavar="BASE64URL", help="The CA's nonce; without it the request carries no evidence.")

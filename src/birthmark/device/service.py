@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.device.errors import DeviceError
 from birthmark.device.identities import active_identity
@@ -109,6 +110,10 @@ class Agent:
             "certificate_sha256": _fingerprint(identity),
             "not_after": identity.certificate.not_valid_after_utc.isoformat(),
         }
+
+    def certificate_pem(self) -> str:
+        """Return the certificate in use. Raises NoIdentity or ChipError."""
+        return active_identity(self._chip, self._unit).certificate.public_bytes(Encoding.PEM).decode()
 
     def _settled(self) -> Identity:
         """Return the identity in use after clearing up; a cloud or a net that is away only postpones that."""
