@@ -20,6 +20,7 @@ from birthmark.core.errors import DecodeError
 BIRTH_MAX_BYTES = 16_384
 _ALGORITHM = "ES256"
 _JWS = jwt.PyJWS(algorithms=[_ALGORITHM])
+_UNVERIFIED_JWS = jwt.PyJWS(options={"verify_signature": False})
 
 
 class BirthRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -70,10 +71,10 @@ def read_birth(token: str) -> BirthRecord:
 
     """
     try:
-        payload = jwt.api_jws.PyJWS(options={"verify_signature": False}).decode_complete(token)["payload"]
-        return msgspec.json.decode(payload, type=BirthRecord)
-    except (jwt.InvalidTokenError, msgspec.MsgspecError, ValueError) as error:
+        whole = _UNVERIFIED_JWS.decode_complete(token)
+    except (jwt.InvalidTokenError, ValueError) as error:
         raise DecodeError(f"not a birth record: {error}") from error
+    return _record(whole["payload"])
 
 
 def verify_birth(token: str, certificate: x509.Certificate) -> BirthRecord:
@@ -95,4 +96,11 @@ def verify_birth(token: str, certificate: x509.Certificate) -> BirthRecord:
         raise DecodeError(f"the birth record is not signed by this rig: {error}", finding="birth.signature") from error
     if whole["header"].get("x5t#S256") != certificate_thumbprint(certificate):
         raise DecodeError("the birth record names another rig certificate", finding="birth.signer")
-    return read_birth(token)
+    return _record(whole["payload"])
+
+
+def _record(payload: bytes) -> BirthRecord:
+    try:
+        return msgspec.json.decode(payload, type=BirthRecord)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise DecodeError(f"not a birth record: {error}") from error
