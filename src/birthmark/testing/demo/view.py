@@ -26,6 +26,7 @@ class BoardsView:
         self._steps: dict[str, list[str]] = {unit: [] for unit in units}
         self._verdicts: dict[str, Event] = {}
         self._notice = ""
+        self._console = console
         # Drawn on the display's own beat, not at every event: the boards need the processor more.
         self._live = Live(get_renderable=self._table, console=console, refresh_per_second=8)
 
@@ -35,6 +36,8 @@ class BoardsView:
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
+        if not self._console.is_terminal:
+            self._console.print()  # rich ends the table of a display that is not live without a line end
 
     def watch(self, event: Event) -> None:
         """Take one event of the rig into the picture."""
