@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A campaign that could not report a breach would be worth nothing."""
+
+from typing import Any
+
+import pytest
+
+from birthmark.core.errors import BirthmarkError
+from birthmark.testing.attacks.campaign import CATALOGUE
+from birthmark.testing.attacks.catalogue import Attack, carry_out
+
+NOBODY: Any = None
+
+
+def attack(finding: str | None) -> Attack:
+    def run(_: object) -> None:
+        if finding is not None:
+            raise BirthmarkError("the system said no", finding=finding)
+
+    return Attack("some.attack", "a threat", "a title", ("ca.3.evidence",), run)
+
+
+def test_an_attack_that_gets_what_it_wants_is_a_breach() -> None:
+    result = carry_out(attack(None), NOBODY)
+    assert not result.refused
+    assert result.finding == "it got what it wanted"
+
+
+def test_an_attack_that_meets_its_defence_is_refused_with_the_finding() -> None:
+    result = carry_out(attack("ca.3.evidence"), NOBODY)
+    assert result.refused
+    assert result.as_row() == {
+        "id": "some.attack",
+        "threat": "a threat",
+        "refused": True,
+        "finding": "ca.3.evidence",
+    }
+
+
+@pytest.mark.parametrize("stumble", ["net.unreachable", "ca.store", "ca.3.evidence.other"])
+def test_an_attack_that_stumbles_over_something_else_does_not_count_as_refused(stumble: str) -> None:
+    assert not carry_out(attack(stumble), NOBODY).refused
+
+
+def test_every_threat_has_two_attacks_at_least_and_every_id_is_there_once() -> None:
+    threats = [each.threat for each in CATALOGUE]
+    assert all(threats.count(threat) >= 2 for threat in threats)
+    assert len({each.id for each in CATALOGUE}) == len(CATALOGUE)
+    assert set(threats) == {"device cloning", "key extraction", "old algorithms", "insider", "legacy door"}
+
+
+def test_every_attack_names_the_findings_that_it_must_meet() -> None:
+    assert all(each.expected and all("." in finding for finding in each.expected) for each in CATALOGUE)
