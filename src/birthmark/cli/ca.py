@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from birthmark.cli.values import CERTIFICATE_SERIAL
+
 CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The service's ca.toml."
 )
@@ -40,7 +42,7 @@ def order_add(config: Path, order: Path) -> None:
 
 @ca.command()
 @CONFIG
-@click.argument("serial")
+@click.argument("serial", type=CERTIFICATE_SERIAL)
 @click.option("--reason", required=True, help="Why; goes into the audit trail.")
 def revoke(config: Path, serial: str, reason: str) -> None:
     """Revoke the certificate with the hexadecimal SERIAL."""

@@ -3,8 +3,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
+
+from birthmark.cli.values import COMMAND_NAME, JSON_OBJECT, UNIT
 
 CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The service's cloud.toml."
@@ -27,15 +30,15 @@ def serve(config: Path) -> None:
 
 @cloud.command()
 @CONFIG
-@click.argument("unit")
-@click.argument("name")
-@click.argument("payload", default="{}")
-def command(config: Path, unit: str, name: str, payload: str) -> None:
+@click.argument("unit", type=UNIT)
+@click.argument("name", type=COMMAND_NAME)
+@click.argument("payload", type=JSON_OBJECT, default="{}")
+def command(config: Path, unit: str, name: str, payload: dict[str, Any]) -> None:
     """Queue the command NAME with a JSON PAYLOAD for the device UNIT."""
     from birthmark.cloud.wiring import open_cloud
 
     with open_cloud(config) as service:
-        service.add_command(unit, name, json.loads(payload))
+        service.add_command(unit, name, payload)
     click.echo(f"queued {name} for {unit}")
 
 

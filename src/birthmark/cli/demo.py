@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from birthmark.cli.exits import Exit
+from birthmark.cli.values import OUTPUT
 
 
 @click.command()
@@ -19,7 +20,7 @@ from birthmark.cli.exits import Exit
     help="Timing of the simulated chip, or a TPM 2.0 (swtpm).",
 )
 @click.option("--hsm", is_flag=True, help="The issuing key in a PKCS#11 token (SoftHSM2).")
-@click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write report.json here.")
+@click.option("--report", type=OUTPUT, metavar="FILE", help="Write report.json here.")
 @click.option("--dir", "directory", type=click.Path(path_type=Path), metavar="DIR", help="Keep the lab in DIR.")
 def demo(boards: int, chip: str, report: Path | None, directory: Path | None, *, hsm: bool) -> None:
     """Give a panel of boards its identity, connect them, rotate them, and attack it all."""

@@ -2,11 +2,13 @@
 """`birthmark device`: what a board does with its own chip."""
 
 import base64
-import binascii
 import json
 from pathlib import Path
+from typing import Any
 
 import click
+
+from birthmark.cli.values import JSON_OBJECT, NONCE, OUTPUT, UNIT
 
 CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The agent's device.toml."
@@ -20,14 +22,14 @@ def device() -> None:
 
 @device.command()
 @CONFIG
-@click.option("--telemetry", default="{}", help="A JSON object to publish once connected.")
-def connect(config: Path, telemetry: str) -> None:
+@click.option("--telemetry", type=JSON_OBJECT, default="{}", help="A JSON object to publish once connected.")
+def connect(config: Path, telemetry: dict[str, Any]) -> None:
     """Connect to the cloud with the chip's key, publish once and take a command if one waits."""
     from birthmark.device.wiring import open_agent
 
     with open_agent(config) as agent:
         rights = agent.connect()
-        agent.publish(_json_object(telemetry))
+        agent.publish(telemetry)
         taken = agent.take_command()
     click.echo(json.dumps({"rights": list(rights), "command": taken.name if taken else None}))
 
@@ -74,12 +76,14 @@ def certificate(config: Path) -> None:
 
 @device.command()
 @click.option("--chip", required=True, metavar="ADDRESS", help="The chip, for example apdu:unix=/run/board-1.sock.")
-@click.option("--unit", required=True, help="The unit serial on the label.")
-@click.option("--nonce", metavar="BASE64URL", help="The CA's nonce; without it the request carries no evidence.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where the request goes.")
-def csr(chip: str, unit: str, nonce: str | None, out: Path) -> None:
+@click.option("--unit", type=UNIT, required=True, metavar="SERIAL", help="The unit serial on the label.")
+@click.option(
+    "--nonce", type=NONCE, metavar="BASE64URL", help="The CA's nonce; without it the request carries no evidence."
+)
+@click.option("--out", type=OUTPUT, required=True, metavar="FILE", help="Where the request goes.")
+def csr(chip: str, unit: str, nonce: bytes | None, out: Path) -> None:
     """Write a base64 PKCS#10 request, signed by the chip with its evidence inside, ready to be posted to EST."""
-    from birthmark.core.ids import unit_serial
+    from birthmark.core.files import write_whole
     from birthmark.device.service import make_bare_csr, make_csr
     from birthmark.silicon.address import open_chip
     from birthmark.silicon.port import SLOT_IDENTITY, Algorithm, SlotState
@@ -88,29 +92,11 @@ def csr(chip: str, unit: str, nonce: str | None, out: Path) -> None:
     try:
         if element.state(SLOT_IDENTITY) is SlotState.EMPTY:
             element.generate_keypair(SLOT_IDENTITY, Algorithm.P256)
-        serial = unit_serial(unit)
         if nonce is None:
-            der = make_bare_csr(element, SLOT_IDENTITY, serial)
+            der = make_bare_csr(element, SLOT_IDENTITY, unit)
         else:
-            der = make_csr(element, SLOT_IDENTITY, serial, _nonce(nonce))
+            der = make_csr(element, SLOT_IDENTITY, unit, nonce)
     finally:
         element.close()
-    out.write_bytes(base64.b64encode(der))
-    click.echo(f"{out}: {len(der)} bytes of PKCS#10 for {serial}")
-
-
-def _nonce(text: str) -> bytes:
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except binascii.Error as error:
-        raise click.BadParameter(f"--nonce is not base64url: {error}") from error
-
-
-def _json_object(text: str) -> dict[str, object]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise click.BadParameter(f"--telemetry is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise click.BadParameter("--telemetry must be a JSON object")
-    return value
+    write_whole(out, base64.b64encode(der))
+    click.echo(f"{out}: {len(der)} bytes of PKCS#10 for {unit}")

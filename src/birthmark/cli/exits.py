@@ -5,7 +5,11 @@ Exit codes: what a script may rely on (docs/reference/exit-codes.md).
 Errors carry dotted findings; this is the only place that turns a finding into a code.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Final
 
 
 class Exit(IntEnum):
@@ -27,27 +31,53 @@ class Exit(IntEnum):
     DISK = 7
     """The disk is full or cannot be written."""
     PORT = 8
-    """The port is occupied."""
+    """The port is occupied, or the address is none of ours."""
     INTERNAL = 70
     """A defect of ours. BIRTHMARK_DEBUG=1 shows the traceback."""
 
 
-_BY_PREFIX = (
-    ("net.port-occupied", Exit.PORT),
-    ("net.", Exit.UNREACHABLE),
-    ("tls.", Exit.UNREACHABLE),
-    ("config.", Exit.INPUT),
-    ("input.", Exit.INPUT),
-    ("decode.", Exit.INPUT),
-    ("id.", Exit.INPUT),
-    ("chip.", Exit.CHIP),
-    ("key.", Exit.KEY),
-    ("line.disk", Exit.DISK),
-    ("disk.", Exit.DISK),
-    ("internal", Exit.INTERNAL),
+FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
+    {
+        Exit.NOT_HELD: (
+            "attack.*",
+            "birth.*",
+            "ca.*",
+            "cloud.*",
+            "cmw.*",
+            "csr.*",
+            "delivery.*",
+            "device.*",
+            "est.*",
+            "evidence.*",
+            "legacy.*",
+            "line.*",
+            "name.*",
+            "pki.*",
+            "run.*",
+        ),
+        Exit.USAGE: ("usage.*",),
+        Exit.INPUT: (
+            "config.*",
+            "decode.*",
+            "id.*",
+            "input.*",
+            "line.panel.*",
+            "net.tls-files",
+            "pki.trust",
+            "store.version",
+        ),
+        Exit.CHIP: ("chip.*",),
+        Exit.UNREACHABLE: ("line.hold.*", "net.*", "tls.*"),
+        Exit.KEY: ("key.*",),
+        Exit.DISK: ("disk.*", "line.disk", "store.*"),
+        Exit.PORT: ("net.listen", "net.port-occupied"),
+        Exit.INTERNAL: ("internal",),
+    }
 )
+"""Which findings end with which code. Of several patterns that fit, the longest decides."""
 
 
 def exit_for(finding: str) -> Exit:
     """Return the exit code of a finding; what has no code of its own was simply refused."""
-    return next((code for prefix, code in _BY_PREFIX if finding.startswith(prefix)), Exit.NOT_HELD)
+    fitting = [(len(pattern), code) for code in FINDINGS for pattern in FINDINGS[code] if fnmatchcase(finding, pattern)]
+    return max(fitting)[1] if fitting else Exit.NOT_HELD

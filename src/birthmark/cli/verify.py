@@ -3,13 +3,14 @@
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from birthmark.cli.exits import Exit
+from birthmark.cli.values import MOMENT
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -24,11 +25,17 @@ FILE = click.Path(path_type=Path)
 @click.argument("certificate", type=FILE)
 @click.option("--chipmaker-root", type=FILE, required=True, metavar="PEM", help="The chip maker's root and CAs.")
 @click.option("--root", type=FILE, required=True, metavar="PEM", help="The customer's root and issuing CA.")
-@click.option("--at", metavar="TIME", help="RFC 3339; now, if not given.")
+@click.option("--at", type=MOMENT, metavar="TIME", help="RFC 3339; now, if not given.")
 @click.option("--endorsements", type=FILE, metavar="TOML", help="Endorsed models; the simulated ones, if not given.")
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON.")
 def verify(
-    certificate: Path, chipmaker_root: Path, root: Path, at: str | None, endorsements: Path | None, *, as_json: bool
+    certificate: Path,
+    chipmaker_root: Path,
+    root: Path,
+    at: datetime | None,
+    endorsements: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     """
     Verify the device CERTIFICATE (PEM or DER) as the cloud would.
@@ -37,16 +44,18 @@ def verify(
     path. Revocation is not looked at: that needs the CA's list.
     """
     from birthmark.cloud.verification import verify as appraise_device
+    from birthmark.core.clock import system_clock
+    from birthmark.core.config import read_file
     from birthmark.pki.paths import read_trust
 
     leaf, *chain = _certificates(certificate)
     verdict = appraise_device(
         leaf,
         chain,
-        read_trust(root.read_bytes(), str(root)),
+        read_trust(read_file(root), str(root)),
         _endorsements(endorsements, chipmaker_root),
         None,
-        _moment(at),
+        at or system_clock(),
     )
     click.echo(_json(verdict) if as_json else _text(verdict))
     sys.exit(Exit.NOT_HELD if verdict.findings else Exit.OK)
@@ -55,38 +64,35 @@ def verify(
 def _certificates(path: Path) -> "list[Certificate]":
     from cryptography import x509
 
+    from birthmark.core.config import read_file
     from birthmark.core.errors import DecodeError
+    from birthmark.pki.reading import UNREADABLE
 
-    content = path.read_bytes()
+    content = read_file(path)
     try:
         if content.lstrip().startswith(b"-----"):
             return x509.load_pem_x509_certificates(content)
         return [x509.load_der_x509_certificate(content)]
-    except ValueError as error:
+    except UNREADABLE as error:
         raise DecodeError(f"{path} is no certificate", hint="give a device certificate as PEM or DER") from error
 
 
 def _endorsements(file: Path | None, chipmaker_root: Path) -> "Endorsements":
-    from birthmark.core.config import parse
+    import msgspec
+
+    from birthmark.core.config import load, parse, read_file
     from birthmark.evidence.endorsements import EndorsementsFile, build
     from birthmark.testing.lab.files import endorsements_toml
 
-    text = endorsements_toml() if file is None else file.read_text()
-    read = parse(EndorsementsFile, text, str(file or "the simulated models"))
-    pem = chipmaker_root.read_bytes()
-    return build(read, {maker.trust: pem for maker in read.maker})
-
-
-def _moment(text: str | None) -> datetime:
-    from birthmark.core.clock import system_clock
-
-    if text is None:
-        return system_clock()
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise click.BadParameter(f"--at {text!r} is not a time like 2026-11-23T12:00:00Z") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    read = (
+        parse(EndorsementsFile, endorsements_toml(), "simulated models")
+        if file is None
+        else load(EndorsementsFile, file)
+    )
+    # One file stands for all makers, and an error names it.
+    trust = str(chipmaker_root)
+    makers = tuple(msgspec.structs.replace(maker, trust=trust) for maker in read.maker)
+    return build(msgspec.structs.replace(read, maker=makers), {trust: read_file(chipmaker_root)})
 
 
 def _json(verdict: "Verdict") -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from birthmark.core.files import write_whole
+
 PANEL_LIMIT_S = 2.0
 PANEL_OVER_FLOOR_LIMIT = 1.25
 CERTIFICATE_LIMIT_BYTES = 1_728
@@ -87,6 +89,4 @@ def spread(values: Sequence[float]) -> Spread:
 
 def write(report: Report, path: Path) -> None:
     """Write the report, whole or not at all."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
-    fresh.replace(path)
+    write_whole(path, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

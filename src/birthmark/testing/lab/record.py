@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from birthmark.core.files import write_whole
 from birthmark.testing.lab.errors import LabError
 from birthmark.testing.lab.processes import LabProcess
 
@@ -59,10 +60,7 @@ class Lab(msgspec.Struct, frozen=True, kw_only=True):
 
 def save(lab: Lab) -> None:
     """Write lab.json, whole or not at all."""
-    path = lab.path / "lab.json"
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(lab), indent=2) + b"\n")
-    fresh.replace(path)
+    write_whole(lab.path / "lab.json", msgspec.json.format(msgspec.json.encode(lab), indent=2) + b"\n")
 
 
 def load(directory: Path) -> Lab:
