@@ -28,7 +28,7 @@ from birthmark.pki.algorithms import acceptable_certificate
 from birthmark.pki.authorities import Authority
 from birthmark.pki.keys import software
 from birthmark.pki.keys.pkcs11 import Token
-from birthmark.pki.paths import read_trust
+from birthmark.pki.paths import read_certificates, read_trust
 from birthmark.pki.profiles import AlgorithmPolicy
 from birthmark.stores.ca_sqlite import SQLiteCAStore
 
@@ -48,10 +48,10 @@ def serve(config_path: Path) -> None:
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     config, folder = load_config(config_path), config_path.parent
+    policy = _policy(config, folder)
     context = tls.server_context(
         folder / config.tls_certificate, folder / config.tls_key, read_file(folder / config.client_trust)
     )
-    policy = _policy(config, folder)
     with _authority(config, folder) as authority, _store(config, folder) as store:
         app = CAHTTP(CA(store, authority, policy, system_clock)).app()
         asgi.serve(app, config.host, config.port, context)
@@ -76,7 +76,7 @@ def _store(config: CAConfig, folder: Path) -> Iterator[SQLiteCAStore]:
 
 def _policy(config: CAConfig, folder: Path) -> Policy:
     return Policy(
-        trust=read_trust(read_file(folder / config.client_trust), config.client_trust),
+        trust=read_trust(read_file(folder / config.client_trust), str(folder / config.client_trust)),
         endorsements=read_endorsements(folder / config.endorsements, read_file),
         terms=MappingProxyType({section.name: _terms(section) for section in config.profile}),
         organization=config.organization,
@@ -119,12 +119,9 @@ def _issuing_key(key: SoftwareKey | TokenKey, folder: Path) -> Iterator[ec.Ellip
 def _certificate(folder: Path, name: str) -> x509.Certificate:
     certificates = _certificates(folder, name)
     if len(certificates) != 1:
-        raise ConfigError(f"{folder / name}: {len(certificates)} certificates; the issuing CA's alone is wanted")
+        raise ConfigError(f"{folder / name}: {len(certificates)} certificates", hint="name the issuing CA's alone")
     return certificates[0]
 
 
 def _certificates(folder: Path, name: str) -> tuple[x509.Certificate, ...]:
-    try:
-        return tuple(x509.load_pem_x509_certificates(read_file(folder / name)))
-    except ValueError as error:
-        raise ConfigError(f"{folder / name}: no PEM certificates", hint="name a PEM file") from error
+    return read_certificates(read_file(folder / name), str(folder / name))

@@ -65,7 +65,7 @@ def open_cloud(config_path: Path) -> Iterator[Cloud]:
 @contextmanager
 def _service(config: CloudConfig, folder: Path) -> Iterator[tuple[Cloud, RevocationFeed]]:
     doors = _doors(config, folder)
-    fetch = _fetch(config.crl_url, read_file(folder / config.crl_trust))
+    fetch = _fetch(config.crl_url, folder / config.crl_trust)
     feed = RevocationFeed(fetch, doors.trust.intermediates, system_clock)
     registry = CloudSQLite(folder / config.database)
     try:
@@ -75,9 +75,9 @@ def _service(config: CloudConfig, folder: Path) -> Iterator[tuple[Cloud, Revocat
 
 
 def _doors(config: CloudConfig, folder: Path) -> Doors:
-    trust = read_trust(read_file(folder / config.device_trust), config.device_trust)
+    trust = _trust(folder / config.device_trust)
     if not trust.intermediates:
-        raise ConfigError(f"{config.device_trust}: holds no issuing CA, only roots")
+        raise ConfigError(f"{folder / config.device_trust}: only roots", hint="add the issuing CA's certificate")
     return Doors(trust, read_endorsements(folder / config.endorsements, read_file), _legacy(config, folder, trust))
 
 
@@ -86,22 +86,28 @@ def _legacy(config: CloudConfig, folder: Path, device_trust: TrustAnchors) -> Le
         return None
     if config.legacy_sunset is None:
         raise ConfigError("legacy_trust without legacy_sunset", hint="say when the legacy door closes")
-    trust = read_trust(read_file(folder / config.legacy_trust), config.legacy_trust)
+    trust = _trust(folder / config.legacy_trust)
     # The door is chosen by the issuer: a name that stands on both sides would make that a matter of luck.
     if _subjects(trust) & _subjects(device_trust):
         raise ConfigError("legacy_trust and device_trust name the same CA", hint="the two doors must share no issuer")
     try:
         new_line = re.compile(config.new_line_serials)
     except re.error as error:
-        raise ConfigError(f"new_line_serials: {error}") from error
+        raise ConfigError(f"new_line_serials: {error}", hint="write a regular expression") from error
     return LegacyPolicy(trust, config.legacy_sunset.astimezone(UTC), new_line)
+
+
+def _trust(path: Path) -> TrustAnchors:
+    return read_trust(read_file(path), str(path))
 
 
 def _subjects(trust: TrustAnchors) -> set[bytes]:
     return {certificate.subject.public_bytes() for certificate in (*trust.certs, *trust.intermediates)}
 
 
-def _fetch(url: str, trust_pem: bytes) -> FetchCRL:
+def _fetch(url: str, trust: Path) -> FetchCRL:
+    trust_pem = read_file(trust)
+    read_trust(trust_pem, str(trust))  # its error names the file
     parts = urlsplit(url)
     transport = HTTPTransport(f"{parts.scheme}://{parts.netloc}", tls.client_context(trust_pem))
 

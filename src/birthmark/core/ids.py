@@ -13,17 +13,17 @@ _CHIP_SERIAL = re.compile(r"[0-9A-Fa-f:]{8,64}|[A-Z0-9-]{4,64}")
 
 def unit_serial(text: str) -> str:
     """Return `text` if it is a unit serial as the label carries it, else raise DecodeError with the text shown."""
-    return _matching(_UNIT_SERIAL, text, "unit serial", "capitals, digits and hyphens, 3 to 32 of them")
+    return _matching(_UNIT_SERIAL, text, "a unit serial", "capitals, digits and hyphens, 3 to 32 of them")
 
 
 def order_id(text: str) -> str:
     """Return `text` if it names a production order (the EST label), else raise DecodeError."""
-    return _matching(_ORDER_ID, text, "order", "small letters, digits and hyphens, 2 to 32 of them")
+    return _matching(_ORDER_ID, text, "an order", "small letters, digits and hyphens, 2 to 32 of them")
 
 
 def chip_serial(text: str) -> str:
     """Return `text` if it is a chip serial, else raise DecodeError."""
-    return _matching(_CHIP_SERIAL, text, "chip serial", "hexadecimal digits, or capitals, digits and hyphens")
+    return _matching(_CHIP_SERIAL, text, "a chip serial", "hexadecimal digits, or capitals, digits and hyphens")
 
 
 def fingerprint(der: bytes) -> str:
@@ -33,5 +33,5 @@ def fingerprint(der: bytes) -> str:
 
 def _matching(pattern: re.Pattern[str], text: str, what: str, form: str) -> str:
     if pattern.fullmatch(text) is None:
-        raise DecodeError(f"{text[:64]!r} is not a {what}", hint=f"a {what} is {form}", finding="id.malformed")
+        raise DecodeError(f"{text[:64]!r} is not {what}", hint=f"{what} is {form}", finding="id.malformed")
     return text

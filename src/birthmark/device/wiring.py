@@ -5,6 +5,7 @@ from pathlib import Path
 
 from birthmark.core.clock import system_clock
 from birthmark.core.config import load, read_file
+from birthmark.core.errors import ConfigError, DecodeError
 from birthmark.core.ids import unit_serial
 from birthmark.device.acceptance import Standards
 from birthmark.device.config import DeviceConfig
@@ -12,7 +13,7 @@ from birthmark.device.links import ChipLinks
 from birthmark.device.renewal import Renewal
 from birthmark.device.service import Agent
 from birthmark.evidence.endorsements import read_endorsements
-from birthmark.pki.paths import read_trust
+from birthmark.pki.paths import TrustAnchors, read_certificates, read_trust
 from birthmark.silicon.address import open_chip
 
 
@@ -22,13 +23,12 @@ def open_agent(config_path: Path) -> Agent:
 
     Raises:
         ConfigError: a file that cannot be used.
-        DecodeError: `unit` is not a unit serial.
         ChipError: the chip is not there.
 
     """
     config = load(DeviceConfig, config_path)
     folder = config_path.parent
-    unit = unit_serial(config.unit)
+    unit = _unit(config.unit, config_path)
     trust_pem = read_file(folder / config.trust)
     standards = _standards(config, folder, trust_pem)
     chip = open_chip(config.chip)
@@ -37,7 +37,17 @@ def open_agent(config_path: Path) -> Agent:
 
 
 def _standards(config: DeviceConfig, folder: Path, trust_pem: bytes) -> Standards:
-    trust = read_trust(trust_pem + b"\n" + read_file(folder / config.issuing), f"{config.trust} and {config.issuing}")
+    root = read_trust(trust_pem, str(folder / config.trust))
+    issuing = read_certificates(read_file(folder / config.issuing), str(folder / config.issuing))
+    # Whatever stands in `issuing` helps to build a path; only `trust` ends one.
+    trust = TrustAnchors(root.certs, (*root.intermediates, *issuing))
     if config.endorsements is None:
         return Standards(trust)
     return Standards(trust, read_endorsements(folder / config.endorsements, read_file))
+
+
+def _unit(text: str, where: Path) -> str:
+    try:
+        return unit_serial(text)
+    except DecodeError as error:
+        raise ConfigError(f"{where}: {error.message}", hint=error.hint) from error

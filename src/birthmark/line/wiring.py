@@ -108,6 +108,7 @@ class _Parts:
 @contextmanager
 def _opened(rig: RigConfig) -> Iterator[_Parts]:
     trust_pem = read_file(rig.trust)
+    trust = read_trust(trust_pem, str(rig.trust))
     context = client_context(trust_pem, rig.certificate, rig.key)
     with ExitStack() as stack:
         transport = stack.enter_context(closing(HTTPTransport(rig.ca_url, context, rig.ca_timeout_s)))
@@ -118,7 +119,7 @@ def _opened(rig: RigConfig) -> Iterator[_Parts]:
             stack.callback(destination.close)
         yield _Parts(
             signer=_signer(rig),
-            trust=read_trust(trust_pem, str(rig.trust)),
+            trust=trust,
             endorsements=read_endorsements(rig.endorsements, read_file),
             store=store,
             authority=WireAuthority(transport, rig.order),

@@ -38,6 +38,7 @@ _TCP_INFO: Final = struct.Struct("=128xQ64xQ")
 """tcpi_bytes_received at 128 and tcpi_bytes_sent at 200 of struct tcp_info (linux/tcp.h, since Linux 4.19)."""
 _ALERT: Final = re.compile(r"_ALERT_(\w+)$")
 _SHOWN_ANCHORS: Final = 4
+_URL_HINT: Final = "write https://host[:port] and nothing behind it"
 _CUT_OFF: Final = (http.client.RemoteDisconnected, http.client.IncompleteRead)
 
 
@@ -234,9 +235,9 @@ def _host_and_port(base_url: str) -> tuple[str, int]:
     try:
         url = parse_url(base_url)
     except urllib3.exceptions.LocationParseError as error:
-        raise ConfigError(f"{base_url!r} is not a URL") from error
+        raise ConfigError(f"{base_url!r} is not a URL", hint=_URL_HINT) from error
     if url.scheme != "https" or not url.host or url.auth or url.query or url.fragment or url.path not in {None, "/"}:
-        raise ConfigError(f"{base_url!r} is not of the form https://host[:port]")
+        raise ConfigError(f"{base_url!r} is not the URL of a server", hint=_URL_HINT)
     return url.host, url.port or 443
 
 

@@ -87,18 +87,27 @@ def read_trust(pem: bytes, where: str) -> TrustAnchors:
         PathError: `pki.path.algorithm`, a certificate is too weak to be in there.
 
     """
-    try:
-        certificates = x509.load_pem_x509_certificates(pem)
-    except UNREADABLE as error:
-        raise ConfigError(f"{where}: no PEM certificates: {error}", finding="pki.trust") from error
+    certificates = read_certificates(pem, where)
     anchors: list[x509.Certificate] = []
     intermediates: list[x509.Certificate] = []
     for certificate in certificates:
         acceptable_certificate(certificate)
         (anchors if _issued_by(certificate, certificate) else intermediates).append(certificate)
     if not anchors:
-        raise ConfigError(f"{where}: no self-signed root among {len(certificates)} certificates", finding="pki.trust")
+        raise ConfigError(
+            f"{where}: no self-signed root among {len(certificates)} certificates",
+            hint="name the PEM file with the root",
+            finding="pki.trust",
+        )
     return TrustAnchors(tuple(anchors), tuple(intermediates))
+
+
+def read_certificates(pem: bytes, where: str) -> tuple[x509.Certificate, ...]:
+    """Return the certificates in a PEM file. Raises ConfigError when there is none; `where` names the file."""
+    try:
+        return tuple(x509.load_pem_x509_certificates(pem))
+    except UNREADABLE as error:
+        raise ConfigError(f"{where}: no readable PEM certificate", hint="name a PEM file with certificates") from error
 
 
 def validate_path(
