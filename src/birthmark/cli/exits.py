@@ -64,6 +64,7 @@ FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
             "line.panel.*",
             "net.tls-files",
             "pki.trust",
+            "store.foreign",
             "store.version",
         ),
         Exit.CHIP: ("chip.*",),

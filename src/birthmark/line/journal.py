@@ -21,6 +21,7 @@ from birthmark.line.events import Events
 from birthmark.line.ports import LineStore, Stopwatch
 
 _MS = 1000.0
+_WRONG_FILE = frozenset({"store.foreign", "store.version"})
 
 
 class Step(StrEnum):
@@ -139,10 +140,12 @@ class BoardJournal:
 
 @contextmanager
 def writable() -> Iterator[None]:
-    """Raise JournalUnwritable for whatever the store cannot do inside."""
+    """Raise JournalUnwritable for what the store cannot do inside; the file of another program stays a StoreError."""
     try:
         yield
     except StoreError as error:
+        if error.finding in _WRONG_FILE:
+            raise
         raise JournalUnwritable(
             f"the journal cannot be written: {error.message}", hint=error.hint or "make room on the rig's disk"
         ) from error

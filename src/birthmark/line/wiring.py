@@ -51,6 +51,7 @@ def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
     Raises:
         ConfigError: a file that cannot be used; no board was touched.
         JournalUnwritable: the database cannot be opened, or its disk is nearly full; no board was touched.
+        StoreError: the database is another program's or release's; no board was touched.
         AuthorityRefused: the CA refuses this rig; no board was touched.
 
     """

@@ -20,6 +20,7 @@ from birthmark.core.issuance import AuditRow, ChipID, Ending, Issuance, NonceGra
 from birthmark.stores.sqlite_file import SQLiteFile
 
 SCHEMA_VERSION: Final = 1
+_APPLICATION: Final = b"BMCA"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -277,7 +278,7 @@ class SQLiteCAStore:
     """Implements ca.ports.CAStore on a file, made when it is not there; other processes may open the same file."""
 
     def __init__(self, path: Path) -> None:
-        self._file = SQLiteFile(path, _SCHEMA, SCHEMA_VERSION)
+        self._file = SQLiteFile(path, _SCHEMA, SCHEMA_VERSION, _APPLICATION)
 
     @contextmanager
     def reading(self) -> Iterator[_SQLiteLedger]:

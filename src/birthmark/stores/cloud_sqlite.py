@@ -11,6 +11,7 @@ from birthmark.core.fleet import Command, RegisteredDevice, Telemetry
 from birthmark.stores.sqlite_file import SQLiteFile
 
 SCHEMA_VERSION: Final = 1
+_APPLICATION: Final = b"BMCL"
 
 # Times are RFC 3339 text in UTC, so that they sort and that a person can read them.
 _SCHEMA = """
@@ -54,7 +55,7 @@ class CloudSQLite:
     """Calls may come from any thread; other processes may have the same file open."""
 
     def __init__(self, path: Path) -> None:
-        self._file = SQLiteFile(path, _SCHEMA, SCHEMA_VERSION)
+        self._file = SQLiteFile(path, _SCHEMA, SCHEMA_VERSION, _APPLICATION)
 
     def transaction(self) -> AbstractContextManager[None]:
         """Hold the write lock: what is read inside stays true until the block ends. An exception undoes the block."""

@@ -20,17 +20,25 @@ _FINDINGS: Final = {
     sqlite3.SQLITE_FULL: "store.full",
     sqlite3.SQLITE_IOERR: "store.full",
     sqlite3.SQLITE_CONSTRAINT: "store.conflict",
+    sqlite3.SQLITE_NOTADB: "store.foreign",
 }
+_OTHER_FILE: Final = "name another database file; this one is left as it is"
 _PRIMARY_CODE_MASK: Final = 0xFF
 
 Argument = str | int | float | bytes | None
 
 
 class SQLiteFile:
-    """A database file whose schema is `schema`, at `version`. A new file gets it; another version is refused."""
+    """
+    A database file whose schema is `schema`, at `version`, marked as `application`'s (four letters).
 
-    def __init__(self, path: Path, schema: str, version: int) -> None:
+    A new file gets all three. Another version is refused, and so is every file with another mark, or with tables and
+    no mark: one service never writes its tables into the database of another.
+    """
+
+    def __init__(self, path: Path, schema: str, version: int, application: bytes) -> None:
         self._path = path
+        self._mark = int.from_bytes(application, "big")
         self._lock = threading.RLock()
         with self._translated():
             self._connection = sqlite3.connect(
@@ -87,21 +95,41 @@ class SQLiteFile:
                 raise
 
     def _prepare(self, schema: str, version: int) -> None:
+        if not self._is_new():
+            self._check(version)  # before the first write: a foreign file stays as it is
         for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = on"):
             self._connection.execute(f"pragma {pragma}")
         with self.transaction():
             # Of two processes that open a new file at once, the second finds it made.
-            found = int(self._connection.execute("pragma user_version").fetchone()[0])
-            if found == 0:
-                for statement in schema.split(";\n"):
-                    self._connection.execute(statement)
-                self._connection.execute(f"pragma user_version = {version}")
-            elif found != version:
-                raise StoreError(
-                    f"{self._path} has schema version {found}, this program writes {version}",
-                    hint="use the release that wrote it, or name another database file",
-                    finding="store.version",
-                )
+            if self._is_new():
+                self._make(schema, version)
+            else:
+                self._check(version)
+
+    def _is_new(self) -> bool:
+        return self._number("select count(*) from sqlite_master") == 0 == self._number("pragma user_version")
+
+    def _make(self, schema: str, version: int) -> None:
+        for statement in schema.split(";\n"):
+            self._connection.execute(statement)
+        self._connection.execute(f"pragma user_version = {version}")
+        self._connection.execute(f"pragma application_id = {self._mark}")
+
+    def _check(self, version: int) -> None:
+        found = self._number("pragma user_version")
+        if found != version:
+            raise StoreError(
+                f"{self._path} has schema version {found}, this program writes {version}",
+                hint="use the release that wrote it, or name another database file",
+                finding="store.version",
+            )
+        if self._number("pragma application_id") != self._mark:
+            raise StoreError(
+                f"{self._path} is the database of another program", hint=_OTHER_FILE, finding="store.foreign"
+            )
+
+    def _number(self, query: str) -> int:
+        return int(self._connection.execute(query).fetchone()[0])
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -110,6 +138,5 @@ class SQLiteFile:
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE_MASK
             finding = _FINDINGS.get(code, "")
-            raise StoreError(
-                f"{self._path}: {error}", hint="look at the disk and at the rights", finding=finding
-            ) from error
+            hint = _OTHER_FILE if finding == "store.foreign" else "look at the disk and at the rights"
+            raise StoreError(f"{self._path}: {error}", hint=hint, finding=finding) from error

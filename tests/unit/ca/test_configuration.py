@@ -121,7 +121,7 @@ BROKEN: tuple[tuple[Callable[[CAFiles], None], str], ...] = (
     (chain_that_is_no_pem, "config.invalid"),
     (trust_without_a_root, "pki.trust"),
     (tls_key_of_another_certificate, "net.tls-files"),
-    (database_that_is_none, "store.unavailable"),
+    (database_that_is_none, "store.foreign"),
 )
 
 
