@@ -278,6 +278,7 @@ def test_a_file_is_shared_by_two_connections(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_release_is_refused(tmp_path: Path) -> None:
+    sqlite(tmp_path).close()
     with sqlite3.connect(tmp_path / "ca.sqlite") as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()

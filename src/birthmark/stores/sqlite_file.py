@@ -116,16 +116,16 @@ class SQLiteFile:
         self._connection.execute(f"pragma application_id = {self._mark}")
 
     def _check(self, version: int) -> None:
+        if self._number("pragma application_id") != self._mark:
+            raise StoreError(
+                f"{self._path} is the database of another program", hint=_OTHER_FILE, finding="store.foreign"
+            )
         found = self._number("pragma user_version")
         if found != version:
             raise StoreError(
                 f"{self._path} has schema version {found}, this program writes {version}",
                 hint="use the release that wrote it, or name another database file",
                 finding="store.version",
-            )
-        if self._number("pragma application_id") != self._mark:
-            raise StoreError(
-                f"{self._path} is the database of another program", hint=_OTHER_FILE, finding="store.foreign"
             )
 
     def _number(self, query: str) -> int:
