@@ -42,6 +42,7 @@ class AuthorityRefused(LineError):
     """The CA looked at the request and refused it. The finding is the CA's own."""
 
     default_finding = "line.ca.refused"
+    default_hint = "put it right in rig.toml or at the CA, then run the board again"
 
 
 class HoldEnded(LineError):

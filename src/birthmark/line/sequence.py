@@ -9,7 +9,7 @@ observed again, once, and what is found there decides. docs/reference/line.md li
 import secrets
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -134,9 +134,9 @@ class Sequence:
         """Take an EMPTY or KEYED chip to CERTIFIED, and return the certificate, as it also reads back."""
         statement_type = self._statement_type(seen.chip)
         first = self._station.background.submit(self._station.authority.nonce, statement_type, self._unit)
-        spki = seen.spki or self._generate(seen.slot)
+        seen = replace(seen, spki=seen.spki or self._generate(seen.slot))
         certificate = self._certify(seen, first, statement_type)
-        check_certificate(certificate, spki, self._unit, self._station.rules, self._station.desk.clock())
+        check_certificate(certificate, seen.spki, self._unit, self._station.rules, self._station.desk.clock())
         self._import(seen.slot, certificate.public_bytes(Encoding.DER))
         return certificate
 
@@ -180,7 +180,7 @@ class Sequence:
         bundle = make_bundle(evidence.statement_type, evidence.statement, seen.chip.ak_certificates[:1])
         self._journal.check_room()
         with self._step(Step.ENROL):
-            key = ChipPrivateKey(self._chip, seen.slot)
+            key = ChipPrivateKey(self._chip, seen.slot, seen.spki)
             csr = build_csr(key, request_subject(self._unit), bundle)
             return self._station.holds.call(self._unit, lambda: self._station.authority.enrol(csr))
 

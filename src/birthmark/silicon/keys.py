@@ -33,8 +33,15 @@ class ChipPrivateKey(ec.EllipticCurvePrivateKey):
     itself, it is for one caller at a time. A copy is the same key.
     """
 
-    def __init__(self, chip: SecureElement, slot: str) -> None:
-        public_key = load_der_public_key(chip.public_key(slot))
+    def __init__(self, chip: SecureElement, slot: str, spki: bytes | None = None) -> None:
+        """
+        Take the key in the slot; `spki` is its public half (DER) if the caller has read it already.
+
+        Raises:
+            ChipError: the public half cannot be read, or is of another kind.
+
+        """
+        public_key = load_der_public_key(chip.public_key(slot) if spki is None else spki)
         if not isinstance(public_key, ec.EllipticCurvePublicKey):
             raise ChipError(f"the key in slot {slot} is not an elliptic-curve key", finding="chip.algorithm")
         self._chip = chip

@@ -33,7 +33,9 @@ class MESPostgreSQL:
             conninfo_to_dict(dsn)
         except psycopg.ProgrammingError:
             # Not chained: libpq quotes the string, and the password with it.
-            raise ConfigError("the MES database's connection string is malformed") from None
+            raise ConfigError(
+                "the MES database's connection string is malformed", hint="mend mes_postgres_dsn_file"
+            ) from None
         self._dsn = dsn
         self._connection: psycopg.Connection | None = None
 

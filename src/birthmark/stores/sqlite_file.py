@@ -40,15 +40,18 @@ class SQLiteFile:
         self._path = path
         self._mark = int.from_bytes(application, "big")
         self._lock = threading.RLock()
-        with self._translated():
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._prepare(schema, version)
-            except BaseException:
-                self._connection.close()
-                raise
+        self._connection = self._opened(path)
+        try:
+            self._prepare(schema, version)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _opened(self, path: Path) -> sqlite3.Connection:
+        try:
+            return sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -64,13 +67,16 @@ class SQLiteFile:
 
     def write(self, statement: str, *arguments: Argument) -> sqlite3.Cursor:
         """Run one statement in a transaction and return its cursor, for its `rowcount`."""
-        with self.transaction():
-            return self._connection.execute(statement, arguments)
+        with self._lock:
+            if self._in_transaction():
+                return self._execute(statement, arguments)
+            with self.transaction():
+                return self._execute(statement, arguments)
 
     def read(self, query: str, *arguments: Argument) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
-        with self._lock, self._translated():
-            return self._connection.execute(query, arguments).fetchall()
+        with self._lock:
+            return self._execute(query, arguments).fetchall()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -79,26 +85,25 @@ class SQLiteFile:
 
     @contextmanager
     def _begun(self, begin: str) -> Iterator[None]:
-        with self._lock, self._translated():
-            nested = self._connection.in_transaction
-            if nested:
+        with self._lock:
+            if self._in_transaction():
                 yield
                 return
-            self._connection.execute(begin)
+            self._execute(begin)
             try:
                 yield
-                self._connection.execute("commit")
+                self._execute("commit")
             except BaseException:
                 # SQLite itself rolls back when the disk is full; a second rollback would be an error.
-                if self._connection.in_transaction:
-                    self._connection.execute("rollback")
+                if self._in_transaction():
+                    self._execute("rollback")
                 raise
 
     def _prepare(self, schema: str, version: int) -> None:
         if not self._is_new():
             self._check(version)  # before the first write: a foreign file stays as it is
         for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = on"):
-            self._connection.execute(f"pragma {pragma}")
+            self._execute(f"pragma {pragma}")
         with self.transaction():
             # Of two processes that open a new file at once, the second finds it made.
             if self._is_new():
@@ -111,9 +116,9 @@ class SQLiteFile:
 
     def _make(self, schema: str, version: int) -> None:
         for statement in schema.split(";\n"):
-            self._connection.execute(statement)
-        self._connection.execute(f"pragma user_version = {version}")
-        self._connection.execute(f"pragma application_id = {self._mark}")
+            self._execute(statement)
+        self._execute(f"pragma user_version = {version}")
+        self._execute(f"pragma application_id = {self._mark}")
 
     def _check(self, version: int) -> None:
         if self._number("pragma application_id") != self._mark:
@@ -129,14 +134,22 @@ class SQLiteFile:
             )
 
     def _number(self, query: str) -> int:
-        return int(self._connection.execute(query).fetchone()[0])
+        return int(self._execute(query).fetchone()[0])
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _in_transaction(self) -> bool:
         try:
-            yield
+            return self._connection.in_transaction
+        except sqlite3.Error as error:  # the file was closed
+            raise self._failure(error) from error
+
+    def _execute(self, statement: str, arguments: tuple[Argument, ...] = ()) -> sqlite3.Cursor:
+        # Every statement of every board goes through here: no context manager, for the sake of the line's time.
+        try:
+            return self._connection.execute(statement, arguments)
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE_MASK
-            finding = _FINDINGS.get(code, "")
-            hint = _OTHER_FILE if finding == "store.foreign" else "look at the disk and at the rights"
-            raise StoreError(f"{self._path}: {error}", hint=hint, finding=finding) from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: sqlite3.Error) -> StoreError:
+        finding = _FINDINGS.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE_MASK, "")
+        hint = _OTHER_FILE if finding == "store.foreign" else "look at the disk and at the rights"
+        return StoreError(f"{self._path}: {error}", hint=hint, finding=finding)
