@@ -41,17 +41,19 @@ class Administration:
         """
         Revoke the certificate with this serial (hexadecimal, colons allowed) from now on, its key for good.
 
+        The certificates that it has replaced, and that live on for the overlap, go with it: the unit could renew itself
+        with one of them.
+
         Raises:
             Refused: ca.certificate.unknown. StoreError: the ledger.
 
         """
         with self._store.writing() as ledger:
             issuance = _issuance(ledger, serial)
-            dies_at = self._clock()
-            if issuance.dies_at is not None:
-                dies_at = min(dies_at, issuance.dies_at)
-            ledger.end(issuance.serial, dies_at, Ending.REVOKED)
-            ledger.add_audit(self._row("revoke", issuance=issuance, detail=reason))
+            at = self._clock()
+            for doomed in (issuance, *_replaced(ledger, issuance, at)):
+                ledger.end(doomed.serial, min(at, doomed.dies_at or at), Ending.REVOKED)
+                ledger.add_audit(self._row("revoke", issuance=doomed, detail=reason))
 
     def deny_chip(self, chip: ChipID, reason: str) -> None:
         """Refuse this chip from now on (lost, scrapped, retired). Its certificates stay as they are: see `revoke`."""
@@ -91,8 +93,22 @@ class Administration:
 def _issuance(ledger: Ledger, serial: str) -> Issuance:
     found = ledger.issuance(serial.replace(":", "").lower().lstrip("0"))
     if found is None:
-        raise Refused(UNKNOWN, "ca.certificate.unknown", f"this CA issued no certificate with the serial {serial[:64]}")
+        raise Refused(
+            UNKNOWN,
+            "ca.certificate.unknown",
+            f"this CA issued no certificate with the serial {serial[:64]}",
+            hint="birthmark ca certificates lists them",
+        )
     return found
+
+
+def _replaced(ledger: Ledger, issuance: Issuance, at: datetime) -> Iterator[Issuance]:
+    """Yield the living certificates of the same chip that are older than this one."""
+    for other in ledger.issuances_near(issuance.chip, issuance.unit_serial):
+        if other.serial == issuance.serial:
+            return
+        if other.chip == issuance.chip and other.alive(at):
+            yield other
 
 
 def _plain_decision(row: AuditRow) -> dict[str, str]:

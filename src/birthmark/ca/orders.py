@@ -45,7 +45,7 @@ def read_order(path: Path) -> Order:
     except DecodeError as error:
         raise ConfigError(f"{path}: {error.message}", hint=error.hint) from error
     if file.not_after <= file.not_before:
-        raise ConfigError(f"{path}: not_after is not later than not_before")
+        raise ConfigError(f"{path}: not_after is not later than not_before", hint="mend the order's window")
     return Order(
         id=file.id,
         product=file.product,

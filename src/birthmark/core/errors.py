@@ -15,15 +15,17 @@ class BirthmarkError(Exception):
     Something that a person can act on.
 
     The message says what happened and where, the hint what to do about it. The finding is the dotted id that
-    logs, audits and machines use. None of the three ever holds a secret.
+    logs, audits and machines use. None of the three ever holds a secret. A class has a hint for those of its errors
+    that bring none of their own.
     """
 
     default_finding = "internal"
+    default_hint = ""
 
     def __init__(self, message: str, *, hint: str = "", finding: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.default_hint
         self.finding = finding or self.default_finding
 
     def __str__(self) -> str:
@@ -40,9 +42,11 @@ class ConfigError(BirthmarkError):
     """A configuration file with an unknown key, a missing value or a value out of range."""
 
     default_finding = "config.invalid"
+    default_hint = "mend the file that says so"
 
 
 class StoreError(BirthmarkError):
     """A store that cannot be read or written now: full disk, lock, damage. Its transaction did not happen."""
 
     default_finding = "store.unavailable"
+    default_hint = "look at the disk and at the rights"

@@ -23,27 +23,32 @@ class NoIdentity(DeviceError):
     """There is no certificate to connect with."""
 
     default_finding = "device.no-identity"
+    default_hint = "personalise this unit at the line"
 
 
 class CertificateRejected(DeviceError):
     """A certificate that this device must not use."""
 
     default_finding = "device.certificate"
+    default_hint = "the identity in use stays in use; see the operator of the CA"
 
 
 class CloudAnswerUnreadable(DeviceError):
     """Not the JSON, or not the status, that the call has."""
 
     default_finding = "device.cloud-answer"
+    default_hint = "is cloud_url the right service?"
 
 
 class RefusedByCloud(DeviceError):
     """A 4xx answer."""
 
     default_finding = "device.refused"
+    default_hint = "see the operator of the cloud"
 
 
 class CloudBusy(DeviceError):
     """A 5xx answer."""
 
     default_finding = "device.cloud-busy"
+    default_hint = "try again later"

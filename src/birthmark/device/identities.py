@@ -40,7 +40,8 @@ def active_identity(chip: SecureElement, unit: str) -> Identity:
         raise NoIdentity(f"slot {slot} holds no certificate", hint="personalise this unit at the line")
     named = unit_serial_of(certificate.subject)
     if named != unit:
-        raise NoIdentity(f"the chip is of unit {named}, not of {unit}", finding="device.unit-mismatch")
+        hint = "compare device.toml with the label"
+        raise NoIdentity(f"the chip is of unit {named}, not of {unit}", hint=hint, finding="device.unit-mismatch")
     return Identity(slot, certificate)
 
 

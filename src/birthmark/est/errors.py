@@ -46,6 +46,7 @@ class ESTClientRefused(ESTClientError):
     """
 
     default_finding = "est.refused"
+    default_hint = "see the operator of the CA"
 
     def __init__(self, status: int, finding: str, reason: str, retry_after_s: int | None = None) -> None:
         super().__init__(f"the EST server answered {status}: {reason}", finding=finding)
@@ -58,3 +59,4 @@ class ESTUnexpected(ESTClientError):
     """The status said success, but media type, encoding or content is not what the operation returns."""
 
     default_finding = "est.unexpected-answer"
+    default_hint = "is ca_url the right server?"

@@ -49,12 +49,14 @@ class AnswerRefused(NetError):
     """The server's answer breaks HTTP or one of our limits."""
 
     default_finding = "net.answer"
+    default_hint = "is that the right server?"
 
 
 class TLSFailed(NetError):
     """The TLS handshake failed for a reason other than a certificate."""
 
     default_finding = "tls.failed"
+    default_hint = "is that the right server, and does it speak TLS 1.2 or 1.3?"
 
 
 class TLSRefused(TLSFailed):

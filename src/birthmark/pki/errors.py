@@ -43,6 +43,7 @@ class ProfileRefused(PKIError):
     """The profile, or the lint of what it made, says no. Nothing was signed."""
 
     default_finding = "pki.profile"
+    default_hint = "see the profiles in ca.toml"
 
 
 class RevocationError(PKIError):
@@ -55,12 +56,14 @@ class KeyStoreError(PKIError):
     """A key file or a token that does not give the key."""
 
     default_finding = "key.failed"
+    default_hint = "look at the key and its settings"
 
 
 class KeyMissing(KeyStoreError):
     """There is no such key."""
 
     default_finding = "key.missing"
+    default_hint = "name a key that is there"
 
 
 class KeyExists(KeyStoreError):
@@ -73,21 +76,25 @@ class PassphraseRefused(KeyStoreError):
     """The passphrase does not open the key file."""
 
     default_finding = "key.passphrase"
+    default_hint = "check the passphrase file"
 
 
 class TokenMissing(KeyStoreError):
     """The PKCS#11 module cannot be loaded, or no token carries the label."""
 
     default_finding = "key.token-missing"
+    default_hint = "check the module and the token's label, and that the module finds its tokens"
 
 
 class PinRefused(KeyStoreError):
     """The token refuses the PIN. Never tried again by itself: tokens lock."""
 
     default_finding = "key.pin"
+    default_hint = "check the PIN file before the next try: tokens lock"
 
 
 class TokenFailed(KeyStoreError):
     """The token or the session to it failed while in use. The next call opens a new session."""
 
     default_finding = "key.token-failed"
+    default_hint = "see that the token is in its place, and try again"

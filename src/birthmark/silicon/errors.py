@@ -16,6 +16,7 @@ class ChipError(BirthmarkError):
     """Root: the chip, or the way to it, failed or refused."""
 
     default_finding = "chip.failed"
+    default_hint = "look at the board and its chip"
 
 
 class ChipAbsent(ChipError):
@@ -34,9 +35,11 @@ class ChipRefused(ChipError):
     """The chip answered with an error status; it did not do what was asked."""
 
     default_finding = "chip.refused"
+    default_hint = "look at what the chip holds; if nothing explains it, replace the chip"
 
 
 class ChipFull(ChipRefused):
     """The object does not fit into the chip."""
 
     default_finding = "chip.full"
+    default_hint = "erase what is no longer needed, or replace the chip"
