@@ -211,6 +211,19 @@ def a_nonce() -> bytes:
     return secrets.token_bytes(32)
 
 
+def nonce_for(parts: CAParts, current: x509.Certificate) -> bytes:
+    """Return a nonce that the device with this certificate asked for."""
+    return parts.ca.grant_nonce(parts.device(current), None, NonceRequest()).nonce
+
+
+def renewed(
+    parts: CAParts, board: Board, current: x509.Certificate, key: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
+    """Return the device's certificate for its next key."""
+    csr = board.renewal_csr(key, nonce_for(parts, current), current)
+    return x509.load_der_x509_certificate(parts.ca.renew(parts.device(current), csr))
+
+
 class Crash(BaseException):
     """The process ends here: nothing above catches it."""
 

@@ -31,16 +31,23 @@ def demand_record(token: bytes, rig: Caller) -> BirthRecord:
     return record
 
 
-def demand_match(record: BirthRecord, issuance: Issuance | None, at: datetime) -> Issuance:
-    """Return the issuance that the record is about. Refused: ca.birth.unknown, .mismatch, .dead."""
+def demand_match(record: BirthRecord, issuance: Issuance | None) -> Issuance:
+    """Return the issuance that the record is about. Refused: ca.birth.unknown, .mismatch."""
     if issuance is None or issuance.certificate is None:
         raise Refused(UNKNOWN, "ca.birth.unknown", "this CA issued no certificate with that fingerprint")
     for what, said, known in _claims(record, issuance):
         if said != known:
             raise Refused(CONFLICT, "ca.birth.mismatch", f"the record says {what} {said}, the ledger {known}")
+    return issuance
+
+
+def demand_unconfirmed(issuance: Issuance, at: datetime) -> None:
+    """Pass a certificate that lives and waits for its birth record. Refused: ca.birth.dead, .mismatch."""
     if not issuance.alive(at):
         raise Refused(CONFLICT, "ca.birth.dead", "the certificate is revoked; the unit must be personalised again")
-    return issuance
+    if issuance.confirmed_at is not None:
+        # To confirm one again would take back the end that the rotation has set for it.
+        raise Refused(CONFLICT, "ca.birth.mismatch", "the certificate is a renewal: no unit was born with it")
 
 
 def _claims(record: BirthRecord, issuance: Issuance) -> tuple[tuple[str, str, str], ...]:
@@ -50,6 +57,7 @@ def _claims(record: BirthRecord, issuance: Issuance) -> tuple[tuple[str, str, st
         ("chip model", record.chip_model, issuance.chip_model),
         ("product", record.product, issuance.product),
         ("order", record.order, issuance.order),
+        ("certificate serial", record.certificate_serial, issuance.serial),
         ("key", record.key_sha256, fingerprint(issuance.spki)),
         ("evidence", record.evidence_sha256, fingerprint(issuance.evidence)),
     )

@@ -46,6 +46,10 @@ FORBIDDEN = 403
 UNKNOWN = 404
 CONFLICT = 409
 
+RIG = "rig"
+DEVICE = "device"
+"""The two kinds of callers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -121,7 +125,7 @@ def demand_rig(client: Client | None, trust: TrustAnchors, at: datetime) -> Call
     """1. Return the rig behind the TLS client. Refused: ca.1.rig."""
     certificate = _trusted(client, trust, at, Purpose.RIG, "ca.1.rig")
     try:
-        return Caller(names.common_name_of(certificate.subject), "rig", certificate)
+        return Caller(names.common_name_of(certificate.subject), RIG, certificate)
     except DecodeError as error:
         raise Refused(FORBIDDEN, "ca.1.rig", f"the rig's certificate has no usable name: {error.message}") from error
 
@@ -147,12 +151,17 @@ def demand_device(
     certificate = _trusted(client, trust, at, Purpose.CLIENT, "ca.1.device")
     if current is None:
         raise Refused(FORBIDDEN, "ca.1.device", "the TLS client's certificate is not one that this CA issued")
+    demand_renewable(current, at)
+    return Caller(current.unit_serial, DEVICE, certificate), current
+
+
+def demand_renewable(current: Issuance, at: datetime) -> None:
+    """1. Pass a certificate that lives and was confirmed. Refused: ca.re.revoked, ca.re.unconfirmed."""
     if not current.alive(at):
         raise Refused(FORBIDDEN, "ca.re.revoked", "the device's certificate is revoked")
     if current.confirmed_at is None:
         # Otherwise a certificate that nobody confirmed could outlive its grace time by renewing itself.
         raise Refused(CONFLICT, "ca.re.unconfirmed", "no birth record has confirmed the device's certificate yet")
-    return Caller(current.unit_serial, "device", certificate), current
 
 
 def _trusted(
@@ -252,7 +261,7 @@ def decide_renewal(candidate: Candidate, current: Issuance, facts: LedgerFacts, 
     demand_no_denial(candidate, facts)
     if existing is not None:
         return Decision(existing)
-    return Decision(None, tuple(other for other in facts.near if other.serial != current.serial and _open(other, at)))
+    return Decision(None, tuple(other for other in facts.near if other.serial != current.serial and other.open(at)))
 
 
 def demand_nonce(grant: NonceGrant | None, candidate: Candidate, existing: Issuance | None, at: datetime) -> None:
@@ -276,9 +285,13 @@ def demand_nonce(grant: NonceGrant | None, candidate: Candidate, existing: Issua
         raise Refused(FORBIDDEN, "ca.6.nonce-expired", "the nonce has expired", hint="ask for a new one")
 
 
-def demand_no_lease(open_grant: NonceGrant | None, holder: str, at: datetime) -> None:
-    """6. Pass a unit that no one else is working on. Refused: ca.6.unit-in-work, with the time to wait."""
-    if open_grant is not None and open_grant.holder != holder:
+def demand_no_lease(open_grant: NonceGrant | None, caller: Caller, at: datetime) -> None:
+    """
+    6. Pass a unit that no one else is working on. Refused: ca.6.unit-in-work, with the time to wait.
+
+    A device asks for itself and waits for nobody: otherwise a rig could keep every fielded unit from renewing.
+    """
+    if caller.kind == RIG and open_grant is not None and open_grant.holder != caller.holder:
         wait_s = max(1, math.ceil((open_grant.expires_at - at).total_seconds()))
         raise Refused(CONFLICT, "ca.6.unit-in-work", f"the unit is with {open_grant.holder}", retry_after_s=wait_s)
 
@@ -307,7 +320,8 @@ def demand_free_identity(candidate: Candidate, near: tuple[Issuance, ...], at: d
             raise Refused(CONFLICT, "ca.7.chip-alive", f"the chip lives in unit {other.unit_serial}")
         if other.confirmed_at is not None:
             raise Refused(CONFLICT, "ca.7.chip-alive", "the chip has a confirmed certificate")
-    return tuple(other for other in near if _open(other, at))
+    # Expired ones too, so that none stays open-ended beside the new one.
+    return tuple(other for other in near if other.open(at))
 
 
 def demand_order(order: Order, candidate: Candidate, use: OrderUse, at: datetime) -> None:
@@ -361,8 +375,3 @@ def _same_request(candidate: Candidate, near: tuple[Issuance, ...], at: datetime
         if (other.chip, other.spki, other.unit_serial, other.order) == wanted and other.alive(at):
             return other
     return None
-
-
-def _open(issuance: Issuance, at: datetime) -> bool:
-    """Say whether the issuance has a life to end: expired ones too, so that none stays open-ended beside a new one."""
-    return issuance.dies_at is None or at < issuance.dies_at

@@ -26,6 +26,7 @@ from birthmark.ca.demands import (
     decide_renewal,
     demand_certificate,
     demand_profile,
+    demand_renewable,
     demand_rig_of_order,
 )
 from birthmark.ca.errors import NotNow, Refused
@@ -86,11 +87,16 @@ class Issuer:
         """
 
         def choose(ledger: Ledger) -> Issuance:
+            # It lived when the request came; whether it still does is known only in here.
+            latest = ledger.issuance(current.serial) or current
+            demand_renewable(latest, trail.at)
             decision = decide_renewal(candidate, current, _facts(ledger, candidate), trail.at)
             if decision.existing is not None:
                 return decision.existing
             _end_all(ledger, decision, trail.at)
-            ledger.end(current.serial, trail.at + self._policy.rotation_overlap, Ending.ROTATED)
+            overlap_ends = trail.at + self._policy.rotation_overlap
+            # A second renewal from the same certificate replaces the first; it does not begin the overlap anew.
+            ledger.end(current.serial, min(overlap_ends, latest.dies_at or overlap_ends), Ending.ROTATED)
             intent = self._renewal_intent(candidate, current, trail.at)
             ledger.intend(intent)
             return intent

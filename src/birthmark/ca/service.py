@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from cryptography import x509
 
-from birthmark.ca.births import demand_match, demand_record
+from birthmark.ca.births import demand_match, demand_record, demand_unconfirmed
 from birthmark.ca.demands import (
     FORBIDDEN,
     MALFORMED,
@@ -90,7 +90,7 @@ class CA:
             nonce = secrets.token_bytes(NONCE_BYTES)
             expires_at = trail.at + self._policy.nonce_expiry
             with self._store.writing() as ledger:
-                demand_no_lease(ledger.open_nonce(unit, trail.at), caller.holder, trail.at)
+                demand_no_lease(ledger.open_nonce(unit, trail.at), caller, trail.at)
                 ledger.forget_nonces(trail.at - NONCE_MEMORY)
                 ledger.grant_nonce(
                     NonceGrant(
@@ -152,10 +152,10 @@ class CA:
             trail.chip_serial = record.chip_serial
             with self._store.writing() as ledger:
                 demand_rig_of_order(ledger.order(record.order), record.order, rig)
-                found = ledger.issuance_of(record.certificate_sha256)
-                if found is not None and ledger.birth(record.certificate_sha256) is not None:
+                found = demand_match(record, ledger.issuance_of(record.certificate_sha256))
+                if ledger.birth(record.certificate_sha256) is not None:
                     return
-                demand_match(record, found, trail.at)
+                demand_unconfirmed(found, trail.at)
                 ledger.confirm(record.certificate_sha256, trail.at, token.decode("ascii"))
                 ledger.add_audit(trail.row(detail=f"certificate {record.certificate_serial}"))
 

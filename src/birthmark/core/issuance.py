@@ -66,6 +66,11 @@ class Ending(Enum):
     ROTATED = "rotated"
     REVOKED = "revoked"
 
+    @property
+    def final(self) -> bool:
+        """Whether somebody has decided it: it counts from then on for everyone, and nothing takes it back."""
+        return self in (Ending.SUPERSEDED, Ending.REVOKED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuance:
@@ -97,9 +102,18 @@ class Issuance:
 
     def alive(self, at: datetime) -> bool:
         """Say whether the certificate is neither expired nor counted as revoked at this moment."""
-        return at < self.intended_at + timedelta(days=self.validity_days) and (
-            self.dies_at is None or at < self.dies_at
-        )
+        return at < self.intended_at + timedelta(days=self.validity_days) and self.open(at)
+
+    def open(self, at: datetime) -> bool:
+        """
+        Say whether there is a life to end: an expired certificate has one too.
+
+        A final ending counts although `at` is before it: the clock of a request was read before its transaction began,
+        and what was decided in between holds.
+        """
+        if self.ending is not None and self.ending.final:
+            return False
+        return self.dies_at is None or at < self.dies_at
 
     def state(self, at: datetime) -> str:
         """Return "intended" (not signed yet), "issued", "confirmed", "superseded" or "revoked", as rigs are told."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Birth records: only the rig that signed one may bring it, and only for a certificate that it describes."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from birthmark.ca.errors import Refused
 from birthmark.core.birth import BIRTH_MAX_BYTES, sign_birth
 from birthmark.pki.crl import read_crl
-from support.ca_parts import UNIT, CAParts, birth_record
+from birthmark.testing.forge import new_key
+from support.ca_parts import UNIT, CAParts, birth_record, renewed
 
 
 def test_a_birth_record_lets_the_certificate_live(parts: CAParts) -> None:
@@ -75,6 +77,7 @@ def test_a_record_in_another_rigs_name_is_refused(parts: CAParts) -> None:
         ("chip_serial", "FFFFFFFF"),
         ("chip_model", "swtpm"),
         ("product", "Another"),
+        ("certificate_serial", "40"),
         ("key_sha256", "0" * 64),
         ("evidence_sha256", "0" * 64),
     ],
@@ -86,6 +89,33 @@ def test_a_record_that_contradicts_the_ledger_is_refused(parts: CAParts, field: 
         parts.ca.take_birth(parts.client(), token)
     assert (refused.value.status, refused.value.finding) == (409, "ca.birth.mismatch")
     assert parts.states() == ["issued"]
+
+
+def test_a_repeat_that_says_something_else_is_refused(parts: CAParts) -> None:
+    board = parts.board()
+    token = parts.birth(board, parts.confirmed(board), unit_serial="BM-000002")
+    with pytest.raises(Refused) as refused:
+        parts.ca.take_birth(parts.client(), token)
+    assert refused.value.finding == "ca.birth.mismatch"
+
+
+def test_a_record_of_a_renewed_certificate_does_not_take_back_its_end(parts: CAParts) -> None:
+    board, key = parts.board(), new_key()
+    second = renewed(parts, board, parts.confirmed(board), key)
+    third = renewed(parts, board, second, new_key())
+    parts.administration.revoke(f"{third.serial_number:x}", "stolen")
+    dies = parts.issuance(second)["dies"]
+    with pytest.raises(Refused):
+        parts.ca.take_birth(parts.client(), parts.birth(replace(board, key=key), second))
+    assert parts.issuance(second)["dies"] == dies
+
+
+def test_a_renewed_certificate_is_not_born(parts: CAParts) -> None:
+    board, key = parts.board(), new_key()
+    second = renewed(parts, board, parts.confirmed(board), key)
+    with pytest.raises(Refused) as refused:
+        parts.ca.take_birth(parts.client(), parts.birth(replace(board, key=key), second))
+    assert refused.value.finding == "ca.birth.mismatch"
 
 
 def test_a_record_of_an_order_that_does_not_name_the_rig_is_refused(parts: CAParts) -> None:

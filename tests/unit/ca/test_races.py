@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from birthmark.ca.errors import CAError, Refused
 from birthmark.ca.ports import CAStore, Ledger, LedgerReader
 from birthmark.est.messages import NonceRequest
 from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.testing.forge import new_key
-from support.ca_parts import ORDER, CAParts, order
+from support.ca_parts import ORDER, CAParts, nonce_for, order
 
 ROUNDS = 5
 
@@ -112,11 +113,15 @@ def test_one_request_at_two_workers_gets_one_certificate(stores: tuple[SQLiteCAS
 
 
 class InterruptedStore:
-    """A store before whose second transaction something else happens: between signature and record."""
+    """
+    A store before one of whose transactions something else happens.
 
-    def __init__(self, store: CAStore, interruption: Callable[[], object]) -> None:
+    By default before the second: of an issuance, that is between signature and record.
+    """
+
+    def __init__(self, store: CAStore, interruption: Callable[[], object], *, undisturbed: int = 1) -> None:
         self._store = store
-        self._pending = [lambda: None, interruption]
+        self._pending = [*[lambda: None] * undisturbed, interruption]
 
     def reading(self) -> AbstractContextManager[LedgerReader]:
         return self._store.reading()
@@ -139,6 +144,35 @@ def test_a_certificate_that_was_superseded_while_it_was_signed_is_not_given_out(
         parts.service(store).enrol(parts.client(), ORDER, board.csr(parts.nonce()))
     assert (refused.value.status, refused.value.finding) == (409, "ca.7.superseded")
     assert parts.states() == ["superseded", "issued"]
+
+
+def test_a_renewal_does_not_outrun_the_revocation_of_the_device() -> None:
+    parts = CAParts()
+    board = parts.board()
+    current = parts.confirmed(board)
+    csr = board.renewal_csr(new_key(), nonce_for(parts, current), current)
+    store = InterruptedStore(parts.store, lambda: revoke(parts, current), undisturbed=0)
+    with pytest.raises(Refused) as refused:
+        parts.service(store).renew(parts.device(current), csr)
+    assert refused.value.finding == "ca.re.revoked"
+    assert parts.states() == ["revoked"]
+
+
+def test_a_birth_record_does_not_take_back_a_revocation_that_came_first() -> None:
+    parts = CAParts()
+    board = parts.board()
+    certificate = parts.born(board)
+    store = InterruptedStore(parts.store, lambda: revoke(parts, certificate), undisturbed=0)
+    with pytest.raises(Refused) as refused:
+        parts.service(store).take_birth(parts.client(), parts.birth(board, certificate))
+    assert refused.value.finding == "ca.birth.dead"
+    assert parts.states() == ["revoked"]
+
+
+def revoke(parts: CAParts, certificate: x509.Certificate) -> None:
+    """Revoke a moment after the request that is under way has read the clock."""
+    parts.clock.forward(seconds=0.1)
+    parts.administration.revoke(f"{certificate.serial_number:x}", "stolen")
 
 
 def test_an_intent_that_another_worker_finished_is_answered_with_its_certificate() -> None:

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from birthmark.ca.errors import Refused
 from birthmark.core.issuance import ChipID
@@ -16,18 +15,7 @@ from birthmark.pki.crl import read_crl
 from birthmark.pki.csr import build_csr
 from birthmark.pki.names import request_subject
 from birthmark.testing.forge import new_key
-from support.ca_parts import UNIT, Board, CAParts, a_nonce, order
-
-
-def nonce_for(parts: CAParts, current: x509.Certificate) -> bytes:
-    return parts.ca.grant_nonce(parts.device(current), None, NonceRequest()).nonce
-
-
-def renewed(
-    parts: CAParts, board: Board, current: x509.Certificate, key: ec.EllipticCurvePrivateKey
-) -> x509.Certificate:
-    csr = board.renewal_csr(key, nonce_for(parts, current), current)
-    return x509.load_der_x509_certificate(parts.ca.renew(parts.device(current), csr))
+from support.ca_parts import UNIT, Board, CAParts, a_nonce, nonce_for, order, renewed
 
 
 def revoked(parts: CAParts) -> frozenset[int]:
@@ -82,6 +70,44 @@ def test_a_renewal_whose_answer_was_lost_is_replaced_by_the_next(parts: CAParts)
     renewed(parts, board, current, new_key())
     assert revoked(parts) == {lost.serial_number}
     assert len(parts.living()) == 2
+
+
+def test_a_second_renewal_from_one_certificate_does_not_prolong_it(parts: CAParts) -> None:
+    board = parts.board()
+    current = parts.confirmed(board)
+    renewed(parts, board, current, new_key())
+    dies = parts.issuance(current)["dies"]
+    parts.clock.forward(days=6)
+    renewed(parts, board, current, new_key())
+    assert parts.issuance(current)["dies"] == dies
+
+
+def test_a_revoked_unit_does_not_renew_with_the_certificate_that_it_had_before(parts: CAParts) -> None:
+    board = parts.board()
+    first = parts.confirmed(board)
+    second = renewed(parts, board, first, new_key())
+    csr = board.renewal_csr(new_key(), nonce_for(parts, first), first)
+    parts.administration.revoke(f"{second.serial_number:x}", "stolen")
+    with pytest.raises(Refused) as refused:
+        parts.ca.renew(parts.device(first), csr)
+    assert refused.value.finding == "ca.re.revoked"
+    assert revoked(parts) == {first.serial_number, second.serial_number}
+
+
+def test_the_certificate_before_can_be_revoked_without_the_one_in_use(parts: CAParts) -> None:
+    board = parts.board()
+    first = parts.confirmed(board)
+    renewed(parts, board, first, new_key())
+    parts.administration.revoke(f"{first.serial_number:x}", "rotated early")
+    assert parts.states() == ["revoked", "confirmed"]
+
+
+def test_a_rig_that_holds_the_units_lease_does_not_keep_the_device_from_renewing(parts: CAParts) -> None:
+    board = parts.board()
+    current = parts.confirmed(board)
+    parts.nonce(board.unit, "rig-b")
+    renewed(parts, board, current, new_key())
+    assert parts.states() == ["confirmed", "confirmed"]
 
 
 def test_a_device_renews_again_and_again(parts: CAParts) -> None:
