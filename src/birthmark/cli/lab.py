@@ -18,7 +18,13 @@ def lab() -> None:
 @lab.command()
 @DIR
 @click.option("--boards", default=8, show_default=True, type=click.IntRange(1, 99), help="Boards on the panel.")
-@click.option("--chip", default="none", show_default=True, metavar="MODEL", help="Timing of the simulated chips.")
+@click.option(
+    "--chip",
+    default="none",
+    show_default=True,
+    type=click.Choice(["none", "optiga-trust-m", "se050", "slb9670"]),
+    help="Timing of the simulated chips.",
+)
 @click.option("--tpm", is_flag=True, help="TPM 2.0 chips (swtpm) instead of simulated APDU chips.")
 @click.option("--hsm", is_flag=True, help="The issuing key in a PKCS#11 token (SoftHSM2).")
 @click.option("--json", "as_json", is_flag=True, help="Print lab.json.")

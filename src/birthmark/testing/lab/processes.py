@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from birthmark.testing.lab.errors import LabError
 READY_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 _POLL_S = 0.01
+_FAILURE = re.compile(r"(?:birthmark: )?([a-z0-9-]+(?:\.[a-z0-9-]+)+): (.*)")
+"""The line with which our programs end when they cannot go on."""
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
@@ -56,7 +59,8 @@ def await_ready(process: LabProcess, logs: Path) -> dict[str, str]:
     Return the JSON object of the first line that the process prints.
 
     Raises:
-        LabError: it ended, or said nothing within READY_TIMEOUT_S; the last line of its log is quoted.
+        LabError: it ended, or said nothing within READY_TIMEOUT_S; the last line of its log is quoted, and the
+            finding in that line is handed on.
 
     """
     deadline = time.monotonic() + READY_TIMEOUT_S
@@ -68,7 +72,7 @@ def await_ready(process: LabProcess, logs: Path) -> dict[str, str]:
         if not is_running(process):
             break
         time.sleep(_POLL_S)
-    raise LabError(f"{process.name} did not start: {_last_line(Path(process.log))}", hint=f"see {process.log}")
+    raise _not_started(process)
 
 
 def is_running(process: LabProcess) -> bool:
@@ -80,15 +84,17 @@ def is_running(process: LabProcess) -> bool:
 def stop(processes: Sequence[LabProcess]) -> int:
     """End the processes, politely and then firmly; return how many were still running."""
     alive = [process for process in processes if is_running(process)]
-    for process in alive:
-        _signal(process, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    while time.monotonic() < deadline and any(is_running(process) for process in alive):
-        time.sleep(_POLL_S)
-    for process in alive:
-        if is_running(process):
-            _signal(process, signal.SIGKILL)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in filter(is_running, alive):
+            _signal(process, number)
+        _await_end(alive)
     return len(alive)
+
+
+def _await_end(processes: Sequence[LabProcess]) -> None:
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while time.monotonic() < deadline and any(is_running(process) for process in processes):
+        time.sleep(_POLL_S)
 
 
 def _signal(process: LabProcess, number: signal.Signals) -> None:
@@ -110,6 +116,13 @@ def _started_ticks(pid: int) -> int:
     except (OSError, IndexError):
         return -1
     return -1 if fields[0] == "Z" else int(fields[19])
+
+
+def _not_started(process: LabProcess) -> LabError:
+    last = _last_line(Path(process.log))
+    told = _FAILURE.fullmatch(last)
+    finding, reason = told.groups() if told else ("", last)
+    return LabError(f"{process.name} did not start: {reason}", hint=f"see {process.log}", finding=finding)
 
 
 def _last_line(log: Path) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Brings a whole lab up and takes it down."""
 
+import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +15,8 @@ from birthmark.testing.lab.keys import new_issuing_key
 from birthmark.testing.lab.processes import LabProcess, await_ready, python, start, stop
 from birthmark.testing.lab.record import ORDER, RIGS, SOCKET_PATH_MAX, Board, Lab, load, save
 
-_FOLDERS = ("pki", "offline", "data", "mes", "devices", "boards", "logs", "orders")
+_LOGS = "logs"
+_FOLDERS = ("pki", "offline", "data", "mes", "devices", "boards", _LOGS, "orders")
 
 
 def lab_up(directory: Path, *, boards: int, chip: str, hsm: bool) -> Lab:
@@ -22,17 +24,20 @@ def lab_up(directory: Path, *, boards: int, chip: str, hsm: bool) -> Lab:
     Start a lab in an empty or new directory and return where everything is.
 
     Raises:
-        LabError: the directory is in use, or a part did not start; what had started is ended again.
+        LabError: the directory is in use, or a part did not start. What had started is ended again, and what was
+            written is removed, but for the logs.
 
     """
-    home = _prepared(directory)
+    home = _usable(directory)
     started: list[LabProcess] = []
     try:
+        _prepare(home)
         lab = _build(home, boards=boards, chip=chip, hsm=hsm, started=started)
+        save(lab)
     except BaseException:
         stop(started)
+        _clear(home)
         raise
-    save(lab)
     return lab
 
 
@@ -55,17 +60,39 @@ def start_service(home: Path, name: str) -> tuple[LabProcess, str]:
     return process, url
 
 
-def _prepared(directory: Path) -> Path:
+def _usable(directory: Path) -> Path:
     home = directory.absolute()
     if (home / "lab.json").exists():
-        raise LabError(f"{home} holds a lab already", hint="end it with birthmark lab down, or name another directory")
+        raise LabError(
+            f"{home} holds a lab already", hint="name another directory; a lab that has ended keeps its files"
+        )
+    if home.exists() and (not home.is_dir() or _content(home)):
+        raise LabError(f"{home} is not an empty directory", hint="name an empty one, or one that is not there yet")
     if len(str(home / "boards" / "spare.sock")) > SOCKET_PATH_MAX:
         raise LabError(f"{home} is too long a path for Unix sockets", hint="name a directory nearer to the root")
+    return home
+
+
+def _content(home: Path) -> list[Path]:
+    """Return what is in the directory, without the logs that an attempt may have left."""
+    return [path for path in home.iterdir() if path.name != _LOGS]
+
+
+def _prepare(home: Path) -> None:
     for folder in _FOLDERS:
         (home / folder).mkdir(parents=True, exist_ok=True)
     for folder in ("pki", "offline"):
         (home / folder).chmod(0o700)
-    return home
+
+
+def _clear(home: Path) -> None:
+    if not home.is_dir():
+        return
+    for path in _content(home):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _build(home: Path, *, boards: int, chip: str, hsm: bool, started: list[LabProcess]) -> Lab:
