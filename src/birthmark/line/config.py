@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`rig.toml` and `panel.toml`: what one rig is, and what lies in its fixture."""
 
+import math
 from pathlib import Path
 
 import msgspec
@@ -55,8 +56,10 @@ def load_rig(path: Path) -> RigConfig:
         ids.order_id(rig.order)
     except DecodeError as error:
         raise ConfigError(f"{path}: {error.message}", hint=error.hint) from error
+    limit_s = math.inf if rig.hold_limit_s is None else rig.hold_limit_s
     times = (rig.ca_timeout_s, rig.hold_retry_s, rig.deliver_retry_s)
-    if min(times) <= 0 or rig.deliver_wait_s < 0 or (rig.hold_limit_s is not None and rig.hold_limit_s <= 0):
+    # Written so that "nan" fails as well.
+    if not (all(0 < time_s < math.inf for time_s in times) and 0 <= rig.deliver_wait_s < math.inf and limit_s > 0):
         raise ConfigError(f"{path}: a time is not positive", hint="give the *_s keys in seconds, above zero")
     return _absolute(rig, path.absolute().parent)
 

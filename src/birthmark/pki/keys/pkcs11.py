@@ -404,8 +404,9 @@ def _digest(data: Buffer, signature_algorithm: ec.EllipticCurveSignatureAlgorith
 def _explained(error: RuntimeError, where: str) -> KeyStoreError:
     """Return what an error of python-pkcs11 means. Its texts hold names and codes only, never the PIN."""
     name = type(error).__name__
-    kind = _MEANINGS.get(name, TokenFailed)
-    return kind(f"{where}: {name} {error}".rstrip())
+    if name in _MEANINGS:
+        return _MEANINGS[name](f"{where}: {name}")
+    return TokenFailed(f"{where}: {name} {error}".rstrip())
 
 
 def _python_pkcs11() -> ModuleType:

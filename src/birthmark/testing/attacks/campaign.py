@@ -9,6 +9,8 @@ from pathlib import Path
 from birthmark.testing.attacks import algorithm, cloning, extraction, insider, transition
 from birthmark.testing.attacks.catalogue import Attack, Result, carry_out
 from birthmark.testing.attacks.intruder import Intruder
+from birthmark.testing.lab.errors import LabError
+from birthmark.testing.lab.processes import is_running
 from birthmark.testing.lab.record import Lab, load
 from birthmark.testing.lab.start import lab_down, lab_up
 
@@ -24,7 +26,7 @@ CATALOGUE: tuple[Attack, ...] = (
 def run_campaign(directory: Path | None) -> Iterator[Result]:
     """Yield the result of each attack on the lab in `directory`, or on one that is started for this and ended."""
     if directory is not None:
-        yield from attack_lab(load(directory))
+        yield from attack_lab(_running(directory))
         return
     with _own_lab() as lab:
         yield from attack_lab(lab)
@@ -35,6 +37,16 @@ def attack_lab(lab: Lab) -> Iterator[Result]:
     with Intruder(lab) as intruder:
         for attack in CATALOGUE:
             yield carry_out(attack, intruder)
+
+
+def _running(directory: Path) -> Lab:
+    lab = load(directory)
+    ended = [process.name for process in lab.processes if not is_running(process)]
+    if ended:
+        raise LabError(
+            f"the lab in {directory} does not run: {', '.join(ended)}", hint="start another: birthmark lab up"
+        )
+    return lab
 
 
 @contextmanager
