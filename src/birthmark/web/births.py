@@ -3,8 +3,10 @@
 The local page of births: what the MES received, for people who stand at the line.
 
 `/` shows the newest births and the counts and renews itself; `/find` looks for a unit and stands still, so that nobody
-loses what they are typing. Its box is always empty and has the focus: a scanner can go on to the next unit. Rendered here, without JavaScript. It is for the browser of this machine alone: a request
-under another host name than this machine's is refused, so no web site can read it by pointing its name at us.
+loses what they are typing. Its box is always empty and has the focus: a scanner can go on to the next unit.
+
+Rendered here, without JavaScript. It is for the browser of this machine alone: a request under another host name than
+this machine's is refused, so no web site can read it by pointing its name at us.
 """
 
 import os
