@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
-from cryptography.x509.oid import ExtensionOID, SignatureAlgorithmOID
+from cryptography.x509.oid import AttributeOID, ExtensionOID, SignatureAlgorithmOID
 
 from birthmark.core import der
 from birthmark.core.errors import DecodeError
@@ -114,10 +114,12 @@ def read_csr(request: bytes) -> CertificateRequest:
     Return a request after its own signature was verified (proof of possession).
 
     Attributes other than the evidence and a requested SAN are ignored: the profile decides what a certificate says.
+    Only a challengePassword is not, because who sends one counts on its being verified (RFC 7030 §3.5).
 
     Raises:
         DecodeError: `csr.malformed`; `csr.algorithm` for a weak signature; `csr.possession` for a wrong one;
-            `csr.attestation.malformed` for two attestation attributes, or one without exactly one value.
+            `csr.attestation.malformed` for two attestation attributes, or one without exactly one value;
+            `csr.challenge-password` for one of these.
 
     """
     if len(request) > CSR_MAX_BYTES:
@@ -126,8 +128,11 @@ def read_csr(request: bytes) -> CertificateRequest:
         )
     try:
         parsed = x509.load_der_x509_csr(request)
-        info = der.parse(_Info, der.decode(_Signed, request, "the request").info, "the request")
+        frame = der.decode(_Signed, request, "the request")
+        info = der.parse(_Info, frame.info, "the request")
+        _check_whole_bytes(frame.signature)
         _check_possession(parsed)
+        _check_unlinked(info)
         subject, san = parsed.subject, _requested_san(parsed, info)
     except DecodeError as error:
         raise _as_csr(error) from error
@@ -160,6 +165,12 @@ def _any(value: bytes) -> der.TLV:
     return der.decode(der.TLV, value, "an ANY")
 
 
+def _check_whole_bytes(signature: der.BitString) -> None:
+    # The signature does not cover its own unused bits: a request with some would be a second spelling of one without.
+    if signature.padding_bits():
+        raise DecodeError("the signature of the request is not a whole number of bytes")
+
+
 def _check_possession(parsed: x509.CertificateSigningRequest) -> None:
     try:
         acceptable_signature(parsed)
@@ -167,6 +178,15 @@ def _check_possession(parsed: x509.CertificateSigningRequest) -> None:
         raise DecodeError(error.message, hint=error.hint, finding="csr.algorithm") from error
     if not parsed.is_signature_valid:
         raise DecodeError("the request is not signed by the key that it asks for", finding="csr.possession")
+
+
+def _check_unlinked(info: _Info) -> None:
+    if any(attribute.type == AttributeOID.CHALLENGE_PASSWORD for attribute in info.attributes.as_list()):
+        raise DecodeError(
+            "the request is linked to its TLS session by a challengePassword, which is not verified here",
+            hint="leave it out: the evidence's nonce links the key to the client",
+            finding="csr.challenge-password",
+        )
 
 
 def _requested_san(parsed: x509.CertificateSigningRequest, info: _Info) -> x509.SubjectAlternativeName | None:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
+from cryptography.x509.oid import AttributeOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,6 +121,27 @@ def test_other_than_one_attestation_with_one_value_is_refused(attributes: list[c
     assert refused.value.finding in {"csr.attestation.malformed", "csr.malformed"}
 
 
+@pytest.mark.parametrize("values", [[], [b"\x0c\x04link"], [b"\x0c\x01a", b"\x0c\x01b"]])
+def test_a_challenge_password_that_nobody_would_verify_is_refused(values: list[bytes]) -> None:
+    password = csr._Attribute(type=AttributeOID.CHALLENGE_PASSWORD, values=der.SetOf([*map(csr._any, values)]))
+    with pytest.raises(DecodeError) as refused:
+        read_csr(signed([password, attestation(BUNDLE)]))
+    assert refused.value.finding == "csr.challenge-password"
+
+
+def test_a_challenge_password_of_openssl_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "request.cnf").write_text(
+        "[req]\nprompt = no\ndistinguished_name = name\nattributes = linked\n"
+        "[name]\nserialNumber = BM-000001\n[linked]\nchallengePassword = the-tls-unique-value\n"
+    )
+    arguments = ("-new", "-config", "request.cnf", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+    made = made_by_openssl(tmp_path, "req", *arguments, "-nodes", "-outform", "DER", "-keyout", "key.pem")
+    with pytest.raises(DecodeError) as refused:
+        read_csr(made)
+    assert refused.value.finding == "csr.challenge-password"
+    assert "the-tls-unique-value" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -139,6 +161,18 @@ def test_a_damaged_request_is_malformed(change: Callable[[bytes], bytes]) -> Non
 def test_any_bytes_give_a_request_or_a_decode_error(data: bytes) -> None:
     with pytest.raises(DecodeError):
         read_csr(data)
+
+
+def test_a_signature_with_unused_bits_is_malformed() -> None:
+    for _ in range(200):  # until its last bit is 0, which may then be said to be unused
+        whole = der.decode(csr._Signed, build_csr(KEY, SUBJECT, BUNDLE), "the request")
+        signature = whole.signature.as_bytes()
+        if signature[-1] % 2 == 0:
+            break
+    respelt = csr._Signed(info=whole.info, algorithm=whole.algorithm, signature=der.BitString(signature, 1))
+    with pytest.raises(DecodeError) as refused:
+        read_csr(der.encode(respelt))
+    assert refused.value.finding == "csr.malformed"
 
 
 REQUEST = build_csr(KEY, SUBJECT, BUNDLE, SAN)
