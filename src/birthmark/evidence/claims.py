@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 NONCE_BYTES = 32
-"""Length of the nonce in every format: what fits into the extraData of a TPM that knows only SHA-256."""
+"""Length of the nonces that our CA gives: what fits into the extraData of a TPM that knows only SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,13 @@ from birthmark.core import der
 from birthmark.core.errors import DecodeError
 from birthmark.core.reader import ByteReader
 from birthmark.evidence.attestation_key import AttestationKey, canonical_spki
-from birthmark.evidence.claims import NONCE_BYTES, KeyClaims
+from birthmark.evidence.claims import KeyClaims
 from birthmark.evidence.errors import EvidenceError
 
 TPM_GENERATED_VALUE = 0xFF544347
 TPM_ST_ATTEST_CERTIFY = 0x8017
+EXTRA_DATA_MAX_BYTES = 64
+"""The largest qualifying data that TPM2_Certify takes: TPM2B_DATA, as large as the TPM's largest digest."""
 TPM_ALG_NULL = 0x0010
 TPM_ALG_ECDSA = 0x0018
 TPM_ALG_ECC = 0x0023
@@ -139,8 +141,9 @@ def read_attest(data: bytes) -> Attest:
             raise reader.error("not the result of TPM2_Certify (type)")
         reader.sized16()  # qualifiedSigner: the AK's place in a hierarchy, of no use to a verifier outside
         extra_data = reader.sized16()
-        if len(extra_data) != NONCE_BYTES:
-            raise reader.error(f"extraData of {len(extra_data)} bytes; a nonce of {NONCE_BYTES} is wanted")
+        # Whether it is a nonce of ours is the CA's to say, which knows them: tpm2_certify, for one, always puts 4 bytes.
+        if not 1 <= len(extra_data) <= EXTRA_DATA_MAX_BYTES:
+            raise reader.error(f"extraData of {len(extra_data)} bytes; 1 to {EXTRA_DATA_MAX_BYTES} are read")
         _skip_clock_info(reader)
         firmware_version = reader.u64()
         name = reader.sized16()

@@ -306,6 +306,13 @@ def test_no_lie_of_a_tpm_gets_a_certificate(parts: CAParts, lie: Lie[TPMSays]) -
     told_lie(parts, board, lie.finding, lie.told(board.chip.tpm_says(board.key.public_key(), parts.nonce())))
 
 
+@pytest.mark.parametrize("nonce", [bytes.fromhex("00ff55aa"), bytes(31), bytes(33)])
+def test_a_tpms_evidence_with_a_nonce_that_is_not_ours_gets_no_certificate(parts: CAParts, nonce: bytes) -> None:
+    board = parts.board(model=TPM)
+    parts.nonce()
+    told_lie(parts, board, "ca.6.nonce-unknown", board.chip.tpm_says(board.key.public_key(), nonce))
+
+
 def told_lie(parts: CAParts, board: Board, finding: str, says: PKIXSays | TPMSays) -> None:
     csr = build_csr(board.key, request_subject(UNIT), board.chip.bundle(board.chip.state(says)))
     with pytest.raises(Refused) as refused:
