@@ -9,8 +9,8 @@ test: .venv/test.ok
 	$V/python -m pytest
 
 check: .venv/check.ok
-	$V/ruff check src tests bench
-	$V/ruff format --check src tests bench
+	$V/ruff check src tests bench tools
+	$V/ruff format --check src tests bench tools
 	$V/mypy
 	$V/lint-imports
 
