@@ -141,7 +141,7 @@ def read_attest(data: bytes) -> Attest:
             raise reader.error("not the result of TPM2_Certify (type)")
         reader.sized16()  # qualifiedSigner: the AK's place in a hierarchy, of no use to a verifier outside
         extra_data = reader.sized16()
-        # Whether it is a nonce of ours is the CA's to say, which knows them: tpm2_certify, for one, always puts 4 bytes.
+        # Whether it is a nonce of ours is for the CA to say, which knows them: tpm2_certify always puts 4 bytes.
         if not 1 <= len(extra_data) <= EXTRA_DATA_MAX_BYTES:
             raise reader.error(f"extraData of {len(extra_data)} bytes; 1 to {EXTRA_DATA_MAX_BYTES} are read")
         _skip_clock_info(reader)
