@@ -111,17 +111,19 @@ def _opened(rig: RigConfig) -> Iterator[_Parts]:
     trust_pem = read_file(rig.trust)
     trust = read_trust(trust_pem, str(rig.trust))
     context = client_context(trust_pem, rig.certificate, rig.key)
+    signer, endorsements = _signer(rig), read_endorsements(rig.endorsements, read_file)
     with ExitStack() as stack:
         transport = stack.enter_context(closing(HTTPTransport(rig.ca_url, context, rig.ca_timeout_s)))
+        destinations = _destinations(rig, transport)
+        # Last, when all files have been read: a rig that cannot work leaves no empty database behind.
         with writable():
             store = stack.enter_context(LineSQLite(rig.database))
-        destinations = _destinations(rig, transport)
         for destination in destinations.values():
             stack.callback(destination.close)
         yield _Parts(
-            signer=_signer(rig),
+            signer=signer,
             trust=trust,
-            endorsements=read_endorsements(rig.endorsements, read_file),
+            endorsements=endorsements,
             store=store,
             authority=WireAuthority(transport, rig.order),
             destinations=destinations,
