@@ -33,6 +33,8 @@ HEAD_MAX_BYTES: Final = 16_384
 HEAD_TIME_S: Final = 20.0
 """From the connection, or the first byte of a later request, to the end of its headers."""
 BODY_TIME_S: Final = 20.0
+UNREAD_BODY_TIME_S: Final = 2 * BODY_TIME_S
+"""From the end of the head to the end of a body that nobody reads: `read_body` has given up long before."""
 KEEP_ALIVE_S: Final = 75
 STOP_TIME_S: Final = 5
 """After SIGTERM: what running requests get before they are cancelled."""
@@ -101,10 +103,10 @@ def _verified_chain(session: ssl.SSLObject) -> tuple[bytes, ...]:
 
 
 class MTLSProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 protocol, with the TLS client in the scope and an end to slow or endless heads."""
+    """uvicorn's HTTP/1.1 protocol, with the TLS client in the scope and an end to slow or endless requests."""
 
     _tls: dict[str, Any] | None = None
-    _head_timer: asyncio.TimerHandle | None = None
+    _arrival_timer: asyncio.TimerHandle | None = None
     _in_head = True
     _head_bytes = 0
 
@@ -112,18 +114,18 @@ class MTLSProtocol(HttpToolsProtocol):
         """Learn who the client is; the handshake is over by now."""
         super().connection_made(transport)
         self._tls = _tls_information(transport)
-        self._start_head_timer()
+        self._expect_within(HEAD_TIME_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop watching the head that will not come."""
-        self._stop_head_timer()
+        """Stop watching for what will not come."""
+        self._stop_expecting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and end a head that grows without end."""
         if self._in_head:
             self._head_bytes += len(data)
-            self._start_head_timer()
+            self._expect_within(HEAD_TIME_S)
         super().data_received(data)
         if self._in_head and self._head_bytes > HEAD_MAX_BYTES and not self.transport.is_closing():
             self.send_400_response(f"The request's head is longer than {HEAD_MAX_BYTES} bytes.")
@@ -135,15 +137,17 @@ class MTLSProtocol(HttpToolsProtocol):
             self.scope["extensions"] = {"tls": self._tls}  # type: ignore[dict-item] # invariance of dict
 
     def on_headers_complete(self) -> None:
-        """The head is there: its limits are met."""
+        """The head is there: its limits are met. The body has its own time, whether somebody reads it or not."""
         self._in_head = False
         self._head_bytes = 0
-        self._stop_head_timer()
+        self._stop_expecting()
+        self._expect_within(UNREAD_BODY_TIME_S)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The next byte belongs to the next head."""
         self._in_head = True
+        self._stop_expecting()
         super().on_message_complete()
 
     def shutdown(self) -> None:
@@ -153,14 +157,15 @@ class MTLSProtocol(HttpToolsProtocol):
             # An idle client does not read, so it would not answer our close_notify for its whole time limit.
             self.loop.call_later(GOODBYE_TIME_S, self.transport.abort)
 
-    def _start_head_timer(self) -> None:
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_TIME_S, self.transport.abort)
+    def _expect_within(self, time_s: float) -> None:
+        """Drop the client after that time, unless something stops the timer. One that runs already runs on."""
+        if self._arrival_timer is None:
+            self._arrival_timer = self.loop.call_later(time_s, self.transport.abort)
 
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _stop_expecting(self) -> None:
+        if self._arrival_timer is not None:
+            self._arrival_timer.cancel()
+            self._arrival_timer = None
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------

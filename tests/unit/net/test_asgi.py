@@ -207,6 +207,44 @@ def test_a_second_head_has_its_own_time_and_waiting_for_it_has_none(
         assert ended(link)
 
 
+async def deaf(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 that it reads no body is the point
+    """Answer without a look at the body."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+
+def drip(link: ssl.SSLSocket) -> None:
+    for _ in range(100):
+        time.sleep(0.05)
+        link.sendall(b"x")
+
+
+def test_a_client_that_drips_a_body_which_nobody_reads_is_dropped(
+    files: TLSFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asgi, "UNREAD_BODY_TIME_S", 0.3)
+    identity = files.server()
+    context = tls.server_context(identity.certificate, identity.key, files.trust)
+    with serving(deaf, context) as server, connected(server, tls.client_context(files.trust)) as link:
+        link.sendall(_post(1000)[:-999])
+        assert link.recv(12) == b"HTTP/1.1 204"
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            drip(link)
+
+
+def test_a_body_that_is_there_in_time_leaves_the_connection_open(
+    files: TLSFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asgi, "UNREAD_BODY_TIME_S", 0.3)
+    identity = files.server()
+    context = tls.server_context(identity.certificate, identity.key, files.trust)
+    with serving(application, context) as server, connected(server, tls.client_context(files.trust)) as link:
+        assert ask(link, _post(50))[0] == 200
+        time.sleep(0.6)
+        assert ask(link, _post(50))[0] == 200
+
+
 def test_a_client_beyond_the_limit_is_told_to_come_later(files: TLSFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asgi, "MAX_CONNECTIONS", 2)
     identity = files.server()
