@@ -9,7 +9,7 @@ behind one re-entrant lock: calls may come from any thread, and a transaction ke
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +48,10 @@ class SQLiteFile:
             raise
 
     def _opened(self, path: Path) -> sqlite3.Connection:
+        # Made by us and not by SQLite, for its owner alone; the files beside it (WAL) get the same mode. Where it is
+        # there already or cannot be made, SQLite opens it or says why not.
+        with suppress(OSError):
+            path.touch(mode=0o600, exist_ok=False)
         try:
             return sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:

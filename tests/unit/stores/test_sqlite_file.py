@@ -35,6 +35,16 @@ def test_a_store_opens_its_own_file_again(opened: Callable[[Path], Store], tmp_p
 
 
 @pytest.mark.parametrize("opened", STORES)
+def test_a_database_and_what_lies_beside_it_is_for_its_owner_alone(
+    opened: Callable[[Path], Store], tmp_path: Path
+) -> None:
+    with closing(opened(tmp_path / "store.sqlite")):
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert len(modes) > 1
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize("opened", STORES)
 @pytest.mark.parametrize("make", [foreign, text])
 def test_a_file_of_somebody_else_is_refused_and_left_as_it_is(
     opened: Callable[[Path], Store], make: Callable[[Path], None], tmp_path: Path
