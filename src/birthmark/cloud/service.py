@@ -82,7 +82,7 @@ class Cloud:
             raise TelemetryTooLarge(f"{len(body)} bytes; at most {TELEMETRY_MAX_BYTES} are taken")
         try:
             text = body.decode("utf-8")
-            json.loads(text)
+            json.loads(text, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             raise TelemetryRefused("the body is not JSON in UTF-8") from error
         self._registry.add_telemetry(Telemetry(unit, admission.door.value, self._clock(), text))
@@ -179,3 +179,8 @@ class Cloud:
         if admission.door is Door.LEGACY:
             self._doors.refuse_new_line(unit, registered=self._registry.device(unit) is not None)
         return unit
+
+
+def _no_number(name: str) -> None:
+    """Refuse NaN and the infinities: Python reads them, and JSON (RFC 8259 §6) has none."""
+    raise ValueError(f"{name} is not JSON")

@@ -83,6 +83,7 @@ def test_telemetry_is_accepted_and_kept(parts: CloudParts, link: HTTPTransport) 
     [
         ("POST", "/v1/devices/BM-000002/telemetry", b"{}", (403, "cloud.unit-mismatch")),
         ("POST", f"/v1/devices/{UNIT}/telemetry", b"{", (400, "cloud.telemetry.malformed")),
+        ("POST", f"/v1/devices/{UNIT}/telemetry", b'{"t": NaN}', (400, "cloud.telemetry.malformed")),
         ("POST", f"/v1/devices/{UNIT}/telemetry", b" " * (TELEMETRY_MAX_BYTES + 1), (413, "net.body-too-large")),
         ("POST", "/v1/devices/bm%0A/telemetry", b"{}", (400, "id.malformed")),
         ("GET", "/v1/devices/BM-000002/commands", b"", (403, "cloud.unit-mismatch")),
