@@ -34,9 +34,11 @@ def lab_up(directory: Path, *, boards: int, chip: str, hsm: bool) -> Lab:
         _prepare(home)
         lab = _build(home, boards=boards, chip=chip, hsm=hsm, started=started)
         save(lab)
-    except BaseException:
+    except BaseException as error:
         stop(started)
         _clear(home)
+        if isinstance(error, OSError) and error.filename is None:  # a write does not name its file
+            raise OSError(error.errno, error.strerror, str(home)) from error
         raise
     return lab
 
