@@ -3,6 +3,7 @@
 
 import base64
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from birthmark.core.registry import EST_NONCE_MEDIA_TYPE, PKIX_EVIDENCE
+from birthmark.est.messages import EST_MAX_BODY_BYTES, NONCE_MAX_BODY_BYTES
+from birthmark.pki.csr import CSR_MAX_BYTES
 from birthmark.testing.lab.record import Lab
-from support.labs import birthmark
+from support.labs import birthmark, certificates
 
 
 def curl(lab: Lab, path: str, *options: str, rig: str | None = "rig-a") -> tuple[int, str]:
@@ -109,19 +112,49 @@ def test_what_needs_no_client_certificate_is_answered_without_one(lab: Lab, oper
     base64.b64decode(body, validate=True)
 
 
+PKCS10 = ("--header", "Content-Type: application/pkcs10")
+# A DER SEQUENCE of 20 000 bytes: below the limit of a body, above the limit of a request.
+LARGE_REQUEST = base64.b64encode(b"\x30\x82\x4e\x20" + bytes(20_000)).decode()
+NONCE = ("--header", f"Content-Type: {EST_NONCE_MEDIA_TYPE}")
+
+
 @pytest.mark.parametrize(
-    ("what", "options", "expected"),
+    ("operation", "options", "expected", "reason"),
     [
-        ("not base64", ("--header", "Content-Type: application/pkcs10", "--data", "*** not base64 ***"), 400),
-        ("not DER", ("--header", "Content-Type: application/pkcs10", "--data", "AAECAwQ="), 400),
-        ("the wrong media type", ("--header", "Content-Type: text/plain", "--data", "AAAA"), 415),
-        ("the wrong method", ("--request", "GET"), 405),
-        ("too large", ("--header", "Content-Type: application/pkcs10", "--data", "A" * 100_000), 413),
+        ("simpleenroll", (*PKCS10, "--data", "*** not base64 ***"), 400, "est.base64: the body is not base64"),
+        ("simpleenroll", (*PKCS10, "--data", "AAECAwQ="), 400, "est.der: "),
+        ("simpleenroll", (*PKCS10, "--data", "MAA="), 400, "csr.malformed: "),
+        ("simpleenroll", (*PKCS10, "--data", ""), 400, "est.base64: "),
+        ("simpleenroll", ("--header", "Content-Type: text/plain", "--data", "AAAA"), 415, "est.media-type: "),
+        ("simpleenroll", ("--header", "Content-Type:", "--data", "AAAA"), 415, "est.media-type: "),
+        ("simpleenroll", ("--request", "GET"), 405, "est.method: simpleenroll is called with POST"),
+        (
+            *("simpleenroll", (*PKCS10, "--data", "A" * 100_000), 413),
+            f"net.body-too-large: the body has more than {EST_MAX_BODY_BYTES} bytes",
+        ),
+        (
+            *("simpleenroll", (*PKCS10, "--data", LARGE_REQUEST), 413),
+            f"csr.too-large: a request of 20004 bytes; at most {CSR_MAX_BYTES} are read",
+        ),
+        ("nonce", (*NONCE, "--data", "{"), 400, "est.nonce: the nonce request is not what it should be"),
+        ("nonce", (*NONCE, "--data", '{"len": "long"}'), 400, "est.nonce: "),
+        ("nonce", (*NONCE, "--data", '{"len": 32, "colour": "red"}'), 400, "est.nonce: "),
+        ("nonce", (*NONCE, "--data", '{"len": 32, "reqTypeInfo": {"type": "one"}}'), 400, "est.nonce: "),
+        ("nonce", (*NONCE, "--data", " " * 5_000), 413, f"est.too-large: .* {NONCE_MAX_BODY_BYTES} "),
+        ("nonce", ("--header", "Content-Type: application/json", "--data", "{}"), 415, "est.media-type: "),
+        ("nonce", ("--request", "PUT", *NONCE, "--data", "{}"), 405, "est.method: nonce is called with GET or POST"),
+        ("cacerts", ("--request", "POST", *PKCS10, "--data", "AAAA"), 405, "est.method: "),
+        ("serverkeygen", (*PKCS10, "--data", "AAAA"), 501, "est.not-offered: "),
+        ("simplewrite", ("--request", "GET"), 404, "est.unknown-operation: "),
     ],
 )
-def test_bad_input_gets_the_right_4xx_and_a_reason(
-    lab: Lab, what: str, options: tuple[str, ...], expected: int
+def test_bad_input_gets_the_right_status_and_a_plain_reason(
+    lab: Lab, operation: str, options: tuple[str, ...], expected: int, reason: str
 ) -> None:
-    status, body = curl(lab, f"{lab.order}/simpleenroll", *options)
-    assert status == expected, what
-    assert ": " in body.splitlines()[0]
+    before = certificates(lab)
+    status, answer = curl(lab, f"{lab.order}/{operation}", *options, "--include")
+    head, _, body = answer.partition("\n\n")
+    assert status == expected, answer
+    assert re.search(r"(?mi)^content-type: text/plain; charset=utf-8$", head)
+    assert re.match(reason, body)
+    assert certificates(lab) == before

@@ -45,6 +45,7 @@ MALFORMED = 400
 FORBIDDEN = 403
 UNKNOWN = 404
 CONFLICT = 409
+TOO_LARGE = 413
 
 RIG = "rig"
 DEVICE = "device"
@@ -186,7 +187,8 @@ def demand_request(csr: bytes) -> CertificateRequest:
         acceptable_key(load_der_public_key(request.spki))
     except DecodeError as error:
         finding = error.finding if error.finding.startswith("csr.") else "ca.2.csr"
-        raise Refused(MALFORMED, finding, error.message, hint=error.hint) from error
+        status = TOO_LARGE if finding == "csr.too-large" else MALFORMED
+        raise Refused(status, finding, error.message, hint=error.hint) from error
     except (AlgorithmRefused, UnsupportedAlgorithm, ValueError) as error:
         raise Refused(MALFORMED, "csr.algorithm", f"the key of the request is refused: {error}") from error
     return request

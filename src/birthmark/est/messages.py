@@ -122,7 +122,9 @@ def decode_body(body: bytes) -> bytes:
 
     """
     if len(body) > EST_MAX_BODY_BYTES:
-        raise DecodeError(f"a body of {len(body)} bytes; at most {EST_MAX_BODY_BYTES}", finding="est.too-large")
+        raise DecodeError(
+            f"a body of {len(body)} bytes; at most {EST_MAX_BODY_BYTES} are read", finding="est.too-large"
+        )
     text = body.translate(None, _WHITESPACE)
     try:
         payload = binascii.a2b_base64(text, strict_mode=True)
@@ -305,7 +307,8 @@ def decode_nonce_response(body: bytes) -> NonceResponse:
 
 def _json(body: bytes, form: type[_Body], structure: str) -> _Body:
     if len(body) > NONCE_MAX_BODY_BYTES:
-        raise DecodeError(f"a {structure} of {len(body)} bytes", finding="est.too-large")
+        limit = f"at most {NONCE_MAX_BODY_BYTES} are read"
+        raise DecodeError(f"a {structure} of {len(body)} bytes; {limit}", finding="est.too-large")
     try:
         return msgspec.json.decode(body, type=form)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

@@ -117,15 +117,14 @@ def read_csr(request: bytes) -> CertificateRequest:
     Only a challengePassword is not, because who sends one counts on its being verified (RFC 7030 §3.5).
 
     Raises:
-        DecodeError: `csr.malformed`; `csr.algorithm` for a weak signature; `csr.possession` for a wrong one;
-            `csr.attestation.malformed` for two attestation attributes, or one without exactly one value;
-            `csr.challenge-password` for one of these.
+        DecodeError: `csr.malformed`; `csr.too-large`, beyond CSR_MAX_BYTES; `csr.algorithm` for a weak signature;
+            `csr.possession` for a wrong one; `csr.attestation.malformed` for two attestation attributes, or one
+            without exactly one value; `csr.challenge-password` for one of these.
 
     """
     if len(request) > CSR_MAX_BYTES:
-        raise DecodeError(
-            f"a request of {len(request)} bytes; at most {CSR_MAX_BYTES} are read", finding="csr.malformed"
-        )
+        problem = f"a request of {len(request)} bytes; at most {CSR_MAX_BYTES} are read"
+        raise DecodeError(problem, finding="csr.too-large")
     try:
         parsed = x509.load_der_x509_csr(request)
         frame = der.decode(_Signed, request, "the request")

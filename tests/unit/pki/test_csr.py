@@ -148,13 +148,18 @@ def test_a_challenge_password_of_openssl_is_refused(tmp_path: Path) -> None:
         pytest.param(lambda data: data + b"\x00", id="a trailing byte"),
         pytest.param(lambda data: data[:-1], id="a byte short"),
         pytest.param(lambda _data: b"", id="nothing"),
-        pytest.param(lambda data: data + bytes(CSR_MAX_BYTES), id="too large"),
     ],
 )
 def test_a_damaged_request_is_malformed(change: Callable[[bytes], bytes]) -> None:
     with pytest.raises(DecodeError) as refused:
         read_csr(change(build_csr(KEY, SUBJECT, BUNDLE)))
     assert refused.value.finding == "csr.malformed"
+
+
+def test_a_request_beyond_the_limit_is_not_read() -> None:
+    with pytest.raises(DecodeError, match=f"at most {CSR_MAX_BYTES} are read") as refused:
+        read_csr(bytes(CSR_MAX_BYTES + 1))
+    assert refused.value.finding == "csr.too-large"
 
 
 @given(st.binary(max_size=400))
