@@ -36,7 +36,15 @@ def test_relative_paths_start_at_the_file_and_absolute_ones_stay(tmp_path: Path)
 
 @pytest.mark.parametrize(
     "line",
-    ["colour = 1", "hold_retry_s = 0", "hold_limit_s = -1.0", "deliver_wait_s = -0.5", 'order = "Not An Order"'],
+    [
+        "colour = 1",
+        "hold_retry_s = 0",
+        "hold_limit_s = -1.0",
+        "deliver_wait_s = -0.5",
+        "ca_timeout_s = nan",
+        "hold_retry_s = inf",
+        'order = "Not An Order"',
+    ],
 )
 def test_what_a_rig_cannot_work_with_is_refused(tmp_path: Path, line: str) -> None:
     text = RIG.replace('order = "order-1"\n', "") if line.startswith("order") else RIG

@@ -32,6 +32,13 @@ def test_a_part_that_dies_is_reported_with_the_last_line_of_its_log(tmp_path: Pa
         await_ready(process, tmp_path)
 
 
+def test_the_finding_of_a_part_that_dies_is_handed_on(tmp_path: Path) -> None:
+    process = python(tmp_path, "raise SystemExit('birthmark: store.full: ca.sqlite: no room; make some')")
+    with pytest.raises(LabError, match=r"part did not start: ca\.sqlite: no room; make some") as refused:
+        await_ready(process, tmp_path)
+    assert refused.value.finding == "store.full"
+
+
 def test_a_part_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("birthmark.testing.lab.processes.STOP_TIMEOUT_S", 0.2)
     process = python(tmp_path, DEAF)
