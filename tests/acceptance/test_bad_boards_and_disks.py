@@ -215,7 +215,12 @@ def test_a_disk_that_fills_in_the_middle_fails_the_board_and_the_next_run_makes_
 
 
 def test_an_output_that_is_full_is_told_on_stderr(quiet_lab: Lab) -> None:
-    for command in (("ca", "audit", "--config", quiet_lab.ca_config), ("lab", "show", "--dir", quiet_lab.path)):
+    commands = (
+        ("ca", "audit", "--config", quiet_lab.ca_config),
+        ("lab", "show", "--dir", quiet_lab.path),
+        ("ca", "serve", "--config", with_key(quiet_lab.ca_config, "port", "0")),
+    )
+    for command in commands:
         told = refusal(attempt(*command, output=Path("/dev/full")), Exit.DISK)
         assert (told.finding, told.what) == ("disk.unwritable", "the output: No space left on device")
 

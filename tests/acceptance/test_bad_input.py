@@ -76,6 +76,13 @@ def test_a_wrong_file_is_named_and_nothing_changes(shared_lab: Lab, tmp_path: Pa
     assert world(shared_lab) == before
 
 
+def test_a_page_of_births_is_not_served_from_what_cannot_be_a_file(tmp_path: Path) -> None:
+    for mes, done in attempts(
+        (tmp_path, tmp_path / "no" / "births.jsonl"), lambda mes: ("line", "births", "--mes", mes)
+    ):
+        assert f"{mes} is no file" in refusal(done, Exit.INPUT).what
+
+
 def test_every_command_with_a_configuration_names_the_one_that_is_not_there(tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere.toml"
     for _, done in attempts(OTHER_COMMANDS, lambda command: (*command, "--config", nowhere)):

@@ -217,13 +217,22 @@ class BoundServer(uvicorn.Server):
         self.port: int = self._socket.getsockname()[1]
         self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
         self._on_ready: Callable[[str], None] | None = None
+        self._untold: OSError | None = None
         super().__init__(configuration)
 
     def run_until_stopped(self, on_ready: Callable[[str], None]) -> None:
-        """Serve; call `on_ready(url)` once connections are accepted. Returns after SIGTERM, SIGINT or `stop`."""
+        """
+        Serve; call `on_ready(url)` once connections are accepted. Returns after SIGTERM, SIGINT or `stop`.
+
+        Raises:
+            OSError: what `on_ready` raised; the server has ended in good order.
+
+        """
         self._on_ready = on_ready
         with self._socket, _quiet_signals():
             self.run([self._socket])
+        if self._untold is not None:
+            raise self._untold
 
     def stop(self) -> None:
         """Ask the server to end, from any thread: no new connections, running requests are finished."""
@@ -232,8 +241,13 @@ class BoundServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start uvicorn, then say that we are ready."""
         await super().startup(sockets)
-        if self._on_ready is not None:
+        if self._on_ready is None:
+            return
+        try:
             self._on_ready(self.url)
+        except OSError as error:  # nobody would ever learn where we listen
+            self._untold = error
+            self.should_exit = True
 
 
 class HTTPSServer(BoundServer):

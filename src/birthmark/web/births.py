@@ -28,6 +28,7 @@ from starlette.routing import Route
 
 from birthmark.core.birth import BirthRecord
 from birthmark.core.clock import Clock, system_clock
+from birthmark.core.errors import ConfigError
 from birthmark.net.asgi import ASGIApp, Receive, Scope, Send, serve_loopback
 from birthmark.web.birth_file import BirthFile, Births
 
@@ -101,7 +102,16 @@ def births_app(mes_file: Path, clock: Clock) -> Starlette:
 
 
 def serve_births(mes_file: Path, port: int, on_ready: Callable[[str], None]) -> None:
-    """Serve the page on loopback until SIGTERM or SIGINT. Raises ListenFailed when the port is occupied."""
+    """
+    Serve the page on loopback until SIGTERM or SIGINT. The file may come later.
+
+    Raises:
+        ListenFailed: the port is occupied.
+        ConfigError: the file cannot be one.
+
+    """
+    if mes_file.is_dir() or not mes_file.parent.is_dir():
+        raise ConfigError(f"{mes_file} is no file", hint="name the rigs' mes_file")
     serve_loopback(births_app(mes_file, system_clock), port, on_ready)
 
 
