@@ -26,6 +26,7 @@ from birthmark.core.errors import ConfigError
 from birthmark.evidence.endorsements import read_endorsements
 from birthmark.net import asgi, tls
 from birthmark.net.transport import HTTPTransport
+from birthmark.pki.crl import CRL_MAX_BYTES
 from birthmark.pki.paths import TrustAnchors, read_trust
 from birthmark.stores.cloud_sqlite import CloudSQLite
 
@@ -109,7 +110,8 @@ def _fetch(url: str, trust: Path) -> FetchCRL:
     trust_pem = read_file(trust)
     read_trust(trust_pem, str(trust))  # its error names the file
     parts = urlsplit(url)
-    transport = HTTPTransport(f"{parts.scheme}://{parts.netloc}", tls.client_context(trust_pem))
+    server, context = f"{parts.scheme}://{parts.netloc}", tls.client_context(trust_pem)
+    transport = HTTPTransport(server, context, response_max_bytes=CRL_MAX_BYTES)
 
     def fetch() -> bytes:
         answer = transport.request("GET", parts.path)

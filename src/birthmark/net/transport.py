@@ -28,7 +28,7 @@ from birthmark.core.errors import ConfigError
 from birthmark.net.errors import AnswerRefused, NetError, TLSFailed, TLSRefused, TLSUntrusted, Unreachable
 
 RESPONSE_MAX_BYTES: Final = 4 << 20
-"""The largest body that is read; a CRL of a whole fleet stays below it."""
+"""The largest body that is read unless the caller knows of larger ones."""
 READ_BYTES: Final = 65_536
 KEPT_CONNECTIONS: Final = 8
 """Connections that wait for the next request; more may be open at a moment."""
@@ -64,7 +64,13 @@ class HTTPTransport:
     Thread-safe: each thread uses a connection of its own while its request runs.
     """
 
-    def __init__(self, base_url: str, ssl_context: ssl.SSLContext, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        ssl_context: ssl.SSLContext,
+        timeout_s: float = TIMEOUT_S,
+        response_max_bytes: int = RESPONSE_MAX_BYTES,
+    ) -> None:
         """
         Prepare; nothing is connected yet.
 
@@ -72,6 +78,7 @@ class HTTPTransport:
             base_url: https://host[:port] and nothing behind it.
             ssl_context: any context, also one whose private key is in a chip.
             timeout_s: for the connection with its handshake, and for each wait for bytes of an answer.
+            response_max_bytes: of the largest body that is read.
 
         Raises:
             ConfigError: the URL is not of that form.
@@ -80,6 +87,7 @@ class HTTPTransport:
         host, port = _host_and_port(base_url)
         self.server = f"{host}:{port}"
         self._context = ssl_context
+        self._response_max_bytes = response_max_bytes
         self._meter = _Meter()
         self._pool = _Pool(
             host,
@@ -123,9 +131,9 @@ class HTTPTransport:
         body = bytearray()
         for part in answer.stream(READ_BYTES, decode_content=False):
             body += part
-            if len(body) > RESPONSE_MAX_BYTES:
+            if len(body) > self._response_max_bytes:
                 answer.close()
-                problem = f"{self.server} answered with more than {RESPONSE_MAX_BYTES} bytes"
+                problem = f"{self.server} answered with more than {self._response_max_bytes} bytes"
                 raise AnswerRefused(problem, finding="net.answer-too-large")
         answer.release_conn()
         return bytes(body)

@@ -55,16 +55,15 @@ def build_crl(
     next_update_s: int,
 ) -> bytes:
     """Return the DER of a list. Its number is `at` in milliseconds since 1970: it grows without being stored."""
+    # All lines at once: the builder copies what it has for each line that is added, which takes 10 s for 100 000.
     builder = (
-        x509.CertificateRevocationListBuilder()
+        x509.CertificateRevocationListBuilder(revoked_certificates=[_line(entry) for entry in entries])
         .issuer_name(issuer.subject)
         .last_update(at)
         .next_update(at + timedelta(seconds=next_update_s))
         .add_extension(x509.CRLNumber(int(at.timestamp() * 1000)), critical=False)
         .add_extension(extensions.authority_key_identifier(issuer), critical=False)
     )
-    for entry in entries:
-        builder = builder.add_revoked_certificate(_line(entry))
     return builder.sign(issuer_key, signature_hash(issuer_key.public_key())).public_bytes(Encoding.DER)
 
 
