@@ -151,6 +151,14 @@ def test_without_a_revocation_list_the_cloud_starts_and_admits_nobody_until_one_
         link.close()
 
 
+def test_the_revocation_list_of_a_large_fleet_is_read(site: Site, publisher: Publisher) -> None:
+    publisher.published = crl(site.forge.issuing, *range(1 << 120, (1 << 120) + 100_000), at=datetime.now(UTC))
+    with running(site.config(publisher.url)) as (url, _log):
+        link = site.link(url, site.forge.device(UNIT))
+        eventually(link, 200)
+        link.close()
+
+
 def test_a_revocation_list_that_runs_out_closes_the_doors(site: Site, publisher: Publisher) -> None:
     publisher.published = crl(site.forge.issuing, at=datetime.now(UTC), next_update_s=2)
     with running(site.config(publisher.url)) as (url, _log):

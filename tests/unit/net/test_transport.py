@@ -128,6 +128,13 @@ def test_an_answer_above_the_limit_is_refused_and_the_next_request_works(link: H
     assert link.request("POST", "/", {}, b"x").body == b"x"
 
 
+def test_a_caller_that_knows_of_larger_answers_reads_them(server: HTTPSServer, files: TLSFiles) -> None:
+    huge = transport.RESPONSE_MAX_BYTES + 1
+    made = HTTPTransport(server.url, tls.client_context(files.trust), response_max_bytes=huge)
+    with contextlib.closing(made) as link:
+        assert len(link.request("GET", "/huge").body) == huge
+
+
 def test_a_connection_that_the_server_closed_is_replaced(files: TLSFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asgi, "KEEP_ALIVE_S", 0.1)
     identity = files.server()
