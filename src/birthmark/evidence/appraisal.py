@@ -31,7 +31,7 @@ from types import MappingProxyType
 from typing import Final
 
 from birthmark.core.errors import DecodeError
-from birthmark.evidence.attestation_key import AttestationKey, read_attestation_key
+from birthmark.evidence.attestation_key import AttestationKey, canonical_spki, read_attestation_key
 from birthmark.evidence.bundle import AttestationBundle, read_bundle
 from birthmark.evidence.claims import KeyClaims
 from birthmark.evidence.endorsements import ChipModel, Endorsements
@@ -72,7 +72,7 @@ def appraise(bundle_der: bytes, spki: bytes, endorsements: Endorsements, at: dat
     except EvidenceError as error:
         return Verdict((Finding(error.finding, error.message),), tuple(passed))
     # 5. chip, 6. key
-    findings = (*_about_the_chip(claims, ak, model), *_about_the_key(claims, spki))
+    findings = (*_about_the_chip(claims, ak, model), *_about_the_key(claims, ak, spki))
     if findings:
         return Verdict(findings, tuple(passed))
     chip = Chip(maker, model.id, ak.chip_serial, claims.firmware, model.certification)
@@ -142,7 +142,7 @@ def _about_the_chip(claims: KeyClaims, ak: AttestationKey, model: ChipModel) -> 
         yield Finding("evidence.firmware.denied", f"firmware {claims.firmware} of {model.id} is denied")
 
 
-def _about_the_key(claims: KeyClaims, spki: bytes) -> Iterator[Finding]:
+def _about_the_key(claims: KeyClaims, ak: AttestationKey, spki: bytes) -> Iterator[Finding]:
     if claims.spki != spki:
         yield Finding("evidence.key.mismatch", "the attested key is not the expected one")
     if not claims.made_in_chip:
@@ -151,3 +151,6 @@ def _about_the_key(claims: KeyClaims, spki: bytes) -> Iterator[Finding]:
         yield Finding("evidence.key.extractable", "the key can leave the chip, or could once")
     if not claims.sign_only:
         yield Finding("evidence.key.purpose", "the key may do more, or else, than sign")
+    if claims.spki == canonical_spki(ak.public_key):
+        # A device's key signs whatever its host hands it: as an AK it would sign evidence of anyone's invention.
+        yield Finding("evidence.key.purpose", "the key is the attestation key itself")

@@ -66,6 +66,15 @@ def test_a_lie_in_a_tpms_statement_is_a_finding(
     assert findings(appraise(bundle, spki(KEY), endorsements, now)) == [lie.finding]
 
 
+@pytest.mark.parametrize("model", [APDU, TPM], ids=["pkix", "tpm"])
+def test_an_attestation_key_is_no_devices_key(
+    forge: Forge, endorsements: Endorsements, now: datetime, model: Model
+) -> None:
+    chip = forge.maker.chip(model)
+    bundle = chip.bundle(chip.attest(chip.ak.public_key(), NONCE))
+    assert findings(appraise(bundle, spki(chip.ak.public_key()), endorsements, now)) == ["evidence.key.purpose"]
+
+
 def test_all_faults_of_chip_and_key_are_found_at_once(forge: Forge, endorsements: Endorsements, now: datetime) -> None:
     chip = forge.maker.chip()
     says = chip.pkix_says(KEY, NONCE)
