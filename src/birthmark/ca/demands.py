@@ -246,6 +246,9 @@ def decide(candidate: Candidate, order: Order, facts: LedgerFacts, at: datetime)
     demand_nonce(facts.grant, candidate, existing, at)
     demand_no_denial(candidate, facts)
     if existing is not None:
+        if existing.certificate is None:
+            # Not signed yet: the order may have been closed since. Its quota has been taken.
+            demand_order(order, candidate, facts.use, at)
         return Decision(existing)
     doomed = demand_free_identity(candidate, facts.near, at)
     demand_order(order, candidate, facts.use, at)

@@ -123,6 +123,17 @@ def test_what_is_finished_after_a_crash_is_what_was_intended(parts: CAParts) -> 
     assert certificate.not_valid_before_utc.hour == 11
 
 
+def test_what_was_begun_is_not_signed_after_its_order_was_closed(parts: CAParts) -> None:
+    csr = parts.board().csr(parts.nonce())
+    with pytest.raises(Crash):
+        parts.service(FaultyStore(parts.store, [DONE])).enrol(parts.client(), ORDER, csr)
+    parts.administration.close_order(ORDER)
+    with pytest.raises(Refused) as refused:
+        parts.enrol(csr)
+    assert refused.value.finding == "ca.8.order-closed"
+    assert parts.states() == ["intended"]
+
+
 @pytest.mark.parametrize("faults", [[NOT_DONE], [DONE], [None, NOT_DONE], [None, DONE]])
 def test_a_renewal_is_repeated_after_a_crash(parts: CAParts, faults: list[str | None]) -> None:
     board, key = parts.board(), new_key()
