@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from birthmark.ca.administration import Administration
 from birthmark.ca.config import CAConfig, ProfileSection, SoftwareKey, TokenKey, load_config, read_secret
@@ -24,7 +23,7 @@ from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
 from birthmark.evidence.endorsements import read_endorsements
 from birthmark.net import asgi, tls
-from birthmark.pki.algorithms import acceptable_certificate
+from birthmark.pki.algorithms import SigningKey, acceptable_certificate
 from birthmark.pki.authorities import Authority
 from birthmark.pki.keys import software
 from birthmark.pki.keys.pkcs11 import Token
@@ -107,7 +106,7 @@ def _authority(config: CAConfig, folder: Path) -> Iterator[Authority]:
 
 
 @contextmanager
-def _issuing_key(key: SoftwareKey | TokenKey, folder: Path) -> Iterator[ec.EllipticCurvePrivateKey]:
+def _issuing_key(key: SoftwareKey | TokenKey, folder: Path) -> Iterator[SigningKey]:
     match key:
         case SoftwareKey():
             yield software.load_encrypted(folder / key.file, read_secret(folder / key.passphrase_file))

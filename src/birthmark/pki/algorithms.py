@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Which keys and signatures are good enough, anywhere.
+Which keys and signatures are good enough, anywhere, and how one is signed and checked with.
 
 The list says what is accepted; all else is refused. SHA-1 and RSA below 2048 bits are not on it, for trust anchors
 either: a ten-year-old weak anchor is the long-tail risk that this project exists to end.
+
+ML-DSA is the pure one of FIPS 204 with an empty context, as RFC 9881 §3 wants it in certificates: HashML-DSA is not
+on the list.
 """
 
+from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from birthmark.pki.errors import AlgorithmRefused
@@ -19,20 +26,85 @@ from birthmark.pki.reading import UNREADABLE, subject_text
 
 RSA_MIN_BITS = 2048
 
+SigningKey: TypeAlias = (
+    ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | mldsa.MLDSA44PrivateKey
+    | mldsa.MLDSA65PrivateKey
+    | mldsa.MLDSA87PrivateKey
+)
+"""A key that devices and authorities sign with, in memory, in a token or in a chip."""
+
+VerifyingKey: TypeAlias = (
+    ec.EllipticCurvePublicKey
+    | ed25519.Ed25519PublicKey
+    | mldsa.MLDSA44PublicKey
+    | mldsa.MLDSA65PublicKey
+    | mldsa.MLDSA87PublicKey
+)
+"""The public half of a SigningKey."""
+
 
 class KeyAlgorithm(Enum):
     """A key type for devices and authorities. The value is the name used in configuration and records."""
 
     P256 = "P-256"
     P384 = "P-384"
+    ED25519 = "Ed25519"
+    MLDSA44 = "ML-DSA-44"
+    MLDSA65 = "ML-DSA-65"
+    MLDSA87 = "ML-DSA-87"
 
     @property
     def curve(self) -> ec.EllipticCurve:
-        """The curve, for making a key of this type."""
-        return ec.SECP256R1() if self is KeyAlgorithm.P256 else ec.SECP384R1()
+        """The NIST curve, for making a key of this type. Raises AlgorithmRefused for a type that has none."""
+        if self not in _CURVE_OF:
+            raise AlgorithmRefused(f"{self.value} is not ECDSA on a NIST curve", hint="use P-256 or P-384")
+        return _CURVE_OF[self]
+
+    @property
+    def signature_oid(self) -> OID:
+        """The signature algorithm that goes with this key. None of them has parameters (RFC 5758, 8410, 9881)."""
+        return _SIGNATURE_OF[self]
+
+    @property
+    def signature_max_bytes(self) -> int:
+        """The longest signature. ECDSA makes shorter ones by chance; the others are always that long."""
+        return _SIGNATURE_MAX_BYTES[self]
 
 
-_BY_CURVE = {algorithm.curve.name: algorithm for algorithm in KeyAlgorithm}
+_CURVE_OF: Final = MappingProxyType({KeyAlgorithm.P256: ec.SECP256R1(), KeyAlgorithm.P384: ec.SECP384R1()})
+_SIGNATURE_OF: Final = MappingProxyType(
+    {
+        KeyAlgorithm.P256: SignatureAlgorithmOID.ECDSA_WITH_SHA256,
+        KeyAlgorithm.P384: SignatureAlgorithmOID.ECDSA_WITH_SHA384,
+        KeyAlgorithm.ED25519: SignatureAlgorithmOID.ED25519,
+        KeyAlgorithm.MLDSA44: SignatureAlgorithmOID.ML_DSA_44,
+        KeyAlgorithm.MLDSA65: SignatureAlgorithmOID.ML_DSA_65,
+        KeyAlgorithm.MLDSA87: SignatureAlgorithmOID.ML_DSA_87,
+    }
+)
+# ECDSA: a SEQUENCE of two integers with a sign byte each. Ed25519: RFC 8032. ML-DSA: FIPS 204 table 2.
+_SIGNATURE_MAX_BYTES: Final = MappingProxyType(
+    {
+        KeyAlgorithm.P256: 72,
+        KeyAlgorithm.P384: 104,
+        KeyAlgorithm.ED25519: 64,
+        KeyAlgorithm.MLDSA44: 2420,
+        KeyAlgorithm.MLDSA65: 3309,
+        KeyAlgorithm.MLDSA87: 4627,
+    }
+)
+_BY_CURVE = {curve.name: algorithm for algorithm, curve in _CURVE_OF.items()}
+_HASH_OF: Final[Mapping[KeyAlgorithm, hashes.SHA256 | hashes.SHA384]] = MappingProxyType(
+    {KeyAlgorithm.P256: hashes.SHA256(), KeyAlgorithm.P384: hashes.SHA384()}
+)
+_BY_TYPE: Final = (
+    (ed25519.Ed25519PublicKey, KeyAlgorithm.ED25519),
+    (mldsa.MLDSA44PublicKey, KeyAlgorithm.MLDSA44),
+    (mldsa.MLDSA65PublicKey, KeyAlgorithm.MLDSA65),
+    (mldsa.MLDSA87PublicKey, KeyAlgorithm.MLDSA87),
+)
 _CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _HASHES = frozenset({"sha256", "sha384", "sha512"})
 # The usual signatures, decided by their OID alone. RSASSA-PSS names its hash in its parameters and takes the slow way.
@@ -44,27 +116,65 @@ _SIGNATURES = frozenset(
         SignatureAlgorithmOID.RSA_WITH_SHA256,
         SignatureAlgorithmOID.RSA_WITH_SHA384,
         SignatureAlgorithmOID.RSA_WITH_SHA512,
+        SignatureAlgorithmOID.ED25519,
+        SignatureAlgorithmOID.ML_DSA_44,
+        SignatureAlgorithmOID.ML_DSA_65,
+        SignatureAlgorithmOID.ML_DSA_87,
     }
 )
 
 
 def key_algorithm(key: PublicKeyTypes) -> KeyAlgorithm:
     """Return the type of a device's or authority's key. Raises AlgorithmRefused for all that we do not issue to."""
-    found = _BY_CURVE.get(key.curve.name) if isinstance(key, ec.EllipticCurvePublicKey) else None
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        found = _BY_CURVE.get(key.curve.name)
+    else:
+        found = next((algorithm for kind, algorithm in _BY_TYPE if isinstance(key, kind)), None)
     if found is None:
         names = ", ".join(algorithm.value for algorithm in KeyAlgorithm)
         raise AlgorithmRefused(f"{_described(key)} is not a key that we certify", hint=f"use one of {names}")
     return found
 
 
-def signature_hash(key: ec.EllipticCurvePublicKey) -> hashes.SHA256 | hashes.SHA384:
-    """Return the hash to sign with: as long as the curve, so that neither is the weaker part."""
-    return hashes.SHA256() if key_algorithm(key) is KeyAlgorithm.P256 else hashes.SHA384()
+def verifying_key(key: PublicKeyTypes) -> VerifyingKey:
+    """Return the key as one of a type that we certify. Raises AlgorithmRefused as `key_algorithm` does."""
+    key_algorithm(key)
+    if not isinstance(key, VerifyingKey):  # never so: `key_algorithm` passes no other; the type checker wants to see it
+        raise AlgorithmRefused(f"{_described(key)} is not a key that we certify")
+    return key
+
+
+def signing_key(key: PrivateKeyTypes) -> SigningKey:
+    """Return the key as one of a type that we sign with. Raises AlgorithmRefused for all others."""
+    if not isinstance(key, SigningKey):
+        raise AlgorithmRefused(f"a key of type {type(key).__name__} is not one that we sign with")
+    key_algorithm(key.public_key())
+    return key
+
+
+def signature_hash(key: VerifyingKey) -> hashes.SHA256 | hashes.SHA384 | None:
+    """Return the hash to sign with: as long as the curve. None where the algorithm hashes by itself."""
+    return _HASH_OF.get(key_algorithm(key))
+
+
+def sign_data(key: SigningKey, data: bytes) -> bytes:
+    """Return the signature over `data` by the one scheme that goes with the key; ECDSA in DER."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key.sign(data, ec.ECDSA(_curve_hash(key.public_key())))
+    return key.sign(data)
+
+
+def verify_data(key: VerifyingKey, signature: bytes, data: bytes) -> None:
+    """Pass a signature that `sign_data` would make. Raises cryptography's InvalidSignature for any other."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        key.verify(signature, data, ec.ECDSA(_curve_hash(key)))
+    else:
+        key.verify(signature, data)
 
 
 def acceptable_key(key: PublicKeyTypes) -> None:
     """
-    Pass a key that may appear in a certification path: P-256, P-384, P-521, or RSA of 2048 bits and more.
+    Pass a key that may appear in a certification path: all that we certify, P-521, and RSA of 2048 bits and more.
 
     Raises:
         AlgorithmRefused: any other key.
@@ -74,14 +184,17 @@ def acceptable_key(key: PublicKeyTypes) -> None:
         return
     if isinstance(key, rsa.RSAPublicKey) and key.key_size >= RSA_MIN_BITS:
         return
-    raise AlgorithmRefused(f"{_described(key)} is refused", hint="use P-256, P-384, P-521 or RSA of 2048 bits and more")
+    if any(isinstance(key, kind) for kind, _ in _BY_TYPE):
+        return
+    names = ", ".join(algorithm.value for algorithm in KeyAlgorithm)
+    raise AlgorithmRefused(f"{_described(key)} is refused", hint=f"use {names}, P-521 or RSA of 2048 bits and more")
 
 
 def acceptable_signature(
     signed: x509.Certificate | x509.CertificateSigningRequest | x509.CertificateRevocationList,
 ) -> None:
     """
-    Pass a signature made over SHA-256, SHA-384 or SHA-512. The signature itself is not verified.
+    Pass a signature over SHA-256, SHA-384 or SHA-512, or by Ed25519 or ML-DSA. The signature itself is not verified.
 
     Raises:
         AlgorithmRefused: any other signature, SHA-1 first of all.
@@ -116,6 +229,10 @@ def acceptable_certificate(certificate: x509.Certificate) -> None:
             hint="replace it, and all that hangs under it, by one with P-256 and SHA-256 or better",
             finding="pki.path.algorithm",
         ) from error
+
+
+def _curve_hash(key: ec.EllipticCurvePublicKey) -> hashes.SHA256 | hashes.SHA384:
+    return _HASH_OF[key_algorithm(key)]
 
 
 def _described(key: PublicKeyTypes) -> str:

@@ -19,7 +19,6 @@ from datetime import datetime, timedelta
 from ipaddress import ip_address
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -33,7 +32,7 @@ from birthmark.core.registry import (
     TCG_KP_AIK_CERTIFICATE,
 )
 from birthmark.pki import extensions, names
-from birthmark.pki.algorithms import signature_hash
+from birthmark.pki.algorithms import SigningKey, VerifyingKey, signature_hash
 
 SERIAL_BYTES = 16
 BACKDATE = timedelta(hours=1)
@@ -51,7 +50,7 @@ class Authority:
     """A CA: its certificate and the key that signs for it, in software or in a token."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey = field(repr=False)
+    key: SigningKey = field(repr=False)
 
     @property
     def organization(self) -> str:
@@ -84,9 +83,7 @@ def new_serial() -> int:
     return int.from_bytes(value, "big")
 
 
-def make_root(
-    organization: str, name: str, key: ec.EllipticCurvePrivateKey, at: datetime, days: int = ROOT_DAYS
-) -> Authority:
+def make_root(organization: str, name: str, key: SigningKey, at: datetime, days: int = ROOT_DAYS) -> Authority:
     """Return a self-signed root."""
     subject = names.named(organization, name)
     public = key.public_key()
@@ -99,9 +96,7 @@ def make_root(
     return Authority(builder.sign(key, signature_hash(public)), key)
 
 
-def make_sub_ca(
-    issuer: Authority, name: str, key: ec.EllipticCurvePrivateKey, at: datetime, days: int = SUB_CA_DAYS
-) -> Authority:
+def make_sub_ca(issuer: Authority, name: str, key: SigningKey, at: datetime, days: int = SUB_CA_DAYS) -> Authority:
     """Return a CA under a root, of the same organization, that may sign end entities only."""
     public = key.public_key()
     builder = (
@@ -115,7 +110,7 @@ def make_sub_ca(
 
 def make_tls_server(
     issuer: Authority,
-    key: ec.EllipticCurvePublicKey,
+    key: VerifyingKey,
     at: datetime,
     hosts: tuple[str, ...] = ("localhost", "127.0.0.1"),
     days: int = TLS_DAYS,
@@ -126,31 +121,27 @@ def make_tls_server(
     return _sign(_for(builder, ExtendedKeyUsageOID.SERVER_AUTH).add_extension(san, critical=False), issuer)
 
 
-def make_rig(
-    issuer: Authority, rig: str, key: ec.EllipticCurvePublicKey, at: datetime, days: int = RIG_DAYS
-) -> x509.Certificate:
+def make_rig(issuer: Authority, rig: str, key: VerifyingKey, at: datetime, days: int = RIG_DAYS) -> x509.Certificate:
     """Return a rig's certificate: TLS client and EST registration authority (RFC 7030 §3.7). CN is the rig's name."""
     builder = _end_entity(issuer, names.named(issuer.organization, rig), key, at, days)
     return _sign(_for(builder, ExtendedKeyUsageOID.CLIENT_AUTH, ID_KP_CMC_RA), issuer)
 
 
 def make_legacy(
-    issuer: Authority, sku: str, key: ec.EllipticCurvePublicKey, at: datetime, days: int = LEGACY_DAYS
+    issuer: Authority, sku: str, key: VerifyingKey, at: datetime, days: int = LEGACY_DAYS
 ) -> x509.Certificate:
     """Return the certificate that all fielded units of one SKU share. It proves no hardware: CN `sku:<name>`."""
     builder = _end_entity(issuer, names.named(issuer.organization, LEGACY_PREFIX + sku), key, at, days)
     return _sign(_for(builder, ExtendedKeyUsageOID.CLIENT_AUTH), issuer)
 
 
-def make_ak_ca(
-    issuer: Authority, name: str, key: ec.EllipticCurvePrivateKey, at: datetime, days: int = SUB_CA_DAYS
-) -> Authority:
+def make_ak_ca(issuer: Authority, name: str, key: SigningKey, at: datetime, days: int = SUB_CA_DAYS) -> Authority:
     """Return a chip maker's CA for attestation keys."""
     return make_sub_ca(issuer, name, key, at, days)
 
 
 def make_ak_certificate(
-    issuer: Authority, chip: ChipName, key: ec.EllipticCurvePublicKey, at: datetime, days: int = AK_DAYS
+    issuer: Authority, chip: ChipName, key: VerifyingKey, at: datetime, days: int = AK_DAYS
 ) -> x509.Certificate:
     """
     Return the certificate of one chip's attestation key.
@@ -185,7 +176,7 @@ def _host(host: str) -> x509.GeneralName:
 
 
 def _dated(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, at: datetime, days: int
+    subject: x509.Name, issuer: x509.Name, key: VerifyingKey, at: datetime, days: int
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -199,14 +190,14 @@ def _dated(
 
 
 def _issued(
-    issuer: Authority, subject: x509.Name, key: ec.EllipticCurvePublicKey, at: datetime, days: int
+    issuer: Authority, subject: x509.Name, key: VerifyingKey, at: datetime, days: int
 ) -> x509.CertificateBuilder:
     builder = _dated(subject, issuer.certificate.subject, key, at, days)
     return builder.add_extension(extensions.authority_key_identifier(issuer.certificate), critical=False)
 
 
 def _end_entity(
-    issuer: Authority, subject: x509.Name, key: ec.EllipticCurvePublicKey, at: datetime, days: int
+    issuer: Authority, subject: x509.Name, key: VerifyingKey, at: datetime, days: int
 ) -> x509.CertificateBuilder:
     return (
         _small_end_entity(issuer, subject, key, at, days)
@@ -216,7 +207,7 @@ def _end_entity(
 
 
 def _small_end_entity(
-    issuer: Authority, subject: x509.Name, key: ec.EllipticCurvePublicKey, at: datetime, days: int
+    issuer: Authority, subject: x509.Name, key: VerifyingKey, at: datetime, days: int
 ) -> x509.CertificateBuilder:
     return _issued(issuer, subject, key, at, days).add_extension(extensions.SIGNS_DATA, critical=True)
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID
 
 from birthmark.pki import extensions
-from birthmark.pki.algorithms import acceptable_signature, signature_hash
+from birthmark.pki.algorithms import SigningKey, VerifyingKey, acceptable_signature, signature_hash
 from birthmark.pki.errors import AlgorithmRefused, RevocationError
 from birthmark.pki.reading import UNREADABLE
 
@@ -49,7 +48,7 @@ class RevocationList:
 
 def build_crl(
     entries: Iterable[RevokedCertificate],
-    issuer_key: ec.EllipticCurvePrivateKey,
+    issuer_key: SigningKey,
     issuer: x509.Certificate,
     at: datetime,
     next_update_s: int,
@@ -102,7 +101,7 @@ def _check_signed(parsed: x509.CertificateRevocationList, issuer: x509.Certifica
     except AlgorithmRefused as error:
         raise RevocationError(f"the revocation list: {error.message}", finding="pki.crl.algorithm") from error
     key = issuer.public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not parsed.is_signature_valid(key):
+    if not isinstance(key, VerifyingKey) or not parsed.is_signature_valid(key):
         raise RevocationError("the revocation list is not signed by its issuer", finding="pki.crl.signature")
 
 

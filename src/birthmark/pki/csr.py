@@ -10,25 +10,20 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
-from cryptography.x509.oid import AttributeOID, ExtensionOID, SignatureAlgorithmOID
+from cryptography.x509.oid import AttributeOID, ExtensionOID
 
 from birthmark.core import der
 from birthmark.core.errors import DecodeError
 from birthmark.core.registry import ID_AA_ATTESTATION
-from birthmark.pki.algorithms import KeyAlgorithm, acceptable_signature, key_algorithm, signature_hash
+from birthmark.pki.algorithms import SigningKey, acceptable_signature, key_algorithm, sign_data
 from birthmark.pki.errors import AlgorithmRefused
 from birthmark.pki.reading import UNREADABLE
 
 CSR_MAX_BYTES = 16_384
 
 _ID_EXTENSION_REQUEST = OID("1.2.840.113549.1.9.14")  # RFC 2985 §5.4.2
-_SIGNATURE_OIDS = {
-    KeyAlgorithm.P256: SignatureAlgorithmOID.ECDSA_WITH_SHA256,
-    KeyAlgorithm.P384: SignatureAlgorithmOID.ECDSA_WITH_SHA384,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +77,7 @@ class _Signed:
 
 
 def build_csr(
-    key: ec.EllipticCurvePrivateKey,
+    key: SigningKey,
     subject: x509.Name,
     bundle_der: bytes | None,
     san: x509.SubjectAlternativeName | None = None,
@@ -103,8 +98,8 @@ def build_csr(
         attributes=der.SetOf(_attributes(bundle_der, san)),
     )
     signed = der.encode(info)
-    algorithm = _AlgorithmIdentifier(algorithm=_SIGNATURE_OIDS[key_algorithm(public)])
-    signature = key.sign(signed, ec.ECDSA(signature_hash(public)))
+    algorithm = _AlgorithmIdentifier(algorithm=key_algorithm(public).signature_oid)
+    signature = sign_data(key, signed)
     whole = _Signed(info=_any(signed), algorithm=_any(der.encode(algorithm)), signature=der.BitString(signature, 0))
     return der.encode(whole)
 

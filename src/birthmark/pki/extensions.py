@@ -7,18 +7,19 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from birthmark.pki.algorithms import VerifyingKey
+
 KEY_IDENTIFIER_BYTES = 20
 
 END_ENTITY = x509.BasicConstraints(ca=False, path_length=None)
 
 
-def key_identifier(key: ec.EllipticCurvePublicKey) -> bytes:
+def key_identifier(key: VerifyingKey) -> bytes:
     """Return the leftmost 160 bits of the SHA-256 of the public key (RFC 7093 §2, method 1): no SHA-1."""
-    point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    return hashlib.sha256(point).digest()[:KEY_IDENTIFIER_BYTES]
+    return hashlib.sha256(_subject_public_key(key)).digest()[:KEY_IDENTIFIER_BYTES]
 
 
-def subject_key_identifier(key: ec.EllipticCurvePublicKey) -> x509.SubjectKeyIdentifier:
+def subject_key_identifier(key: VerifyingKey) -> x509.SubjectKeyIdentifier:
     """Return the extension that names this certificate's key."""
     return x509.SubjectKeyIdentifier(key_identifier(key))
 
@@ -32,6 +33,13 @@ def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdent
 def authority(path_length: int | None) -> x509.BasicConstraints:
     """Return the basic constraints of a CA with at most `path_length` CAs below it; None for no limit."""
     return x509.BasicConstraints(ca=True, path_length=path_length)
+
+
+def _subject_public_key(key: VerifyingKey) -> bytes:
+    """Return the content of the BIT STRING in the SubjectPublicKeyInfo (RFC 5480, RFC 8410, RFC 9881)."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return key.public_bytes_raw()
 
 
 def _key_usage(*, signs_data: bool = False, signs_certificates: bool = False) -> x509.KeyUsage:

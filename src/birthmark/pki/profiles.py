@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from birthmark.core.errors import DecodeError
 from birthmark.core.registry import ID_PE_CMW
 from birthmark.pki import extensions, names
-from birthmark.pki.algorithms import KeyAlgorithm, key_algorithm, signature_hash
+from birthmark.pki.algorithms import KeyAlgorithm, SigningKey, key_algorithm, signature_hash
 from birthmark.pki.cmw import cmw_extension, read_cmw
 from birthmark.pki.errors import AlgorithmRefused, ProfileRefused
 from birthmark.pki.names import HardwareModule
@@ -153,9 +153,7 @@ def lint(prepared: PreparedCertificate) -> LintedCertificate:
     return LintedCertificate(prepared, draft.tbs_certificate_bytes)
 
 
-def sign(
-    linted: LintedCertificate, issuer_key: ec.EllipticCurvePrivateKey, issuer: x509.Certificate
-) -> x509.Certificate:
+def sign(linted: LintedCertificate, issuer_key: SigningKey, issuer: x509.Certificate) -> x509.Certificate:
     """
     Return the certificate, signed by the issuing key, after its signature and its bytes were checked.
 

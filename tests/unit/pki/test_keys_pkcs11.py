@@ -46,7 +46,7 @@ def check(key: ec.EllipticCurvePrivateKey) -> None:
     key.public_key().verify(key.sign(b"data", SHA256), b"data", SHA256)
 
 
-@pytest.mark.parametrize("algorithm", KeyAlgorithm)
+@pytest.mark.parametrize("algorithm", [KeyAlgorithm.P256, KeyAlgorithm.P384])
 def test_a_generated_key_signs_and_is_found_again(token: Token, algorithm: KeyAlgorithm) -> None:
     made = token.generate("issuing", algorithm)
     found = token.key("issuing")

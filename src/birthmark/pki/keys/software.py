@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from birthmark.pki.algorithms import KeyAlgorithm
-from birthmark.pki.errors import KeyMissing, KeyStoreError, PassphraseRefused
+from birthmark.pki.algorithms import KeyAlgorithm, SigningKey, signing_key
+from birthmark.pki.errors import AlgorithmRefused, KeyMissing, KeyStoreError, PassphraseRefused
 
 PASSPHRASE_MIN_BYTES = 16
 """PBKDF2 runs the 2 048 rounds of OpenSSL's default here: a passphrase that a person thinks up would be too weak."""
@@ -29,12 +29,21 @@ PASSPHRASE_MIN_BYTES = 16
 KEY_FILE_MAX_BYTES = 16_384
 
 
-def generate(algorithm: KeyAlgorithm) -> ec.EllipticCurvePrivateKey:
+def generate(algorithm: KeyAlgorithm) -> SigningKey:
     """Return a new key that lives in this process's memory."""
+    match algorithm:
+        case KeyAlgorithm.ED25519:
+            return ed25519.Ed25519PrivateKey.generate()
+        case KeyAlgorithm.MLDSA44:
+            return mldsa.MLDSA44PrivateKey.generate()
+        case KeyAlgorithm.MLDSA65:
+            return mldsa.MLDSA65PrivateKey.generate()
+        case KeyAlgorithm.MLDSA87:
+            return mldsa.MLDSA87PrivateKey.generate()
     return ec.generate_private_key(algorithm.curve)
 
 
-def save_encrypted(path: Path, key: ec.EllipticCurvePrivateKey, passphrase: bytes) -> None:
+def save_encrypted(path: Path, key: SigningKey, passphrase: bytes) -> None:
     """
     Write the key, encrypted with AES-256-CBC under the passphrase (PBES2). Replaces a file that is there.
 
@@ -49,12 +58,12 @@ def save_encrypted(path: Path, key: ec.EllipticCurvePrivateKey, passphrase: byte
     _save(path, key, BestAvailableEncryption(passphrase))
 
 
-def save_plain(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+def save_plain(path: Path, key: SigningKey) -> None:
     """Write the key without encryption, as TLS servers and rigs need it. Never for a key that signs certificates."""
     _save(path, key, NoEncryption())
 
 
-def load_encrypted(path: Path, passphrase: bytes) -> ec.EllipticCurvePrivateKey:
+def load_encrypted(path: Path, passphrase: bytes) -> SigningKey:
     """
     Return the key in an encrypted file.
 
@@ -68,12 +77,12 @@ def load_encrypted(path: Path, passphrase: bytes) -> ec.EllipticCurvePrivateKey:
     return _load(path, passphrase)
 
 
-def load_plain(path: Path) -> ec.EllipticCurvePrivateKey:
+def load_plain(path: Path) -> SigningKey:
     """Return the key in a file without encryption. Raises as `load_encrypted` does."""
     return _load(path, None)
 
 
-def _save(path: Path, key: ec.EllipticCurvePrivateKey, encryption: KeySerializationEncryption) -> None:
+def _save(path: Path, key: SigningKey, encryption: KeySerializationEncryption) -> None:
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
     try:
         _write_whole(path, pem)
@@ -105,7 +114,7 @@ def _flush_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _load(path: Path, passphrase: bytes | None) -> ec.EllipticCurvePrivateKey:
+def _load(path: Path, passphrase: bytes | None) -> SigningKey:
     pem = _read(path)
     encrypted = b"ENCRYPTED" in pem
     if encrypted is (passphrase is None):
@@ -115,9 +124,10 @@ def _load(path: Path, passphrase: bytes | None) -> ec.EllipticCurvePrivateKey:
         key = load_pem_private_key(pem, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise _unreadable(path, encrypted=encrypted) from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise KeyStoreError(f"{path} holds no elliptic-curve key", finding="key.malformed")
-    return key
+    try:
+        return signing_key(key)
+    except AlgorithmRefused as error:
+        raise KeyStoreError(f"{path}: {error.message}", finding="key.malformed") from error
 
 
 def _read(path: Path) -> bytes:

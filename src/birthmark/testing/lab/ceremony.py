@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from birthmark.pki import authorities
+from birthmark.pki.algorithms import SigningKey
 from birthmark.pki.authorities import Authority
 from birthmark.testing.lab.errors import LabError
 from birthmark.testing.lab.record import RIGS
@@ -37,7 +38,7 @@ class Authorities:
     legacy: Authority
 
 
-def hold_ceremony(directory: Path, issuing_key: ec.EllipticCurvePrivateKey, at: datetime) -> Authorities:
+def hold_ceremony(directory: Path, issuing_key: SigningKey, at: datetime) -> Authorities:
     """Make the CAs and all that hangs under them, and write it below `directory`. The issuing key is given."""
     root = authorities.make_root(ORGANIZATION, "Device Root", _new_key(), at)
     maker = authorities.make_root(MAKER, "Attestation Root", _new_key(), at)
@@ -94,9 +95,7 @@ def _write_end_entities(pki: Path, made: Authorities, at: datetime) -> None:
     _credential(pki, "legacy-sku", key, authorities.make_legacy(made.legacy, SKU, key.public_key(), at))
 
 
-def _credential(
-    pki: Path, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, *issuers: Authority
-) -> None:
+def _credential(pki: Path, name: str, key: SigningKey, certificate: x509.Certificate, *issuers: Authority) -> None:
     write_secret(pki / f"{name}.key", _key_pem(key))
     (pki / f"{name}.pem").write_bytes(_pem(certificate) + b"".join(_pem(issuer.certificate) for issuer in issuers))
 
@@ -113,5 +112,5 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.PEM)
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _key_pem(key: SigningKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

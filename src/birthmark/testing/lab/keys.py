@@ -8,13 +8,14 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from birthmark.pki.algorithms import SigningKey
 from birthmark.pki.keys import software
 from birthmark.testing.lab import softhsm
 from birthmark.testing.lab.ceremony import write_secret
 
 
 @contextmanager
-def new_issuing_key(directory: Path, *, hsm: bool) -> Iterator[ec.EllipticCurvePrivateKey]:
+def new_issuing_key(directory: Path, *, hsm: bool) -> Iterator[SigningKey]:
     """Make the issuing key in a token, or in software: encrypted at rest, the passphrase in a file of its own."""
     if hsm:
         softhsm.make_token(directory)
@@ -29,7 +30,7 @@ def new_issuing_key(directory: Path, *, hsm: bool) -> Iterator[ec.EllipticCurveP
 
 
 @contextmanager
-def issuing_key(directory: Path) -> Iterator[ec.EllipticCurvePrivateKey]:
+def issuing_key(directory: Path) -> Iterator[SigningKey]:
     """Lend the issuing key of a lab."""
     if (directory / "hsm").exists():
         with softhsm.opened(directory) as token:
