@@ -3,8 +3,8 @@
 The certificates that a ceremony or a lab makes: one small function per kind.
 
 ```text
-root CA      ── issuing CA (devices and the CRL)
-             └─ operations CA ── TLS servers, rigs
+root CA      ── issuing CA (devices, the CRL and its OCSP responder)
+             └─ operations CA ── TLS servers, rigs, signers
 legacy root  ── one certificate per SKU
 maker root   ── AK CA ── one AK certificate per chip
 ```
@@ -42,6 +42,8 @@ AK_DAYS = 20 * 365
 LEGACY_DAYS = 10 * 365
 TLS_DAYS = 397
 RIG_DAYS = 397
+OCSP_DAYS = 397
+SIGNER_DAYS = 5 * 365
 LEGACY_PREFIX = "sku:"
 
 
@@ -125,6 +127,27 @@ def make_rig(issuer: Authority, rig: str, key: VerifyingKey, at: datetime, days:
     """Return a rig's certificate: TLS client and EST registration authority (RFC 7030 §3.7). CN is the rig's name."""
     builder = _end_entity(issuer, names.named(issuer.organization, rig), key, at, days)
     return _sign(_for(builder, ExtendedKeyUsageOID.CLIENT_AUTH, ID_KP_CMC_RA), issuer)
+
+
+def make_ocsp_responder(
+    issuer: Authority, name: str, key: VerifyingKey, at: datetime, days: int = OCSP_DAYS
+) -> x509.Certificate:
+    """
+    Return the certificate of a delegated OCSP responder (RFC 6960 §4.2.2.2), of the CA whose certificates it speaks of.
+
+    With id-pkix-ocsp-nocheck (§4.2.2.2.1): nobody asks for its revocation, so it lives shortly.
+    """
+    builder = _for(
+        _end_entity(issuer, names.named(issuer.organization, name), key, at, days), ExtendedKeyUsageOID.OCSP_SIGNING
+    )
+    return _sign(builder.add_extension(x509.OCSPNoCheck(), critical=False), issuer)
+
+
+def make_signer(
+    issuer: Authority, name: str, key: VerifyingKey, at: datetime, days: int = SIGNER_DAYS
+) -> x509.Certificate:
+    """Return the certificate of a key that signs documents, such as attestation results. It is good for no TLS."""
+    return _sign(_end_entity(issuer, names.named(issuer.organization, name), key, at, days), issuer)
 
 
 def make_legacy(

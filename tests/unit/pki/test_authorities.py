@@ -16,13 +16,17 @@ from birthmark.pki.authorities import (
     make_ak_ca,
     make_ak_certificate,
     make_legacy,
+    make_ocsp_responder,
     make_rig,
     make_root,
+    make_signer,
     make_tls_server,
     new_serial,
 )
+from birthmark.pki.errors import PathError
 from birthmark.pki.keys.software import generate
 from birthmark.pki.names import read_hardware_module_name
+from birthmark.pki.paths import Purpose, TrustAnchors, validate_path
 from support.hierarchy import AT, CHIP, Hierarchy, device_certificate, hierarchy
 from support.openssl import made_by_openssl
 
@@ -50,6 +54,22 @@ def test_openssl_accepts_a_tls_server(pki: Hierarchy, tmp_path: Path) -> None:
     verify(tmp_path, "sslserver", pki.root.certificate, pki.operations.certificate, leaf)
     shown = made_by_openssl(tmp_path, "x509", "-in", "leaf.pem", "-noout", "-ext", "subjectAltName")
     assert b"DNS:localhost, IP Address:127.0.0.1" in shown
+
+
+def test_openssl_accepts_an_ocsp_responder_under_the_ca_that_it_answers_for(pki: Hierarchy, tmp_path: Path) -> None:
+    leaf = make_ocsp_responder(pki.issuing, "OCSP 1", PUBLIC, AT)
+    verify(tmp_path, "ocsphelper", pki.root.certificate, pki.issuing.certificate, leaf)
+    shown = made_by_openssl(tmp_path, "x509", "-in", "leaf.pem", "-noout", "-text")
+    assert b"OCSP Signing" in shown
+    assert b"OCSP No Check" in shown
+
+
+def test_a_signer_of_documents_is_no_client_and_no_ca(pki: Hierarchy, tmp_path: Path) -> None:
+    leaf = make_signer(pki.operations, "Verifier 1", PUBLIC, AT)
+    verify(tmp_path, "any", pki.root.certificate, pki.operations.certificate, leaf)
+    with pytest.raises(PathError) as refused:
+        validate_path(leaf, [pki.operations.certificate], TrustAnchors((pki.root.certificate,)), AT, Purpose.CLIENT)
+    assert refused.value.finding == "pki.path.purpose"
 
 
 def test_openssl_accepts_rigs_devices_and_legacy_units_as_tls_clients(pki: Hierarchy, tmp_path: Path) -> None:
