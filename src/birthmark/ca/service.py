@@ -41,7 +41,7 @@ from birthmark.core import ids
 from birthmark.core.clock import Clock
 from birthmark.core.errors import DecodeError, StoreError
 from birthmark.core.issuance import ChipID, Issuance, NonceGrant, Order
-from birthmark.est import csrattrs
+from birthmark.est import wishes
 from birthmark.est.messages import NONCE_BYTES, NonceRequest, NonceResponse
 from birthmark.evidence.verdict import AttestedKey
 from birthmark.pki.algorithms import KeyAlgorithm
@@ -50,8 +50,6 @@ from birthmark.pki.authorities import Authority
 STORE_RETRY_S = 2
 NONCE_MEMORY = timedelta(days=1)
 """How long after its expiry a nonce is remembered, so that a request whose answer was lost can be repeated."""
-
-_CURVES = {KeyAlgorithm.P256: csrattrs.CURVE_P256, KeyAlgorithm.P384: csrattrs.CURVE_P384}
 
 
 class CA:
@@ -68,12 +66,13 @@ class CA:
         """Return the issuing CA and what stands above it."""
         return self._policy.ca_chain
 
-    def wanted_attributes(self, label: str | None) -> tuple[x509.ObjectIdentifier | csrattrs.Attribute, ...]:
-        """Return what a CSR should hold: evidence, and a key of the kind that the order's profile prefers."""
+    def wanted_attributes(self, label: str | None) -> tuple[wishes.Item, ...]:
+        """Return what a CSR should hold: names, evidence, and a key of the kind that the order's profile prefers."""
         with _store_answers(), self._store.reading() as ledger:
             order = None if label is None else ledger.order(label)
         terms = None if order is None else self._policy.terms.get(order.profile)
-        return csrattrs.wanted(_CURVES[terms.algorithms[0].algorithm if terms else KeyAlgorithm.P256])
+        algorithm = terms.algorithms[0].algorithm if terms else KeyAlgorithm.P256
+        return wishes.for_renewal(algorithm) if label is None else wishes.for_first_request(algorithm)
 
     def grant_nonce(self, client: Client | None, label: str | None, request: NonceRequest) -> NonceResponse:
         """

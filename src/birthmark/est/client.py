@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
 
 from birthmark.core.errors import DecodeError
-from birthmark.est import csrattrs, messages
+from birthmark.est import csrattrs, messages, wishes
 from birthmark.est.errors import ESTClientRefused, ESTUnexpected
 from birthmark.est.messages import NONCE_BYTES, NonceRequest, NonceResponse, Operation, Target
 
@@ -60,6 +60,13 @@ class ESTClient:
         body = _body(answer, messages.CSRATTRS_MEDIA_TYPE)
         try:
             return csrattrs.decode(messages.decode_body(body))
+        except DecodeError as error:
+            raise _unexpected(error) from error
+
+    def wishes(self) -> wishes.Wishes:
+        """Return what the server's CSR attributes mean: its template, or the plain list of an older server."""
+        try:
+            return wishes.read(self.csrattrs())
         except DecodeError as error:
             raise _unexpected(error) from error
 

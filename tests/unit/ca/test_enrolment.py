@@ -5,13 +5,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.ca.errors import Refused
+from birthmark.est import wishes
 from birthmark.evidence.appraisal import appraise
 from birthmark.evidence.verdict import require
+from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.cmw import read_cmw
 from birthmark.pki.crl import read_crl
 from birthmark.pki.csr import read_csr
@@ -196,5 +197,9 @@ def test_the_state_of_a_certificate_is_told_to_rigs_only(parts: CAParts) -> None
 
 
 def test_the_ca_says_which_attributes_it_wants(parts: CAParts) -> None:
-    assert parts.ca.wanted_attributes(ORDER) == parts.ca.wanted_attributes(None)
-    assert x509.ObjectIdentifier("1.2.840.113549.1.9.16.2.59") in parts.ca.wanted_attributes(None)
+    first, renewal = (wishes.read(parts.ca.wanted_attributes(label)) for label in (ORDER, None))
+    for each in (first, renewal):
+        assert each.attestation
+        assert each.key is not None
+        assert wishes.algorithm_of(each.key) is KeyAlgorithm.P256
+    assert [len(each.subject or ()) for each in (first, renewal)] == [1, 3]

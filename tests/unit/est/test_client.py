@@ -4,18 +4,22 @@
 from collections.abc import Callable, Mapping
 
 import pytest
+from cryptography.x509 import ObjectIdentifier
 
 from birthmark.core.errors import BirthmarkError, DecodeError
 from birthmark.core.registry import PKIX_EVIDENCE
-from birthmark.est import csrattrs, messages, server
+from birthmark.est import csrattrs, messages, server, template, wishes
 from birthmark.est.client import ESTClient
+from birthmark.est.csrattrs import Attribute
 from birthmark.est.errors import ESTClientRefused, ESTRefusal, ESTUnexpected
 from birthmark.est.messages import NONCE_BYTES, NonceRequest, NonceResponse, Operation
 from birthmark.est.server import ESTAnswer, ESTRequest
+from birthmark.pki.algorithms import KeyAlgorithm
 from support.est_certificates import certificates
 
 Answer = tuple[int, Mapping[str, str], bytes]
 CHAIN = certificates(3)
+WISHES = wishes.for_first_request(KeyAlgorithm.P256)
 CSR = b"\x30\x03\x02\x01\x05"
 NONCE = bytes(range(NONCE_BYTES))
 
@@ -40,7 +44,7 @@ def usual(request: ESTRequest) -> ESTAnswer:
     if request.operation is Operation.CACERTS:
         return server.cacerts_answer(CHAIN[:2])
     if request.operation is Operation.CSRATTRS:
-        return server.csrattrs_answer(csrattrs.wanted(csrattrs.CURVE_P256))
+        return server.csrattrs_answer(WISHES)
     if request.operation is Operation.NONCE:
         return server.nonce_answer(NonceResponse(NONCE, 60))
     return server.certificate_answer(CHAIN[2])
@@ -55,7 +59,7 @@ def test_each_operation_reaches_the_server_under_the_label() -> None:
     there = Server(usual)
     client = ESTClient(there.exchange, "order-7")
     assert set(client.cacerts()) == set(CHAIN[:2])
-    assert client.csrattrs() == csrattrs.wanted(csrattrs.CURVE_P256)
+    assert client.csrattrs() == WISHES
     assert client.nonce(PKIX_EVIDENCE, "BM-000001") == NonceResponse(NONCE, 60)
     assert client.simpleenroll(CSR) == CHAIN[2]
     assert client.simplereenroll(CSR) == CHAIN[2]
@@ -130,6 +134,16 @@ def test_another_server_s_reason_is_shown_in_one_printable_line(body: bytes, fin
 @pytest.mark.parametrize("status", [204, 404])
 def test_a_server_without_csr_wishes_has_none(status: int) -> None:
     assert answering(status, "text/plain", b"").csrattrs() == ()
+
+
+def test_wishes_are_read_or_unexpected() -> None:
+    client = ESTClient(Server(usual).exchange, "order-7")
+    assert client.wishes().key == wishes.KeyWish(
+        ObjectIdentifier("1.2.840.10045.2.1"), b"\x06\x08*\x86H\xce=\x03\x01\x07"
+    )
+    twice = messages.encode_body(csrattrs.encode([Attribute(template.ID_TEMPLATE, ())]))
+    with pytest.raises(ESTUnexpected):
+        answering(200, "application/csrattrs", twice).wishes()
 
 
 def test_csr_wishes_that_are_refused_are_an_error() -> None:

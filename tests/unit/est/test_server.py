@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from birthmark.core.errors import BirthmarkError, DecodeError
 from birthmark.core.registry import EST_NONCE_MEDIA_TYPE, PKIX_EVIDENCE
-from birthmark.est import csrattrs, messages, server
+from birthmark.est import messages, server, wishes
 from birthmark.est.errors import ESTRefusal
 from birthmark.est.messages import NonceRequest, NonceResponse, Operation
+from birthmark.pki.algorithms import KeyAlgorithm
 from support.est_certificates import certificates
 
 EST = "/.well-known/est"
@@ -118,7 +119,7 @@ def test_answers_carry_the_media_types_of_the_rfc_and_one_line_of_base64() -> No
     answers = [
         (server.cacerts_answer(chain), "application/pkcs7-mime"),
         (server.certificate_answer(chain[0]), "application/pkcs7-mime; smime-type=certs-only"),
-        (server.csrattrs_answer(csrattrs.wanted(csrattrs.CURVE_P256)), "application/csrattrs"),
+        (server.csrattrs_answer(wishes.for_renewal(KeyAlgorithm.MLDSA65)), "application/csrattrs"),
     ]
     for answer, media_type in answers:
         assert (answer.status, answer.headers["content-type"]) == (200, media_type)
