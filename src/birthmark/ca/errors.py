@@ -4,6 +4,7 @@ What the issuing authority answers when it does not issue.
 
 CAError
 ├── Refused     a demand is not met; answered with `status` (4xx) and audited
+├── Pending     accepted, but somebody has to decide first; answered with 202, and to be repeated as it is
 └── NotNow      the store or the issuing key does not work; answered with 503, and worth a repeat
 """
 
@@ -27,6 +28,17 @@ class Refused(CAError):
     def __init__(self, status: int, finding: str, reason: str, *, hint: str = "", retry_after_s: int = 0) -> None:
         super().__init__(reason, hint=hint, finding=finding)
         self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class Pending(CAError):
+    """A good request whose certificate is not ready (RFC 7030 §4.2.3): the same one, later, gets it."""
+
+    default_finding = "ca.pending"
+    status = 202
+
+    def __init__(self, finding: str, reason: str, *, hint: str = "", retry_after_s: int) -> None:
+        super().__init__(reason, hint=hint, finding=finding)
         self.retry_after_s = retry_after_s
 
 

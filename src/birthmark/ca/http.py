@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from birthmark.ca.demands import Client
-from birthmark.ca.errors import CAError, NotNow, Refused
+from birthmark.ca.errors import CAError, NotNow, Pending, Refused
 from birthmark.ca.service import CA
 from birthmark.core.birth import BIRTH_MAX_BYTES
 from birthmark.core.errors import BirthmarkError
@@ -130,6 +130,8 @@ def _log_refusal(request: Request, status: int, error: BirthmarkError) -> None:
 
 def _refusal(error: BirthmarkError) -> ESTAnswer:
     match error:
+        case Pending():
+            return server.pending_answer(error, error.retry_after_s)
         case CAError():
             return server.refusal_answer(error.status, error, error.retry_after_s or None)
         case ESTRefusal() | BodyRefused():

@@ -7,6 +7,7 @@ CA and cloud hold the issuing CA's, and each certificate costs half a kilobyte o
 """
 
 import ssl
+import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.device.errors import CloudAnswerUnreadable, CloudBusy, DeviceError, RefusedByCloud
 from birthmark.device.ports import CommandTaken, Identity, Me, WireBytes
-from birthmark.est.client import ESTClient
+from birthmark.est.client import ESTClient, Patience
 from birthmark.net import tls
 from birthmark.net.transport import HTTPTransport, Response
 from birthmark.silicon.keys import ChipPrivateKey
@@ -26,6 +27,8 @@ from birthmark.silicon.port import SecureElement
 from birthmark.silicon.tls import use_chip_key
 
 REASON_MAX_CHARACTERS = 500
+PENDING_LONGEST_S = 120
+"""How long one run waits for a certificate that the CA has accepted to make; the next run asks anew."""
 
 A = TypeVar("A", bound=msgspec.Struct)
 
@@ -109,7 +112,7 @@ class ESTAuthorityLink:
 
     def __init__(self, transport: HTTPTransport) -> None:
         self._transport = transport
-        self._client = ESTClient(transport.request)
+        self._client = ESTClient(transport.request, patience=Patience(time.sleep, PENDING_LONGEST_S))
 
     def nonce(self) -> bytes:
         """Return a fresh nonce for the unit that asks."""

@@ -2,11 +2,16 @@
 """
 An EST client without its network (RFC 7030, 8951, 9908; attestation-freshness).
 
-It is stateless: who waits, repeats or gives up is the caller's business. Every answer is decoded strictly.
+It is stateless. It repeats a request in one case only: the server has accepted it and asks for time (202), and the
+caller has given it patience. Every answer is decoded strictly.
 """
 
+import logging
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 
 from cryptography import x509
@@ -21,9 +26,24 @@ REASON_MAX_CHARACTERS: Final = 500
 RETRY_AFTER_MAX_DIGITS: Final = 9
 
 _REASON = re.compile(r"([a-z0-9]+(?:[.-][a-z0-9]+)*): (.*)")
+_LOG = logging.getLogger(__name__)
 _OK = 200
+_ACCEPTED = 202
 _NO_CONTENT = 204
 _NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """
+    How long a client waits for a certificate that the server has accepted to make (RFC 7030 §4.2.3).
+
+    `wait` is called with seconds; `longest_s` is what it waits in all. A server that wants more than is left is
+    answered with giving up at once: to wait in vain helps nobody.
+    """
+
+    wait: Callable[[float], None]
+    longest_s: int
 
 
 class Exchange(Protocol):
@@ -43,9 +63,11 @@ class ESTClient:
     operation's, and whatever `exchange` raises.
     """
 
-    def __init__(self, exchange: Exchange, label: str | None = None) -> None:
+    def __init__(self, exchange: Exchange, label: str | None = None, patience: Patience | None = None) -> None:
+        """Without patience, "not yet" (202) is a refusal that says when to come again."""
         self._exchange = exchange
         self._label = label
+        self._patience = patience
 
     def cacerts(self) -> tuple[x509.Certificate, ...]:
         """Return the CA's certificates, in no particular order. They are trusted as far as the TLS session is."""
@@ -96,13 +118,27 @@ class ESTClient:
         return self._enrol(Operation.SIMPLEREENROLL, csr_der)
 
     def _enrol(self, operation: Operation, csr_der: bytes) -> x509.Certificate:
-        headers = {"content-type": messages.PKCS10_MEDIA_TYPE}
-        answer = self._exchange("POST", self._path(operation), headers, messages.encode_body(csr_der))
+        answer = self._ask(operation, messages.encode_body(csr_der))
         certificates = _certificates(_body(answer, messages.PKCS7_MEDIA_TYPE))
         if len(certificates) != 1:
             # RFC 7030 §4.2.3: only the certificate that was issued. To guess which of several it is would be wrong.
             raise ESTUnexpected(f"{operation} answered with {len(certificates)} certificates instead of one")
         return certificates[0]
+
+    def _ask(self, operation: Operation, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """Send the very same request until there is another answer than "not yet", or no patience is left."""
+        left_s = 0 if self._patience is None else self._patience.longest_s
+        while True:
+            answer = self._exchange("POST", self._path(operation), {"content-type": messages.PKCS10_MEDIA_TYPE}, body)
+            if answer[0] != _ACCEPTED or self._patience is None:
+                return answer
+            pending = read_refusal(*answer)
+            if pending.retry_after_s is None or max(1, pending.retry_after_s) > left_s:
+                return answer
+            wait_s = max(1, pending.retry_after_s)
+            _LOG.info("est.pending: %s asks to wait %d s: %s", operation, wait_s, pending.reason)
+            self._patience.wait(wait_s)
+            left_s -= wait_s
 
     def _path(self, operation: Operation) -> str:
         return messages.path_of(Target(self._label, operation))
@@ -124,9 +160,19 @@ def read_refusal(status: int, headers: Mapping[str, str], body: bytes) -> ESTCli
     text = "".join(each for each in first if each.isprintable())[:REASON_MAX_CHARACTERS]
     named = _REASON.fullmatch(text)
     finding, reason = named.groups() if named else ("", text or "no reason given")
+    return ESTClientRefused(status, finding, reason, _retry_after_s(headers))
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> int | None:
+    """Return the seconds to wait (RFC 9110 §10.2.3). A moment counts from the server's own Date: ours may be wrong."""
     wait = headers.get("retry-after", "")
-    seconds = int(wait) if wait.isdecimal() and wait.isascii() and len(wait) <= RETRY_AFTER_MAX_DIGITS else None
-    return ESTClientRefused(status, finding, reason, seconds)
+    if wait.isdecimal() and wait.isascii():
+        return int(wait) if len(wait) <= RETRY_AFTER_MAX_DIGITS else None
+    try:
+        span = parsedate_to_datetime(wait) - parsedate_to_datetime(headers.get("date", ""))
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0, math.ceil(span.total_seconds()))
 
 
 def _certificates(body: bytes) -> tuple[x509.Certificate, ...]:

@@ -27,6 +27,7 @@ from birthmark.est.errors import ESTRefusal
 from birthmark.est.messages import NonceRequest, NonceResponse, Operation
 
 REASON_MAX_CHARACTERS: Final = 500
+ACCEPTED: Final = 202
 
 _METHODS: Final[Mapping[Operation, tuple[str, ...]]] = MappingProxyType(
     {
@@ -157,9 +158,20 @@ def nonce_answer(response: NonceResponse) -> ESTAnswer:
     return ESTAnswer(200, messages.encode_nonce_response(response), headers)
 
 
+def pending_answer(error: BirthmarkError, retry_after_s: int) -> ESTAnswer:
+    """
+    Return 202: the request is accepted and its answer not ready (RFC 7030 §4.2.3).
+
+    The client sends the same request again after `retry_after_s` seconds, at least 1; the server keeps all state.
+    """
+    if retry_after_s < 1:
+        raise ValueError("a client that need not wait would ask without end")
+    return refusal_answer(ACCEPTED, error, retry_after_s)
+
+
 def refusal_answer(status: int, error: BirthmarkError, retry_after_s: int | None = None) -> ESTAnswer:
     """
-    Return the plain-text answer to a request that is refused: one line, `<finding>: <message>`.
+    Return the plain-text answer to a request that gets no result: one line, `<finding>: <message>`.
 
     Plain text is what RFC 7030 §4.2.3 and RFC 8951 §5.1 want. The hint stays here: it is for who runs the server.
     Headers of an ESTRefusal are carried over.
