@@ -236,6 +236,9 @@ def _ca_policy(purpose: Purpose) -> ExtensionPolicy:
         .require_present(x509.BasicConstraints, Criticality.CRITICAL, _check_ca)
         .require_present(x509.KeyUsage, Criticality.AGNOSTIC, _check_signs_certificates)
         .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, check)
+        # We ask for no policy, so certificate policies decide nothing (RFC 5280 §6.1.1 c), critical or not. A CA that
+        # demands one says so in policyConstraints, which is critical, unknown here, and so refused.
+        .may_be_present(x509.CertificatePolicies, Criticality.AGNOSTIC, None)
     )
 
 
