@@ -18,8 +18,8 @@ same transaction asks 9 of the certificate that it intends.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from cryptography import x509
@@ -30,6 +30,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from birthmark.ca.errors import Refused
 from birthmark.core.errors import DecodeError
 from birthmark.core.issuance import ChipID, Ending, Issuance, NonceGrant, Order, OrderUse
+from birthmark.est.errors import NotLinked
+from birthmark.est.linking import require_linked
 from birthmark.evidence.appraisal import appraise
 from birthmark.evidence.endorsements import Endorsements
 from birthmark.evidence.verdict import AppraisalRefused, AttestedKey, require
@@ -54,10 +56,15 @@ DEVICE = "device"
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """The TLS client of a request: its certificate, and what it sent along. Nothing is believed yet."""
+    """
+    The TLS client of a request: its certificate, and what it sent along. Nothing is believed yet.
+
+    `bindings` returns the channel bindings of its session, none where TLS ends elsewhere.
+    """
 
     leaf: x509.Certificate
     chain: tuple[x509.Certificate, ...]
+    bindings: Callable[[], Mapping[str, bytes]] = field(default=dict, compare=False)
 
     @property
     def fingerprint(self) -> str:
@@ -180,8 +187,12 @@ def _trusted(
 # --- 2. request ------------------------------------------------------------------------------------------------
 
 
-def demand_request(csr: bytes) -> CertificateRequest:
-    """2. Return the request, its signature verified and its key no weak one. Refused: csr.*, ca.2.csr."""
+def demand_request(csr: bytes, client: Client | None) -> CertificateRequest:
+    """
+    2. Return the request, its signature verified, its key no weak one, linked to no other TLS session than this.
+
+    Refused: csr.*, ca.2.csr, ca.2.binding.
+    """
     try:
         request = read_csr(csr)
         acceptable_key(load_der_public_key(request.spki))
@@ -191,7 +202,18 @@ def demand_request(csr: bytes) -> CertificateRequest:
         raise Refused(status, finding, error.message, hint=error.hint) from error
     except (AlgorithmRefused, UnsupportedAlgorithm, ValueError) as error:
         raise Refused(MALFORMED, "csr.algorithm", f"the key of the request is refused: {error}") from error
+    _demand_linked(request, client)
     return request
+
+
+def _demand_linked(request: CertificateRequest, client: Client | None) -> None:
+    """2. Pass a request without a challengePassword, or with a channel binding in it (RFC 7030 §3.5)."""
+    if request.challenge is None:
+        return
+    try:
+        require_linked(request.challenge, {} if client is None else client.bindings())
+    except NotLinked as error:
+        raise Refused(FORBIDDEN, "ca.2.binding", error.message, hint=error.hint) from error
 
 
 def demand_first_subject(request: CertificateRequest) -> str:

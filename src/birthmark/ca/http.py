@@ -93,9 +93,10 @@ def _client(request: Request) -> Client | None:
         return None
     try:
         leaf = x509.load_der_x509_certificate(presented.leaf)
-        return Client(leaf, tuple(x509.load_der_x509_certificate(each) for each in presented.chain[1:]))
+        chain = tuple(x509.load_der_x509_certificate(each) for each in presented.chain[1:])
     except ValueError as error:
         raise Refused(400, "ca.1.certificate", "the TLS client's certificate cannot be read") from error
+    return Client(leaf, chain, presented.bindings)
 
 
 def _issued(certificate: bytes) -> ESTAnswer:

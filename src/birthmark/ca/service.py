@@ -109,7 +109,7 @@ class CA:
         """
         with self._audited(Trail.of("enrol", self._clock(), client, label or "")) as trail:
             caller, order = self._rig(client, label, trail)
-            request = demand_request(csr)
+            request = demand_request(csr, client)
             unit = trail.about(demand_first_subject(request))
             attested = demand_evidence(request, self._policy.endorsements, trail.at)
             chip = _chip(attested)
@@ -127,7 +127,7 @@ class CA:
         with self._audited(Trail.of("renew", self._clock(), client)) as trail:
             caller, current = self._device(client, trail)
             trail.order = current.order
-            request = demand_request(csr)
+            request = demand_request(csr, client)
             demand_renewal_names(request, caller.certificate)
             attested = demand_evidence(request, self._policy.endorsements, trail.at)
             trail.about(current.unit_serial, _chip(attested))

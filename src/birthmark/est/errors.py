@@ -4,6 +4,7 @@ What can go wrong between an EST client and an EST server.
 
 ESTError
 ├── ESTRefusal          server: this request gets a 4xx or 5xx, with a dotted id and a reason
+├── NotLinked           server: the request's channel binding is not this session's
 └── ESTClientError
     ├── ESTClientRefused    client: the server said no, or not yet
     └── ESTUnexpected       client: the server answered with something that is not the EST answer
@@ -31,6 +32,12 @@ class ESTRefusal(ESTError):
         self.status = status
         self.reason = reason
         self.headers: Mapping[str, str] = MappingProxyType(dict(headers or {}))
+
+
+class NotLinked(ESTError):
+    """A challengePassword that is not a channel binding of the TLS session that the request came over."""
+
+    default_finding = "est.not-linked"
 
 
 class ESTClientError(ESTError):

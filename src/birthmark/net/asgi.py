@@ -13,19 +13,21 @@ request's head, the time and size of its body, the idle time between requests, t
 import asyncio
 import contextlib
 import errno
+import functools
 import json
 import signal
 import socket
 import ssl
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from birthmark.net.channel_binding import NO_BINDINGS, channel_bindings
 from birthmark.net.errors import BodyRefused, ListenFailed
 
 HEAD_MAX_BYTES: Final = 16_384
@@ -62,10 +64,12 @@ class Peer:
     The client of a TLS session, as TLS verified it. Both are empty when it showed no certificate.
 
     `chain` has the DER certificates from the leaf to the anchor. Of a resumed TLS 1.2 session only the leaf is known.
+    `bindings` returns the session's channel bindings; none where TLS ends elsewhere.
     """
 
     leaf: bytes | None = None
     chain: tuple[bytes, ...] = ()
+    bindings: Callable[[], Mapping[str, bytes]] = field(default=lambda: NO_BINDINGS, compare=False)
 
 
 NOBODY: Final = Peer()
@@ -76,7 +80,7 @@ def peer(scope: Scope) -> Peer:
     tls = scope.get("extensions", {}).get("tls")
     if tls is None or tls["client_cert"] is None:
         return NOBODY
-    return Peer(tls["client_cert"], tls["client_cert_chain"])
+    return Peer(tls["client_cert"], tls["client_cert_chain"], tls["channel_bindings"])
 
 
 def _tls_information(transport: asyncio.BaseTransport) -> dict[str, Any] | None:
@@ -89,6 +93,8 @@ def _tls_information(transport: asyncio.BaseTransport) -> dict[str, Any] | None:
         "cipher_suite": (session.cipher() or ("",))[0],
         "client_cert": leaf,
         "client_cert_chain": () if leaf is None else _verified_chain(session) or (leaf,),
+        # Few requests need them: they are worked out when one does.
+        "channel_bindings": functools.partial(channel_bindings, session),
     }
 
 

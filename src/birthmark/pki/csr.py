@@ -6,6 +6,7 @@ The attribute's value is the AttestationBundle exactly as the chip and its host 
 the raw bytes, because what the CA copies into the certificate must be what the chip signed.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -22,19 +23,29 @@ from birthmark.pki.errors import AlgorithmRefused
 from birthmark.pki.reading import UNREADABLE
 
 CSR_MAX_BYTES = 16_384
+CHALLENGE_MAX_BYTES = 255
+"""pkcs-9-ub-challengePassword (RFC 2985 §5.4.1)."""
 
+_TEXTS = frozenset({b"\x0c", b"\x13"})
+"""UTF8String and PrintableString: the DirectoryStrings that RFC 2985 wants written."""
 _ID_EXTENSION_REQUEST = OID("1.2.840.113549.1.9.14")  # RFC 2985 §5.4.2
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateRequest:
-    """A request whose signature was verified with its own key. `bundle` is the evidence's raw DER, if there is any."""
+    """
+    A request whose signature was verified with its own key.
+
+    `bundle` is the evidence's raw DER, if there is any. `challenge` is the challengePassword, which nobody has verified
+    yet: who sends one counts on that (RFC 7030 §3.5).
+    """
 
     der: bytes
     spki: bytes
     subject: x509.Name
     san: x509.SubjectAlternativeName | None
     bundle: bytes | None
+    challenge: str | None
 
 
 @der.sequence
@@ -108,13 +119,13 @@ def read_csr(request: bytes) -> CertificateRequest:
     """
     Return a request after its own signature was verified (proof of possession).
 
-    Attributes other than the evidence and a requested SAN are ignored: the profile decides what a certificate says.
-    Only a challengePassword is not, because who sends one counts on its being verified (RFC 7030 §3.5).
+    Attributes other than the evidence, a requested SAN and a challengePassword are ignored: the profile decides what a
+    certificate says.
 
     Raises:
         DecodeError: `csr.malformed`; `csr.too-large`, beyond CSR_MAX_BYTES; `csr.algorithm` for a weak signature;
             `csr.possession` for a wrong one; `csr.attestation.malformed` for two attestation attributes, or one
-            without exactly one value; `csr.challenge-password` for one of these.
+            without exactly one value; `csr.challenge-password` for a challengePassword that is not one short text.
 
     """
     if len(request) > CSR_MAX_BYTES:
@@ -126,13 +137,12 @@ def read_csr(request: bytes) -> CertificateRequest:
         info = der.parse(_Info, frame.info, "the request")
         _check_whole_bytes(frame.signature)
         _check_possession(parsed)
-        _check_unlinked(info)
         subject, san = parsed.subject, _requested_san(parsed, info)
     except DecodeError as error:
         raise _as_csr(error) from error
     except UNREADABLE as error:
         raise DecodeError(f"not a certificate request: {error}", finding="csr.malformed") from error
-    return CertificateRequest(request, der.encode(info.spki), subject, san, _bundle(info))
+    return CertificateRequest(request, der.encode(info.spki), subject, san, _bundle(info), _challenge(info))
 
 
 def _as_csr(error: DecodeError) -> DecodeError:
@@ -174,13 +184,21 @@ def _check_possession(parsed: x509.CertificateSigningRequest) -> None:
         raise DecodeError("the request is not signed by the key that it asks for", finding="csr.possession")
 
 
-def _check_unlinked(info: _Info) -> None:
-    if any(attribute.type == AttributeOID.CHALLENGE_PASSWORD for attribute in info.attributes.as_list()):
-        raise DecodeError(
-            "the request is linked to its TLS session by a challengePassword, which is not verified here",
-            hint="leave it out: the evidence's nonce links the key to the client",
-            finding="csr.challenge-password",
-        )
+def _challenge(info: _Info) -> str | None:
+    found = [each for each in info.attributes.as_list() if each.type == AttributeOID.CHALLENGE_PASSWORD]
+    values = [value for each in found for value in each.values.as_list()]
+    if not found:
+        return None
+    if (
+        len(found) == len(values) == 1
+        and values[0].tag_bytes in _TEXTS
+        and 1 <= len(values[0].data) <= CHALLENGE_MAX_BYTES
+    ):
+        with suppress(UnicodeDecodeError):
+            return bytes(values[0].data).decode("ascii")
+    raise DecodeError(
+        f"a challengePassword is one ASCII text of 1 to {CHALLENGE_MAX_BYTES} bytes", finding="csr.challenge-password"
+    )
 
 
 def _requested_san(parsed: x509.CertificateSigningRequest, info: _Info) -> x509.SubjectAlternativeName | None:
