@@ -7,6 +7,7 @@ PKIError
 │   └── AlgorithmRefused    a key or a signature of a kind that is refused everywhere
 ├── ProfileRefused          a certificate that our own profile does not let us issue
 ├── RevocationError         a revocation list that cannot be used
+├── OCSPError               an OCSP response that cannot be used
 └── KeyStoreError           a signing key that cannot be had or used
     ├── KeyMissing          no such key where it was looked for
     ├── KeyExists           a key is already there; it is never overwritten
@@ -50,6 +51,12 @@ class RevocationError(PKIError):
     """A revocation list that is forged, stale, of another issuer or malformed."""
 
     default_finding = "pki.crl.malformed"
+
+
+class OCSPError(PKIError):
+    """An OCSP response that is forged, stale, about something else, malformed, or no answer."""
+
+    default_finding = "pki.ocsp.malformed"
 
 
 class KeyStoreError(PKIError):
