@@ -27,9 +27,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from birthmark.ca.errors import Refused
+from birthmark.ca.errors import Pending, Refused
 from birthmark.core.errors import DecodeError
-from birthmark.core.issuance import ChipID, Ending, Issuance, NonceGrant, Order, OrderUse
+from birthmark.core.ids import fingerprint
+from birthmark.core.issuance import ChipID, Ending, Issuance, LedgerFacts, NonceGrant, Order, OrderUse
 from birthmark.evidence.appraisal import appraise
 from birthmark.evidence.endorsements import Endorsements
 from birthmark.evidence.verdict import AppraisalRefused, AttestedKey, require
@@ -46,6 +47,8 @@ FORBIDDEN = 403
 UNKNOWN = 404
 CONFLICT = 409
 TOO_LARGE = 413
+
+APPROVAL_RETRY_S = 60
 
 RIG = "rig"
 DEVICE = "device"
@@ -99,16 +102,10 @@ class Candidate:
     request: CertificateRequest
     attested: AttestedKey
 
-
-@dataclass(frozen=True, slots=True)
-class LedgerFacts:
-    """What the ledger knows of a candidate, read in the transaction that also writes the decision."""
-
-    order: Order | None
-    grant: NonceGrant | None
-    near: tuple[Issuance, ...]
-    use: OrderUse
-    denial: str | None
+    @property
+    def nonce_digest(self) -> str:
+        """How the ledger knows the nonce of the evidence: SHA-256 in lower-case hexadecimal."""
+        return fingerprint(self.attested.nonce)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +121,7 @@ class Decision:
 
 def demand_rig(client: Client | None, trust: TrustAnchors, at: datetime) -> Caller:
     """1. Return the rig behind the TLS client. Refused: ca.1.rig."""
-    certificate = _trusted(client, trust, at, Purpose.RIG, "ca.1.rig")
+    certificate = trusted(client, trust, at, Purpose.RIG, "ca.1.rig")
     try:
         return Caller(names.common_name_of(certificate.subject), RIG, certificate)
     except DecodeError as error:
@@ -149,7 +146,7 @@ def demand_device(
 
     Refused: ca.1.device, ca.re.revoked, ca.re.unconfirmed.
     """
-    certificate = _trusted(client, trust, at, Purpose.CLIENT, "ca.1.device")
+    certificate = trusted(client, trust, at, Purpose.CLIENT, "ca.1.device")
     if current is None:
         raise Refused(FORBIDDEN, "ca.1.device", "the TLS client's certificate is not one that this CA issued")
     demand_renewable(current, at)
@@ -165,9 +162,10 @@ def demand_renewable(current: Issuance, at: datetime) -> None:
         raise Refused(CONFLICT, "ca.re.unconfirmed", "no birth record has confirmed the device's certificate yet")
 
 
-def _trusted(
+def trusted(
     client: Client | None, trust: TrustAnchors, at: datetime, purpose: Purpose, finding: str
 ) -> x509.Certificate:
+    """1. Return the certificate of a TLS client that chains to our trust. Refused: `finding`."""
     if client is None:
         raise Refused(FORBIDDEN, finding, "the TLS client showed no certificate")
     try:
@@ -330,7 +328,14 @@ def demand_free_identity(candidate: Candidate, near: tuple[Issuance, ...], at: d
 
 
 def demand_order(order: Order, candidate: Candidate, use: OrderUse, at: datetime) -> None:
-    """8. Pass an order with room for the unit. Refused: ca.8.order-closed, .window, .chip-model, .quota."""
+    """
+    8. Pass an order with room for the unit.
+
+    Refused: ca.8.order-closed, .window, .chip-model, .unit-range, .quota. Pending: ca.8.unapproved.
+    """
+    if order.approved_at is None or at < order.approved_at:
+        reason = f"order {order.id} waits for its second approval"
+        raise Pending("ca.8.unapproved", reason, retry_after_s=APPROVAL_RETRY_S)
     if order.closed_at is not None and order.closed_at <= at:
         raise Refused(FORBIDDEN, "ca.8.order-closed", f"order {order.id} is closed")
     if not order.not_before <= at <= order.not_after:
@@ -339,6 +344,9 @@ def demand_order(order: Order, candidate: Candidate, use: OrderUse, at: datetime
     if candidate.attested.chip.model not in order.chip_models:
         model = candidate.attested.chip.model
         raise Refused(FORBIDDEN, "ca.8.chip-model", f"order {order.id} is not for chips of model {model}")
+    if not order.units.holds(candidate.unit_serial):
+        span = f"{order.units.first} to {order.units.last}"
+        raise Refused(FORBIDDEN, "ca.8.unit-range", f"order {order.id} is for the units {span}")
     if not use.holds_unit and use.units >= order.quantity:
         raise Refused(FORBIDDEN, "ca.8.quota", f"all {order.quantity} units of order {order.id} are taken")
 
