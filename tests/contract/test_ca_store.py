@@ -9,13 +9,29 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from birthmark.ca.ports import CAStore
 from birthmark.core.errors import StoreError
 from birthmark.core.ids import fingerprint
-from birthmark.core.issuance import AuditRow, ChipID, Ending, Issuance, NonceGrant, Order, OrderUse, Revocation
-from birthmark.stores.ca_memory import MemoryCAStore
+from birthmark.core.audit import AuditRow, decode_row, encode_row
+from birthmark.core.issuance import (
+    Ask,
+    ChipID,
+    End,
+    Ending,
+    Issuance,
+    LedgerFacts,
+    NonceGrant,
+    Order,
+    OrderUse,
+    Revocation,
+    UnitRange,
+)
+from birthmark.stores import ca_postgres
+from birthmark.stores.ca_postgres import PostgresCAStore
 from birthmark.stores.ca_sqlite import SQLiteCAStore
+from support.postgres import PostgreSQL, postgresql
 
 AT = datetime(2026, 11, 23, 12, 0, 0, 123_456, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -26,6 +42,7 @@ ORDER = Order(
     quantity=2,
     chip_models=("optiga-trust-m", "swtpm"),
     rigs=("rig-a", "rig-b"),
+    units=UnitRange("BM-000001", "BM-000100"),
     not_before=AT - SECOND,
     not_after=AT + SECOND,
     profile="device-p256",
@@ -48,22 +65,36 @@ INTENT = Issuance(
     dies_at=AT + SECOND,
     ending=Ending.UNCONFIRMED,
 )
-GRANT = NonceGrant(digest=bytes(32), holder="rig:rig-a", unit_serial="BM-000001", expires_at=AT + SECOND)
-ROW = AuditRow(at=AT, who="rig:rig-a", fingerprint="f", act="enrol", order="order-1", finding="ca.8.quota", detail="d")
+GRANT = NonceGrant(digest="00" * 32, holder="rig:rig-a", unit_serial="BM-000001", expires_at=AT + SECOND)
+ROW = AuditRow(
+    at=AT, who="rig:rig-a", act="enrol", order="order-1", unit_serial="BM-000001", finding="ca.8.quota", detail="d"
+)
 
 
-def memory(_folder: Path) -> CAStore:
-    return MemoryCAStore()
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[PostgreSQL]:
+    with postgresql() as running:
+        yield running
 
 
-def sqlite(folder: Path) -> CAStore:
+def memory(_folder: Path, _cluster: PostgreSQL) -> CAStore:
+    return SQLiteCAStore()
+
+
+def sqlite(folder: Path, _cluster: object = None) -> CAStore:
     return SQLiteCAStore(folder / "ca.sqlite")
 
 
-@pytest.fixture(params=[memory, sqlite])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CAStore]:
-    make: Callable[[Path], CAStore] = request.param
-    made = make(tmp_path)
+def postgres(_folder: Path, cluster: PostgreSQL) -> CAStore:
+    dsn = cluster.new_database()
+    ca_postgres.migrate(dsn)
+    return PostgresCAStore(dsn)
+
+
+@pytest.fixture(params=[memory, sqlite, postgres])
+def store(request: pytest.FixtureRequest, tmp_path: Path, cluster: PostgreSQL) -> Iterator[CAStore]:
+    make: Callable[[Path, PostgreSQL], CAStore] = request.param
+    made = make(tmp_path, cluster)
     with made.writing() as ledger:
         ledger.put_order(ORDER)
     yield made
@@ -72,8 +103,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CAStore]:
 
 def put(store: CAStore, *issuances: Issuance) -> None:
     with store.writing() as ledger:
-        for issuance in issuances:
-            ledger.intend(issuance)
+        ledger.intend(issuances)
 
 
 def test_an_order_comes_back_as_it_was_put(store: CAStore) -> None:
@@ -88,7 +118,7 @@ def test_an_order_comes_back_as_it_was_put(store: CAStore) -> None:
 def test_a_unit_takes_from_the_quota_once(store: CAStore) -> None:
     for unit in ("BM-000001", "BM-000001", "BM-000002"):
         with store.writing() as ledger:
-            ledger.take_quota("order-1", unit)
+            ledger.take_quota([("order-1", unit)])
     with store.reading() as ledger:
         assert ledger.order_use("order-1", "BM-000001") == OrderUse(units=2, holds_unit=True)
         assert ledger.order_use("order-1", "BM-000003") == OrderUse(units=2, holds_unit=False)
@@ -97,19 +127,19 @@ def test_a_unit_takes_from_the_quota_once(store: CAStore) -> None:
 
 def test_what_an_order_gave_stays_given_when_it_is_changed(store: CAStore) -> None:
     with store.writing() as ledger:
-        ledger.take_quota("order-1", "BM-000001")
+        ledger.take_quota([("order-1", "BM-000001")])
         ledger.put_order(replace(ORDER, quantity=9))
         assert ledger.order_use("order-1", "BM-000001") == OrderUse(units=1, holds_unit=True)
 
 
 def test_an_unknown_order_gives_nothing(store: CAStore) -> None:
     with pytest.raises(StoreError), store.writing() as ledger:
-        ledger.take_quota("order-2", "BM-000001")
+        ledger.take_quota([("order-2", "BM-000001")])
 
 
 def test_a_nonce_comes_back_until_it_is_forgotten(store: CAStore) -> None:
     with store.writing() as ledger:
-        ledger.grant_nonce(GRANT)
+        ledger.grant_nonces([GRANT])
         assert ledger.nonce(GRANT.digest) == GRANT
         ledger.forget_nonces(GRANT.expires_at)
         assert ledger.nonce(GRANT.digest) == GRANT
@@ -120,24 +150,24 @@ def test_a_nonce_comes_back_until_it_is_forgotten(store: CAStore) -> None:
 def test_a_nonce_is_open_until_it_expires_or_is_used(store: CAStore) -> None:
     put(store, INTENT)
     with store.writing() as ledger:
-        ledger.grant_nonce(GRANT)
-        assert ledger.open_nonce("BM-000001", AT) == GRANT
-        assert ledger.open_nonce("BM-000002", AT) is None
-        assert ledger.open_nonce("BM-000001", GRANT.expires_at) is None
-        ledger.use_nonce(GRANT.digest, INTENT.serial)
-        assert ledger.open_nonce("BM-000001", AT) is None
+        ledger.grant_nonces([GRANT])
+        assert ledger.open_nonces(["BM-000001", "BM-000009"], AT) == {"BM-000001": GRANT}
+        assert ledger.open_nonces(["BM-000002"], AT) == {}
+        assert ledger.open_nonces(["BM-000001"], GRANT.expires_at) == {}
+        ledger.use_nonces([(GRANT.digest, INTENT.serial)])
+        assert ledger.open_nonces(["BM-000001"], AT) == {}
         assert ledger.nonce(GRANT.digest) == replace(GRANT, used_by=INTENT.serial)
 
 
 def test_a_new_nonce_replaces_the_holders_unused_one_for_the_unit_only(store: CAStore) -> None:
     put(store, INTENT)
-    used, other = replace(GRANT, digest=b"u" * 32), replace(GRANT, digest=b"o" * 32, unit_serial="BM-000002")
+    used, other = replace(GRANT, digest="u" * 64), replace(GRANT, digest="o" * 64, unit_serial="BM-000002")
     with store.writing() as ledger:
-        ledger.grant_nonce(used)
-        ledger.use_nonce(used.digest, INTENT.serial)
-        ledger.grant_nonce(other)
-        ledger.grant_nonce(GRANT)
-        ledger.grant_nonce(replace(GRANT, digest=b"n" * 32))
+        ledger.grant_nonces([used])
+        ledger.use_nonces([(used.digest, INTENT.serial)])
+        ledger.grant_nonces([other])
+        ledger.grant_nonces([GRANT])
+        ledger.grant_nonces([replace(GRANT, digest="n" * 64)])
         assert ledger.nonce(GRANT.digest) is None
         assert ledger.nonce(used.digest) is not None
         assert ledger.nonce(other.digest) is not None
@@ -151,7 +181,7 @@ def test_an_issuance_comes_back_by_serial_chip_and_unit(store: CAStore) -> None:
         assert ledger.issuance("40cc") is None
         assert ledger.issuances_near(CHIP, "BM-000009") == (INTENT,)
         assert ledger.issuances_near(CHIP, "BM-000002") == (INTENT, other)
-        assert ledger.issuances() == (INTENT, other)
+        assert tuple(ledger.issuances()) == (INTENT, other)
 
 
 def test_a_serial_is_intended_once(store: CAStore) -> None:
@@ -164,8 +194,7 @@ def test_a_serial_is_intended_once(store: CAStore) -> None:
 def test_a_recorded_certificate_is_found_by_its_fingerprint(store: CAStore) -> None:
     put(store, INTENT)
     with store.writing() as ledger:
-        ledger.record("40aa", b"certificate")
-        ledger.record("40aa", b"certificate")
+        ledger.record([("40aa", b"certificate")])
         assert ledger.issuance_of(fingerprint(b"certificate")) == replace(INTENT, certificate=b"certificate")
         assert ledger.issuance_of(fingerprint(b"another")) is None
 
@@ -173,16 +202,16 @@ def test_a_recorded_certificate_is_found_by_its_fingerprint(store: CAStore) -> N
 def test_another_certificate_is_not_recorded_over_the_first(store: CAStore) -> None:
     put(store, INTENT)
     with store.writing() as ledger:
-        ledger.record("40aa", b"certificate")
+        ledger.record([("40aa", b"certificate")])
     with pytest.raises(StoreError), store.writing() as ledger:
-        ledger.record("40aa", b"another")
+        ledger.record([("40aa", b"another")])
 
 
 def test_a_confirmed_certificate_does_not_die(store: CAStore) -> None:
     put(store, INTENT)
     with store.writing() as ledger:
-        ledger.record("40aa", b"certificate")
-        ledger.confirm(fingerprint(b"certificate"), AT, "a.b.c")
+        ledger.record([("40aa", b"certificate")])
+        ledger.confirm([(fingerprint(b"certificate"), "a.b.c")], AT)
     with store.reading() as ledger:
         found = ledger.issuance("40aa")
         assert found == replace(INTENT, certificate=b"certificate", confirmed_at=AT, dies_at=None, ending=None)
@@ -194,10 +223,10 @@ def test_revocations_are_those_whose_time_has_come(store: CAStore) -> None:
     later = replace(INTENT, serial="40bb", chip=ChipID("Smith", "FFFFFFFF"), unit_serial="BM-000002")
     put(store, INTENT, later)
     with store.writing() as ledger:
-        ledger.end("40bb", AT, Ending.REVOKED)
+        ledger.end([End("40bb", AT, Ending.REVOKED)])
     with store.reading() as ledger:
         assert ledger.revocations(AT - SECOND) == ()
-        assert ledger.revocations(AT) == (Revocation("40bb", AT, Ending.REVOKED),)
+        assert ledger.revocations(AT) == (Revocation("40bb", AT, Ending.REVOKED, later.expires_at),)
         assert [revocation.serial for revocation in ledger.revocations(AT + SECOND)] == ["40bb", "40aa"]
 
 
@@ -224,22 +253,137 @@ def test_a_denied_chip_has_a_reason(store: CAStore) -> None:
         assert ledger.denial(ChipID("Jones", CHIP.serial)) is None
 
 
-def test_the_audit_keeps_its_order(store: CAStore) -> None:
-    rows = (ROW, replace(ROW, finding="", at=AT - SECOND), ROW)
+def test_the_log_keeps_its_order(store: CAStore) -> None:
+    rows = (ROW, structs.replace(ROW, finding="", at=AT - SECOND), ROW)
     for row in rows:
         with store.writing() as ledger:
-            ledger.add_audit(row)
+            ledger.append([row])
     with store.reading() as ledger:
-        assert ledger.audit() == rows
+        assert tuple(map(decode_row, ledger.entries(0, 10))) == rows
+        assert ledger.log_size() == 3
+
+
+def test_the_log_is_numbered_without_a_gap_whoever_fails(store: CAStore) -> None:
+    with store.writing() as ledger:
+        ledger.append([ROW, ROW])
+
+    def append_and_fail() -> None:
+        with store.writing() as ledger:
+            ledger.append([ROW])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        append_and_fail()
+    with store.writing() as ledger:
+        ledger.append([structs.replace(ROW, unit_serial="BM-000002")])
+    with store.reading() as ledger:
+        assert ledger.entries_of_unit("BM-000002") == ((2, encode_row(structs.replace(ROW, unit_serial="BM-000002"))),)
+        assert [number for number, _ in ledger.entries_of_unit("BM-000001")] == [0, 1]
+        assert ledger.entries_of_unit("") == ()
+        assert len(ledger.entries(1, 1)) == 1
+        assert len(ledger.entries(1, 9)) == 2
+
+
+def test_the_facts_about_candidates_come_in_the_order_of_the_asks(store: CAStore) -> None:
+    taken = replace(INTENT, serial="40bb", chip=ChipID("a/b", "FFFFFFFF"), unit_serial="BM-000002")
+    put(store, INTENT, taken)
+    with store.writing() as ledger:
+        ledger.record([("40aa", b"certificate")])
+        ledger.grant_nonces([GRANT])
+        ledger.use_nonces([(GRANT.digest, INTENT.serial)])
+        ledger.take_quota([("order-1", "BM-000001")])
+        ledger.deny(taken.chip, "lost")
+        unknown = Ask("order-2", "ff" * 32, ChipID("Smith", "00000000"), "BM-000009")
+        found = ledger.facts(
+            [
+                unknown,
+                Ask("order-1", GRANT.digest, CHIP, "BM-000001"),
+                Ask("order-1", "ff" * 32, taken.chip, "BM-000001"),
+            ]
+        )
+    known = replace(INTENT, certificate=b"certificate")
+    assert found == (
+        LedgerFacts(None, None, (), OrderUse(0, holds_unit=False), None),
+        LedgerFacts(ORDER, replace(GRANT, used_by="40aa"), (known,), OrderUse(1, holds_unit=True), None),
+        LedgerFacts(ORDER, None, (known, taken), OrderUse(1, holds_unit=True), "lost"),
+    )
+
+
+def test_an_intent_is_unfinished_until_it_has_a_certificate_or_ends(store: CAStore) -> None:
+    others = [
+        replace(INTENT, serial=serial, chip=ChipID("Smith", serial * 2), unit_serial=f"BM-{serial}")
+        for serial in ("40bb", "40cc", "40dd")
+    ]
+    put(store, INTENT, *others)
+    with store.writing() as ledger:
+        ledger.record([("40bb", b"certificate")])
+        ledger.end([End("40cc", AT + SECOND, Ending.SUPERSEDED), End("40dd", AT + SECOND, Ending.ROTATED)])
+        assert ledger.unfinished(["40aa", "40bb", "40cc", "40dd", "40ee"], AT) == {"40aa", "40dd"}
+        assert ledger.unfinished(["40aa"], AT + SECOND) == frozenset()
+
+
+def test_what_nobody_confirmed_is_found_until_its_end_is_written(store: CAStore) -> None:
+    put(store, INTENT)
+    with store.writing() as ledger:
+        assert ledger.unconfirmed(AT, 10) == ()
+        assert ledger.unconfirmed(AT + SECOND, 10) == (INTENT,)
+        ledger.end([End("40aa", AT + SECOND, Ending.UNCONFIRMED)])
+        assert ledger.unconfirmed(AT + SECOND, 10) == ()
+
+
+def test_endings_are_numbered_in_the_order_of_the_decisions(store: CAStore) -> None:
+    put(store, INTENT)
+    ends = [End("40aa", AT + SECOND, Ending.ROTATED), End("40aa", AT, Ending.REVOKED)]
+    for end in ends:
+        with store.writing() as ledger:
+            ledger.end([end])
+    with store.reading() as ledger:
+        assert ledger.endings(-1, 10) == tuple(enumerate(ends))
+        assert ledger.endings(-1, 1) == ((0, ends[0]),)
+        assert ledger.endings(0, 10) == ((1, ends[1]),)
+        assert ledger.endings(1, 10) == ()
+
+
+def test_a_tile_grows_and_never_shrinks(store: CAStore) -> None:
+    with store.writing() as ledger:
+        ledger.put_tiles({(0, 0): b"a" * 64, (1, 0): b"b" * 32})
+        ledger.put_tiles({(0, 0): b"a" * 96, (1, 0): b""})
+    with store.reading() as ledger:
+        assert ledger.tiles([(0, 0), (1, 0), (0, 1)]) == {(0, 0): b"a" * 96, (1, 0): b"b" * 32}
+
+
+def test_the_first_checkpoint_of_a_size_stays(store: CAStore) -> None:
+    with store.writing() as ledger:
+        assert ledger.checkpoint() is None
+        ledger.put_checkpoint(5, "five")
+        ledger.put_checkpoint(7, "seven")
+        ledger.put_checkpoint(5, "another")
+        assert (ledger.checkpoint(), ledger.checkpoint(5), ledger.checkpoint(6)) == ("seven", "five", None)
+
+
+def test_a_denial_is_taken_back(store: CAStore) -> None:
+    with store.writing() as ledger:
+        ledger.deny(CHIP, "lost")
+        ledger.allow(CHIP)
+        assert ledger.denial(CHIP) is None
+
+
+def test_more_issuances_than_a_page_come_in_order(store: CAStore) -> None:
+    many = [
+        replace(INTENT, serial=f"{n:x}", chip=ChipID("S", f"{n:08x}"), unit_serial=f"BM-{n:06d}") for n in range(1100)
+    ]
+    put(store, *many)
+    with store.reading() as ledger:
+        assert list(ledger.issuances()) == many
 
 
 def test_an_error_undoes_the_whole_transaction(store: CAStore) -> None:
     def write_and_fail() -> None:
         with store.writing() as ledger:
-            ledger.intend(INTENT)
-            ledger.take_quota("order-1", "BM-000001")
-            ledger.grant_nonce(GRANT)
-            ledger.add_audit(ROW)
+            ledger.intend([INTENT])
+            ledger.take_quota([("order-1", "BM-000001")])
+            ledger.grant_nonces([GRANT])
+            ledger.append([ROW])
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -248,7 +392,7 @@ def test_an_error_undoes_the_whole_transaction(store: CAStore) -> None:
         assert ledger.issuance("40aa") is None
         assert ledger.order_use("order-1", "BM-000001") == OrderUse(units=0, holds_unit=False)
         assert ledger.nonce(GRANT.digest) is None
-        assert ledger.audit() == ()
+        assert ledger.log_size() == 0
 
 
 def test_writers_come_one_after_the_other(store: CAStore) -> None:
@@ -256,7 +400,7 @@ def test_writers_come_one_after_the_other(store: CAStore) -> None:
         for _ in range(20):
             with store.writing() as ledger:
                 units = ledger.order_use("order-1", "").units
-                ledger.take_quota("order-1", f"BM-{units:06d}")
+                ledger.take_quota([("order-1", f"BM-{units:06d}")])
 
     threads = [threading.Thread(target=take) for _ in range(3)]
     for thread in threads:
@@ -277,7 +421,7 @@ def test_a_file_is_shared_by_two_connections(tmp_path: Path) -> None:
     two.close()
 
 
-def test_a_file_of_another_release_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_a_later_release_is_refused(tmp_path: Path) -> None:
     sqlite(tmp_path).close()
     with sqlite3.connect(tmp_path / "ca.sqlite") as connection:
         connection.execute("PRAGMA user_version = 99")
@@ -292,17 +436,17 @@ def test_a_full_disk_is_a_store_error_that_changes_nothing(tmp_path: Path) -> No
         ledger.put_order(ORDER)
     (pages,) = store._file.read("PRAGMA page_count")[0]
     store._file.read(f"PRAGMA max_page_count = {pages}")
-    rows = [replace(ROW, detail=f"{number}" * 500) for number in range(200)]
+    rows = [structs.replace(ROW, detail=f"{number}" * 500) for number in range(200)]
 
     def write_all() -> None:
         with store.writing() as ledger:
             for row in rows:
-                ledger.add_audit(row)
+                ledger.append([row])
 
     with pytest.raises(StoreError) as refused:
         write_all()
     assert refused.value.finding == "store.full"
     with store.reading() as ledger:
-        assert ledger.audit() == ()
+        assert ledger.log_size() == 0
         assert ledger.order("order-1") == ORDER
     store.close()

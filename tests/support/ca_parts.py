@@ -19,7 +19,7 @@ from birthmark.ca.service import CA
 from birthmark.core.birth import BirthRecord, sign_birth
 from birthmark.core.errors import StoreError
 from birthmark.core.ids import fingerprint
-from birthmark.core.issuance import Order
+from birthmark.core.issuance import Order, UnitRange
 from birthmark.est.messages import NonceRequest
 from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.authorities import Authority, make_rig, make_sub_ca
@@ -28,7 +28,7 @@ from birthmark.pki.csr import build_csr
 from birthmark.pki.names import request_subject
 from birthmark.pki.paths import TrustAnchors
 from birthmark.pki.profiles import AlgorithmPolicy
-from birthmark.stores.ca_memory import MemoryCAStore
+from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.testing.forge import APDU, ORGANIZATION, PRODUCT, Chip, Forge, Model, new_key, spki
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -58,6 +58,8 @@ def order(name: str = ORDER, **changes: object) -> Order:
         "quantity": 100,
         "chip_models": ("optiga-trust-m", "swtpm"),
         "rigs": ("rig-a", "rig-b"),
+        "units": UnitRange("BM-000000", "BM-999999"),
+        "approved_at": NOW - timedelta(days=1),
         "not_before": NOW - timedelta(days=1),
         "not_after": NOW + timedelta(days=30),
         "profile": "device-p256",
@@ -93,7 +95,7 @@ class CAParts:
         self.rig_keys = {rig: new_key() for rig in ("rig-a", "rig-b", "rig-z")}
         self.rigs: dict[str, x509.Certificate] = {}
         self.certify_rigs()
-        self.store = store or MemoryCAStore()
+        self.store = store or SQLiteCAStore()
         self.policy = self._policy()
         self.ca = self.service(self.store)
         self.administration = Administration(self.store, self.clock)

@@ -82,7 +82,7 @@ class CAFiles:
         begin, end = (self.now + timedelta(days=days) for days in (-1, 30))
         self.folder.joinpath("order.toml").write_text(
             f'id = "{ORDER}"\nproduct = "{PRODUCT}"\nquantity = 100\nchip_models = ["{APDU.id}", "{TPM.id}"]\n'
-            f'rigs = ["rig-a", "rig-b"]\nprofile = "device-p256"\n'
+            f'rigs = ["rig-a", "rig-b"]\nfirst_unit = "BM-000000"\nlast_unit = "BM-999999"\nprofile = "device-p256"\n'
             f"not_before = {begin.isoformat()}\nnot_after = {end.isoformat()}\n"
         )
         self.config.write_text(CA_TOML)

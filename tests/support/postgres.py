@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private PostgreSQL for one test session: a new cluster in a temporary folder, reached through a Unix socket."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -9,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+
 START_TIMEOUT_S = 30
 # initdb and postgres refuse to run as root; Debian's package brings this user.
 _AS_POSTGRES = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--")
 # A cluster that lives for one test: nothing in it must survive a power cut.
-_SETTINGS = ("listen_addresses=", "fsync=off", "max_connections=20", "shared_buffers=8MB")
+_SETTINGS = ("listen_addresses=", "fsync=off", "max_connections=60", "shared_buffers=8MB")
 
 
 class PostgreSQL:
@@ -22,6 +25,7 @@ class PostgreSQL:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._data = folder / "data"
+        self._numbers = itertools.count()
         self.dsn = f"host={folder} user=postgres dbname=postgres"
 
     def create(self) -> None:
@@ -43,6 +47,13 @@ class PostgreSQL:
 
     def stop(self) -> None:
         self._run("pg_ctl", "--pgdata", self._data, "--mode=immediate", "--wait", "stop")
+
+    def new_database(self) -> str:
+        """Make an empty database; return its connection string."""
+        name = f"db{next(self._numbers)}"
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return f"host={self._folder} user=postgres dbname={name}"
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         command = [*(_AS_POSTGRES if os.geteuid() == 0 else ()), str(_programs() / program), *map(str, arguments)]

@@ -5,14 +5,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from msgspec import structs
+
 from birthmark.ca.demands import UNKNOWN
 from birthmark.ca.errors import Refused
 from birthmark.ca.ports import CAStore, Ledger
+from birthmark.core.audit import AuditRow, decode_row
 from birthmark.core.clock import Clock
 from birthmark.core.ids import fingerprint
-from birthmark.core.issuance import AuditRow, ChipID, Ending, Issuance, Order
+from birthmark.core.issuance import ChipID, End, Ending, Issuance, Order
 
 ADMINISTRATOR = "administrator"
+PAGE = 500
+"""Log entries that are read at a time."""
 
 
 class Administration:
@@ -25,8 +30,8 @@ class Administration:
     def add_order(self, order: Order) -> None:
         """Open an order, or change the one with its id. What was taken from it stays taken. Raises StoreError."""
         with self._store.writing() as ledger:
-            ledger.put_order(order)
-            ledger.add_audit(self._row("order.add", order=order.id, detail=f"{order.quantity} of {order.product}"))
+            ledger.put_order(replace(order, approved_at=order.approved_at or self._clock()))
+            ledger.append([self._row("order.add", order=order.id, detail=f"{order.quantity} of {order.product}")])
 
     def close_order(self, order_id: str) -> None:
         """Let the order issue nothing any more. Raises Refused (ca.8.unknown), StoreError."""
@@ -35,7 +40,7 @@ class Administration:
             if order is None:
                 raise Refused(UNKNOWN, "ca.8.unknown", f"there is no order {order_id}")
             ledger.put_order(replace(order, closed_at=order.closed_at or self._clock()))
-            ledger.add_audit(self._row("order.close", order=order_id))
+            ledger.append([self._row("order.close", order=order_id)])
 
     def revoke(self, serial: str, reason: str) -> None:
         """
@@ -51,42 +56,43 @@ class Administration:
         with self._store.writing() as ledger:
             issuance = _issuance(ledger, serial)
             at = self._clock()
-            for doomed in (issuance, *_replaced(ledger, issuance, at)):
-                ledger.end(doomed.serial, min(at, doomed.dies_at or at), Ending.REVOKED)
-                ledger.add_audit(self._row("revoke", issuance=doomed, detail=reason))
+            doomed = (issuance, *_replaced(ledger, issuance, at))
+            ledger.end([End(each.serial, min(at, each.dies_at or at), Ending.REVOKED) for each in doomed])
+            ledger.append([self._row("revoke", issuance=each, detail=reason) for each in doomed])
 
     def deny_chip(self, chip: ChipID, reason: str) -> None:
         """Refuse this chip from now on (lost, scrapped, retired). Its certificates stay as they are: see `revoke`."""
         with self._store.writing() as ledger:
             ledger.deny(chip, reason)
-            ledger.add_audit(replace(self._row("deny", detail=reason), chip_serial=chip.serial))
+            ledger.append([structs.replace(self._row("deny", detail=reason), chip_serial=chip.serial)])
 
     def certificates(self) -> Iterator[dict[str, str]]:
         """Return every certificate that was intended or issued, oldest first, as plain text. Raises StoreError."""
         at = self._clock()
         with self._store.reading() as ledger:
-            issuances = ledger.issuances()
-        return (_plain_certificate(issuance, at) for issuance in issuances)
+            yield from (_plain_certificate(issuance, at) for issuance in ledger.issuances())
 
     def audit(self) -> Iterator[dict[str, str]]:
         """Return every decision, oldest first, as plain text under plain names. Raises StoreError."""
+        first = 0
         with self._store.reading() as ledger:
-            rows = ledger.audit()
-        return (_plain_decision(row) for row in rows)
+            while entries := ledger.entries(first, PAGE):
+                yield from (_plain_decision(decode_row(entry)) for entry in entries)
+                first += len(entries)
 
     def _row(self, act: str, *, order: str = "", issuance: Issuance | None = None, detail: str = "") -> AuditRow:
         at = self._clock()
         if issuance is None:
-            return AuditRow(at=at, who=ADMINISTRATOR, fingerprint="", act=act, order=order, detail=detail)
+            return AuditRow(at=at, who=ADMINISTRATOR, act=act, order=order, detail=detail)
         return AuditRow(
             at=at,
             who=ADMINISTRATOR,
-            fingerprint="",
             act=act,
             order=issuance.order,
             unit_serial=issuance.unit_serial,
             chip_serial=issuance.chip.serial,
-            detail=f"certificate {issuance.serial}: {detail}",
+            certificate=issuance.serial,
+            detail=detail,
         )
 
 
@@ -120,6 +126,8 @@ def _plain_decision(row: AuditRow) -> dict[str, str]:
         "order": row.order,
         "unit": row.unit_serial,
         "chip": row.chip_serial,
+        "certificate": row.certificate,
+        "about": row.about,
         "finding": row.finding,
         "detail": row.detail,
     }

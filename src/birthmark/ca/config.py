@@ -57,7 +57,9 @@ class CAConfig(Config, frozen=True):
     profile: Annotated[tuple[ProfileSection, ...], msgspec.Meta(min_length=1)]
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
-    database: Text = "ca.sqlite"
+    database: Text | None = None
+    """The SQLite file; without a database_dsn_file, ca.sqlite."""
+    database_dsn_file: Text | None = None
     endorsements: Text = "endorsements.toml"
     nonce_expiry_s: Seconds = 60
     birth_grace_s: Seconds = 86_400
@@ -74,6 +76,11 @@ def load_config(path: Path) -> CAConfig:
 
     """
     config = load(CAConfig, path)
+    if config.database is not None and config.database_dsn_file is not None:
+        raise ConfigError(
+            f"{path}: database and database_dsn_file are both there",
+            hint="the ledger is in an SQLite file or in PostgreSQL",
+        )
     names = [profile.name for profile in config.profile]
     if len(set(names)) != len(names):
         raise ConfigError(f"{path}: two profiles have the same name", hint="orders refer to a profile by its name")

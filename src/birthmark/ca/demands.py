@@ -20,16 +20,17 @@ same transaction asks 9 of the certificate that it intends.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from birthmark.ca.errors import Refused
+from birthmark.ca.errors import Pending, Refused
 from birthmark.core.errors import DecodeError
-from birthmark.core.issuance import ChipID, Ending, Issuance, NonceGrant, Order, OrderUse
+from birthmark.core.ids import fingerprint
+from birthmark.core.issuance import ChipID, Ending, Issuance, LedgerFacts, NonceGrant, Order, OrderUse
 from birthmark.est.errors import NotLinked
 from birthmark.est.linking import require_linked
 from birthmark.evidence.appraisal import appraise
@@ -48,6 +49,8 @@ FORBIDDEN = 403
 UNKNOWN = 404
 CONFLICT = 409
 TOO_LARGE = 413
+
+APPROVAL_RETRY_S = 60
 
 RIG = "rig"
 DEVICE = "device"
@@ -88,11 +91,16 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a profile allows: key algorithms, each with its last day, and how long a certificate lives."""
+    """
+    What a profile allows: key algorithms, each with its last day, and how long a certificate lives.
+
+    A key may be certified again for `same_key_days` after its first certificate; with 0, every renewal needs a new key.
+    """
 
     name: str
     algorithms: tuple[AlgorithmPolicy, ...]
     validity_days: int
+    same_key_days: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +114,10 @@ class Candidate:
     request: CertificateRequest
     attested: AttestedKey
 
-
-@dataclass(frozen=True, slots=True)
-class LedgerFacts:
-    """What the ledger knows of a candidate, read in the transaction that also writes the decision."""
-
-    order: Order | None
-    grant: NonceGrant | None
-    near: tuple[Issuance, ...]
-    use: OrderUse
-    denial: str | None
+    @property
+    def nonce_digest(self) -> str:
+        """How the ledger knows the nonce of the evidence: SHA-256 in lower-case hexadecimal."""
+        return fingerprint(self.attested.nonce)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class Decision:
 
 def demand_rig(client: Client | None, trust: TrustAnchors, at: datetime) -> Caller:
     """1. Return the rig behind the TLS client. Refused: ca.1.rig."""
-    certificate = _trusted(client, trust, at, Purpose.RIG, "ca.1.rig")
+    certificate = trusted(client, trust, at, Purpose.RIG, "ca.1.rig")
     try:
         return Caller(names.common_name_of(certificate.subject), RIG, certificate)
     except DecodeError as error:
@@ -156,7 +158,7 @@ def demand_device(
 
     Refused: ca.1.device, ca.re.revoked, ca.re.unconfirmed.
     """
-    certificate = _trusted(client, trust, at, Purpose.CLIENT, "ca.1.device")
+    certificate = trusted(client, trust, at, Purpose.CLIENT, "ca.1.device")
     if current is None:
         raise Refused(FORBIDDEN, "ca.1.device", "the TLS client's certificate is not one that this CA issued")
     demand_renewable(current, at)
@@ -172,9 +174,10 @@ def demand_renewable(current: Issuance, at: datetime) -> None:
         raise Refused(CONFLICT, "ca.re.unconfirmed", "no birth record has confirmed the device's certificate yet")
 
 
-def _trusted(
+def trusted(
     client: Client | None, trust: TrustAnchors, at: datetime, purpose: Purpose, finding: str
 ) -> x509.Certificate:
+    """1. Return the certificate of a TLS client that chains to our trust. Refused: `finding`."""
     if client is None:
         raise Refused(FORBIDDEN, finding, "the TLS client showed no certificate")
     try:
@@ -251,12 +254,10 @@ def demand_evidence(request: CertificateRequest, endorsements: Endorsements, at:
     return attested
 
 
-def demand_same_chip(attested: AttestedKey, request: CertificateRequest, current: Issuance) -> None:
-    """5. Pass a renewal for a new key in the same chip. Refused: ca.re.chip, ca.re.same-key."""
+def demand_same_chip(attested: AttestedKey, current: Issuance) -> None:
+    """5. Pass a renewal for a key in the same chip. Refused: ca.re.chip."""
     if ChipID(attested.chip.maker, attested.chip.serial) != current.chip:
         raise Refused(FORBIDDEN, "ca.re.chip", "the evidence is of another chip than the current certificate's")
-    if request.spki == current.spki:
-        raise Refused(CONFLICT, "ca.re.same-key", "the key is the current certificate's", hint="make a new key first")
 
 
 # --- 6. to 9., inside the ledger's transaction -----------------------------------------------------------------
@@ -277,17 +278,20 @@ def decide(candidate: Candidate, order: Order, facts: LedgerFacts, at: datetime)
     return Decision(None, doomed)
 
 
-def decide_renewal(candidate: Candidate, current: Issuance, facts: LedgerFacts, at: datetime) -> Decision:
+def decide_renewal(
+    candidate: Candidate, current: Issuance, facts: LedgerFacts, terms: Terms, at: datetime
+) -> Decision:
     """
     6., 7. Return what to do about a renewal: the order's quota and window were for the birth.
 
     All other certificates of the chip than the current and the new one are doomed: they are answers that got lost.
     """
-    existing = _same_request(candidate, facts.near, at)
+    existing = _same_renewal(candidate, current, facts, at)
     demand_nonce(facts.grant, candidate, existing, at)
     demand_no_denial(candidate, facts)
     if existing is not None:
         return Decision(existing)
+    demand_young_key(candidate, facts.near, terms, at)
     return Decision(None, tuple(other for other in facts.near if other.serial != current.serial and other.open(at)))
 
 
@@ -351,8 +355,28 @@ def demand_free_identity(candidate: Candidate, near: tuple[Issuance, ...], at: d
     return tuple(other for other in near if other.open(at))
 
 
+def demand_young_key(candidate: Candidate, near: tuple[Issuance, ...], terms: Terms, at: datetime) -> None:
+    """7. Pass a renewal for a new key, or for one that the profile lets live on. Refused: ca.re.same-key, ca.re.old-key."""
+    certified = [other.intended_at for other in near if other.spki == candidate.request.spki]
+    if not certified:
+        return
+    hint = "make a new key first"
+    if not terms.same_key_days:
+        raise Refused(CONFLICT, "ca.re.same-key", "the key has been certified before", hint=hint)
+    if at >= min(certified) + timedelta(days=terms.same_key_days):
+        days = f"{terms.same_key_days} days after {min(certified):%Y-%m-%d}"
+        raise Refused(CONFLICT, "ca.re.old-key", f"the key may be certified for {days}", hint=hint)
+
+
 def demand_order(order: Order, candidate: Candidate, use: OrderUse, at: datetime) -> None:
-    """8. Pass an order with room for the unit. Refused: ca.8.order-closed, .window, .chip-model, .quota."""
+    """
+    8. Pass an order with room for the unit.
+
+    Refused: ca.8.order-closed, .window, .chip-model, .unit-range, .quota. Pending: ca.8.unapproved.
+    """
+    if order.approved_at is None or at < order.approved_at:
+        reason = f"order {order.id} waits for its second approval"
+        raise Pending("ca.8.unapproved", reason, retry_after_s=APPROVAL_RETRY_S)
     if order.closed_at is not None and order.closed_at <= at:
         raise Refused(FORBIDDEN, "ca.8.order-closed", f"order {order.id} is closed")
     if not order.not_before <= at <= order.not_after:
@@ -361,6 +385,9 @@ def demand_order(order: Order, candidate: Candidate, use: OrderUse, at: datetime
     if candidate.attested.chip.model not in order.chip_models:
         model = candidate.attested.chip.model
         raise Refused(FORBIDDEN, "ca.8.chip-model", f"order {order.id} is not for chips of model {model}")
+    if not order.units.holds(candidate.unit_serial):
+        span = f"{order.units.first} to {order.units.last}"
+        raise Refused(FORBIDDEN, "ca.8.unit-range", f"order {order.id} is for the units {span}")
     if not use.holds_unit and use.units >= order.quantity:
         raise Refused(FORBIDDEN, "ca.8.quota", f"all {order.quantity} units of order {order.id} are taken")
 
@@ -393,6 +420,14 @@ def demand_certificate(intent: Issuance, terms: Mapping[str, Terms], issuer: x50
     except (ProfileRefused, DecodeError) as error:
         finding = "ca.9.algorithm" if error.finding == "pki.profile.algorithm" else "ca.9.profile"
         raise Refused(FORBIDDEN, finding, error.message, hint=error.hint) from error
+
+
+def _same_renewal(candidate: Candidate, current: Issuance, facts: LedgerFacts, at: datetime) -> Issuance | None:
+    """Return the living issuance for the same request; of the current key, only the one that used this very nonce."""
+    if candidate.request.spki != current.spki:
+        return _same_request(candidate, facts.near, at)
+    used_by = None if facts.grant is None else facts.grant.used_by
+    return _same_request(candidate, tuple(other for other in facts.near if other.serial == used_by), at)
 
 
 def _same_request(candidate: Candidate, near: tuple[Issuance, ...], at: datetime) -> Issuance | None:

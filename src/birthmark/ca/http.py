@@ -2,8 +2,8 @@
 """
 The edge: EST and the CA's own calls, as an ASGI application.
 
-The work is done straight in the handler: a request costs about two milliseconds, and a thread of its own would cost
-more than it saves. A refusal is text/plain, "<finding>: reason"; one log line per decision, without secrets.
+A handler judges its request as far as that needs no ledger, and lets the rest be settled in a batch. A refusal is
+text/plain, "<finding>: reason"; one log line per decision, without secrets.
 """
 
 import logging
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from birthmark.ca.batches import Batches
 from birthmark.ca.demands import Client
 from birthmark.ca.errors import CAError, NotNow, Pending, Refused
 from birthmark.ca.service import CA
@@ -41,6 +42,7 @@ class CAHTTP:
 
     def __init__(self, ca: CA) -> None:
         self._ca = ca
+        self._batches = Batches(ca.settle)
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
@@ -57,26 +59,28 @@ class CAHTTP:
         body = await read_body(request.receive, EST_MAX_BODY_BYTES)
         path, content_type = request.scope["path"], request.headers.get("content-type")
         asked = server.read_request(request.method, path, content_type, body)
-        return _response(self._est_answer(asked, _client(request)))
+        return _response(await self._est_answer(asked, _client(request)))
 
-    def _est_answer(self, asked: ESTRequest, client: Client | None) -> ESTAnswer:
+    async def _est_answer(self, asked: ESTRequest, client: Client | None) -> ESTAnswer:
         match asked.operation, asked.payload:
             case Operation.CACERTS, _:
                 return server.cacerts_answer(self._ca.ca_certificates())
             case Operation.CSRATTRS, _:
                 return server.csrattrs_answer(self._ca.wanted_attributes(asked.label))
             case Operation.NONCE, NonceRequest() as wanted:
-                return server.nonce_answer(self._ca.grant_nonce(client, asked.label, wanted))
+                nonce = await self._batches.run(self._ca.nonce_wish(client, asked.label, wanted))
+                return server.nonce_answer(self._ca.nonce_response(nonce))
             case Operation.SIMPLEENROLL, bytes() as csr:
-                return _issued(self._ca.enrol(client, asked.label, csr))
+                return _issued(await self._batches.run(self._ca.enrolment(client, asked.label, csr)))
             case Operation.SIMPLEREENROLL, bytes() as csr:
-                return _issued(self._ca.renew(client, csr))
+                return _issued(await self._batches.run(self._ca.renewal(client, csr)))
         raise ESTRefusal(501, "est.not-offered", "this operation is not offered")
 
     async def _birth(self, request: Request) -> Response:
         if request.headers.get("content-type", "").split(";")[0].strip().lower() != BIRTH_MEDIA_TYPE:
             raise Refused(415, "ca.birth.media-type", f"a birth record is sent as {BIRTH_MEDIA_TYPE}")
-        self._ca.take_birth(_client(request), await read_body(request.receive, BIRTH_MAX_BYTES))
+        token = await read_body(request.receive, BIRTH_MAX_BYTES)
+        await self._batches.run(self._ca.birth_report(_client(request), token))
         return Response(status_code=204)
 
     async def _certificate(self, request: Request) -> Response:

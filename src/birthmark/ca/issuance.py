@@ -4,15 +4,18 @@ Intent, signature, record: the only place where the issuing key signs a certific
 
 1. intent    one transaction: demands 6 to 9, the nonce is used, earlier certificates end, the intent is written down
 2. signature outside any transaction: the issuing key signs exactly what was intended and linted
-3. record    one transaction: the certificate is written down; only then is it given out
+3. record    one transaction: the certificate and its log entry are written down; only then is it given out
 
 A crash after 1 leaves an intent that the next request for the same chip and key finishes, to the same contents and
 serial, or that a new key supersedes. A crash after 2 is the same: what was signed was given to nobody.
+
+Requests that came together share their transactions. Two that touch the same chip, unit or nonce never do: the second
+one waits and sees what the first has written.
 """
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -21,7 +24,6 @@ from birthmark.ca.demands import (
     CONFLICT,
     Candidate,
     Decision,
-    LedgerFacts,
     decide,
     decide_renewal,
     demand_certificate,
@@ -29,21 +31,57 @@ from birthmark.ca.demands import (
     demand_renewable,
     demand_rig_of_order,
 )
-from birthmark.ca.errors import NotNow, Refused
+from birthmark.ca.errors import CAError, NotNow, Pending, Refused
+from birthmark.ca.jobs import Draft, EnrolJob, IssueJob, Outcome, RenewJob
 from birthmark.ca.policy import Policy
-from birthmark.ca.ports import CAStore, Ledger, LedgerReader
+from birthmark.ca.ports import CAStore, Ledger
 from birthmark.ca.trail import Trail
-from birthmark.core.issuance import Ending, Issuance, Order
+from birthmark.core.audit import AuditRow
+from birthmark.core.ids import fingerprint
+from birthmark.core.issuance import Ask, End, Ending, Issuance, LedgerFacts, Order
 from birthmark.pki.authorities import Authority, new_serial
-from birthmark.pki.errors import PKIError
+from birthmark.pki.errors import KeyStoreError, PKIError
 from birthmark.pki.profiles import LintedCertificate, sign
 
 SIGNER_RETRY_S = 5
 
 
-def nonce_digest(nonce: bytes) -> bytes:
-    """Return how the ledger knows a nonce."""
-    return hashlib.sha256(nonce).digest()
+@dataclass(slots=True)
+class _Writes:
+    """What the requests of one transaction want written, in the order of the requests."""
+
+    intents: list[Issuance] = field(default_factory=list)
+    uses: list[tuple[str, str]] = field(default_factory=list)
+    takes: list[tuple[str, str]] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list)
+    rows: list[AuditRow] = field(default_factory=list)
+
+    def write(self, ledger: Ledger) -> None:
+        # Ends first: the ledger allows one open-ended life per chip and unit.
+        if self.ends:
+            ledger.end(self.ends)
+        if self.intents:
+            ledger.intend(self.intents)
+        if self.takes:
+            ledger.take_quota(self.takes)
+        if self.uses:
+            ledger.use_nonces(self.uses)
+        if self.rows:
+            ledger.append(self.rows)
+
+    def end(self, end: End, trail: Trail) -> None:
+        """End a certificate, and let the log say so."""
+        self.ends.append(end)
+        self.rows.append(trail.end_row(end))
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """An intent that is written down and waits for its signature."""
+
+    serial: str
+    linted: LintedCertificate
+    trail: Trail
 
 
 class Issuer:
@@ -54,73 +92,11 @@ class Issuer:
         self._authority = authority
         self._policy = policy
 
-    def issue(self, candidate: Candidate, trail: Trail) -> bytes:
-        """
-        Return the certificate (DER) of a first request, unconfirmed until its birth record arrives.
-
-        Raises:
-            Refused: demands 6 to 9; NotNow: the issuing key; StoreError: the ledger.
-
-        """
-
-        def choose(ledger: Ledger) -> Issuance:
-            facts = _facts(ledger, candidate)
-            order = demand_rig_of_order(facts.order, candidate.order_id, candidate.caller)
-            decision = decide(candidate, order, facts, trail.at)
-            if decision.existing is not None:
-                return decision.existing
-            _end_all(ledger, decision, trail.at)
-            intent = self._birth_intent(candidate, order, trail.at)
-            ledger.intend(intent)
-            ledger.take_quota(order.id, candidate.unit_serial)
-            return intent
-
-        return self._carry_out(candidate, choose, trail)
-
-    def renew(self, candidate: Candidate, current: Issuance, trail: Trail) -> bytes:
-        """
-        Return the certificate (DER) that succeeds `current`, which lives on for the overlap.
-
-        Raises:
-            Refused: demands 6, 7 and 9; NotNow: the issuing key; StoreError: the ledger.
-
-        """
-
-        def choose(ledger: Ledger) -> Issuance:
-            # It lived when the request came; whether it still does is known only in here.
-            latest = ledger.issuance(current.serial) or current
-            demand_renewable(latest, trail.at)
-            decision = decide_renewal(candidate, current, _facts(ledger, candidate), trail.at)
-            if decision.existing is not None:
-                return decision.existing
-            _end_all(ledger, decision, trail.at)
-            overlap_ends = trail.at + self._policy.rotation_overlap
-            # A second renewal from the same certificate replaces the first; it does not begin the overlap anew.
-            ledger.end(current.serial, min(overlap_ends, latest.dies_at or overlap_ends), Ending.ROTATED)
-            intent = self._renewal_intent(candidate, current, trail.at)
-            ledger.intend(intent)
-            return intent
-
-        return self._carry_out(candidate, choose, trail)
-
-    def _carry_out(self, candidate: Candidate, choose: Callable[[Ledger], Issuance], trail: Trail) -> bytes:
-        # 1. intent
-        with self._store.writing() as ledger:
-            intent = choose(ledger)
-            ledger.use_nonce(nonce_digest(candidate.attested.nonce), intent.serial)
-            if intent.certificate is not None:
-                ledger.add_audit(trail.row(detail=f"certificate {intent.serial} again"))
-                return intent.certificate
-            linted = demand_certificate(intent, self._policy.terms, self._authority.certificate)
-        # 2. signature
-        certificate = self._sign(linted)
-        # 3. record
-        with self._store.writing() as ledger:
-            return self._record(ledger, intent.serial, certificate, trail)
-
-    def _birth_intent(self, candidate: Candidate, order: Order, at: datetime) -> Issuance:
+    def draft(self, candidate: Candidate, order: Order, at: datetime) -> Draft:
+        """Return what would be issued under the order: the expensive part, done before the ledger is held."""
+        terms = demand_profile(order.profile, self._policy.terms)
         model = next(m for m in self._policy.endorsements.models if m.id == candidate.attested.chip.model)
-        return Issuance(
+        intent = Issuance(
             serial=f"{new_serial():x}",
             unit_serial=candidate.unit_serial,
             chip=candidate.chip,
@@ -134,10 +110,124 @@ class Issuer:
             profile=order.profile,
             requested_by=candidate.caller.holder,
             intended_at=at,
-            validity_days=demand_profile(order.profile, self._policy.terms).validity_days,
+            validity_days=terms.validity_days,
             dies_at=at + self._policy.birth_grace,
             ending=Ending.UNCONFIRMED,
         )
+        try:
+            return Draft(intent, self._linted(intent))
+        except Refused as refusal:
+            return Draft(intent, refusal)
+
+    def issue(self, jobs: Sequence[IssueJob]) -> list[Outcome]:
+        """
+        Return, for each job, the certificate (DER) or why there is none.
+
+        A first certificate is unconfirmed until its birth record arrives; one for a renewal succeeds the current one,
+        which lives on for the overlap.
+
+        Raises:
+            StoreError: the ledger; any of the jobs may have been done or not, and all may be repeated.
+
+        """
+        outcomes: dict[int, Outcome] = {}
+        for together in _apart(jobs):
+            outcomes |= self._issue_together([(index, jobs[index]) for index in together])
+        return [outcomes[index] for index in range(len(jobs))]
+
+    def _issue_together(self, jobs: Sequence[tuple[int, IssueJob]]) -> dict[int, Outcome]:
+        # 1. intent
+        with self._store.writing() as ledger:
+            begun, outcomes = self._intend(ledger, jobs)
+        # 2. signature
+        signed: list[tuple[int, _Begun, bytes]] = []
+        for index, each in begun:
+            try:
+                signed.append((index, each, self._sign(each.linted)))
+            except NotNow as failure:
+                outcomes[index] = failure
+        # 3. record
+        if signed:
+            with self._store.writing() as ledger:
+                outcomes |= _recorded(ledger, signed)
+        return outcomes
+
+    def _intend(
+        self, ledger: Ledger, jobs: Sequence[tuple[int, IssueJob]]
+    ) -> tuple[list[tuple[int, _Begun]], dict[int, Outcome]]:
+        begun: list[tuple[int, _Begun]] = []
+        outcomes: dict[int, Outcome] = {}
+        writes, taken = _Writes(), Counter[str]()
+        facts = ledger.facts([_ask(job.candidate) for _, job in jobs])
+        for (index, job), known in zip(jobs, facts, strict=True):
+            try:
+                chosen = self._choose(job, _with_taken(known, taken), writes)
+            except (Refused, Pending) as refusal:
+                outcomes[index] = refusal
+                writes.rows.append(job.trail.row(finding=refusal.finding, detail=refusal.message))
+                continue
+            taken = Counter(order_id for order_id, _ in writes.takes)
+            if isinstance(chosen, _Begun):
+                begun.append((index, chosen))
+            else:
+                outcomes[index] = chosen
+        writes.write(ledger)
+        return begun, outcomes
+
+    def _choose(self, job: IssueJob, facts: LedgerFacts, writes: _Writes) -> _Begun | bytes:
+        """Decide one job and note its writes: nothing is noted of one that is refused."""
+        match job:
+            case EnrolJob():
+                decision, draft, current_end = self._enrolment(job, facts)
+            case RenewJob():
+                decision, draft, current_end = self._renewal(job, facts)
+        trail = job.trail
+        digest = job.candidate.nonce_digest
+        if decision.existing is not None and decision.existing.certificate is not None:
+            existing = decision.existing
+            writes.uses.append((digest, existing.serial))
+            writes.rows.append(trail.row(certificate=existing.serial, detail="again"))
+            return decision.existing.certificate
+        intent, linted = draft.intent, draft.linted
+        if isinstance(linted, Refused):
+            raise linted
+        if decision.existing is None:
+            for doomed in decision.doomed:
+                writes.end(End(doomed.serial, trail.at, Ending.SUPERSEDED), trail)
+            if current_end is not None:
+                writes.end(current_end, trail)
+            writes.intents.append(intent)
+            if isinstance(job, EnrolJob) and not facts.use.holds_unit:
+                writes.takes.append((intent.order, intent.unit_serial))
+        writes.uses.append((digest, intent.serial))
+        return _Begun(intent.serial, linted, trail)
+
+    def _enrolment(self, job: EnrolJob, facts: LedgerFacts) -> tuple[Decision, Draft, None]:
+        order = demand_rig_of_order(facts.order, job.candidate.order_id, job.candidate.caller)
+        decision = decide(job.candidate, order, facts, job.trail.at)
+        if decision.existing is not None:
+            return decision, self._redraft(decision.existing), None
+        draft = job.draft if order == job.order else self.draft(job.candidate, order, job.trail.at)
+        return decision, draft, None
+
+    def _renewal(self, job: RenewJob, facts: LedgerFacts) -> tuple[Decision, Draft, End | None]:
+        # It lived when the request came; whether it still does is known only in here.
+        latest = next((other for other in facts.near if other.serial == job.current.serial), job.current)
+        demand_renewable(latest, job.trail.at)
+        decision = decide_renewal(job.candidate, job.current, facts, job.trail.at)
+        if decision.existing is not None:
+            return decision, self._redraft(decision.existing), None
+        overlap_ends = job.trail.at + self._policy.rotation_overlap
+        # A second renewal from the same certificate replaces the first; it does not begin the overlap anew.
+        end = End(latest.serial, min(overlap_ends, latest.dies_at or overlap_ends), Ending.ROTATED)
+        intent = self._renewal_intent(job.candidate, job.current, job.trail.at)
+        return decision, Draft(intent, self._linted(intent)), end
+
+    def _redraft(self, existing: Issuance) -> Draft:
+        """Return an earlier intent as a draft, to be signed now; one that is signed already needs no lint."""
+        if existing.certificate is not None:
+            return Draft(existing, Refused(CONFLICT, "ca.7.superseded", "it is signed already"))
+        return Draft(existing, self._linted(existing))
 
     def _renewal_intent(self, candidate: Candidate, current: Issuance, at: datetime) -> Issuance:
         return replace(
@@ -155,36 +245,70 @@ class Issuer:
             ending=None,
         )
 
+    def _linted(self, intent: Issuance) -> LintedCertificate:
+        return demand_certificate(intent, self._policy.terms, self._authority.certificate)
+
     def _sign(self, linted: LintedCertificate) -> bytes:
         try:
             certificate = sign(linted, self._authority.key, self._authority.certificate)
         except PKIError as error:
+            retry_after_s = getattr(error, "retry_after_s", 0) if isinstance(error, KeyStoreError) else 0
             raise NotNow(
-                "ca.signer", "the issuing key cannot sign at the moment", retry_after_s=SIGNER_RETRY_S
+                "ca.signer",
+                "the issuing key cannot sign at the moment",
+                retry_after_s=retry_after_s or SIGNER_RETRY_S,
             ) from error
         return certificate.public_bytes(Encoding.DER)
 
-    def _record(self, ledger: Ledger, serial: str, certificate: bytes, trail: Trail) -> bytes:
-        """Write the certificate down and return it; or the one that another worker has recorded for the same intent."""
-        intent = ledger.issuance(serial)
-        if intent is None or not intent.alive(trail.at):
-            raise Refused(CONFLICT, "ca.7.superseded", "a later request for this chip or unit came in between")
-        if intent.certificate is None:
-            ledger.record(serial, certificate)
-        ledger.add_audit(trail.row(detail=f"certificate {serial}"))
-        return intent.certificate or certificate
+
+def _apart(jobs: Sequence[IssueJob]) -> Iterator[list[int]]:
+    """Yield the jobs' indices in groups, in each of which no chip, unit or nonce comes twice."""
+    waiting = list(range(len(jobs)))
+    while waiting:
+        together, seen, later = [], set[object](), []
+        for index in waiting:
+            candidate = jobs[index].candidate
+            touched = {candidate.chip, ("unit", candidate.unit_serial), ("nonce", candidate.nonce_digest)}
+            if touched & seen:
+                later.append(index)
+            else:
+                together.append(index)
+            seen |= touched
+        yield together
+        waiting = later
 
 
-def _facts(ledger: LedgerReader, candidate: Candidate) -> LedgerFacts:
-    return LedgerFacts(
-        order=ledger.order(candidate.order_id),
-        grant=ledger.nonce(nonce_digest(candidate.attested.nonce)),
-        near=ledger.issuances_near(candidate.chip, candidate.unit_serial),
-        use=ledger.order_use(candidate.order_id, candidate.unit_serial),
-        denial=ledger.denial(candidate.chip),
-    )
+def _ask(candidate: Candidate) -> Ask:
+    return Ask(candidate.order_id, candidate.nonce_digest, candidate.chip, candidate.unit_serial)
 
 
-def _end_all(ledger: Ledger, decision: Decision, at: datetime) -> None:
-    for doomed in decision.doomed:
-        ledger.end(doomed.serial, at, Ending.SUPERSEDED)
+def _with_taken(facts: LedgerFacts, taken: Counter[str]) -> LedgerFacts:
+    """Return the facts as they stand after what this transaction has taken from the order so far."""
+    if facts.order is None or not taken[facts.order.id]:
+        return facts
+    return replace(facts, use=replace(facts.use, units=facts.use.units + taken[facts.order.id]))
+
+
+def _recorded(ledger: Ledger, signed: Sequence[tuple[int, _Begun, bytes]]) -> dict[int, Outcome]:
+    """Write the certificates down and return them; or those that another worker has recorded for the same intents."""
+    outcomes: dict[int, Outcome] = {}
+    at = max(begun.trail.at for _, begun, _ in signed)
+    unfinished = ledger.unfinished([begun.serial for _, begun, _ in signed], at)
+    fresh, rows = [], []
+    for index, begun, certificate in signed:
+        if begun.serial in unfinished:
+            fresh.append((begun.serial, certificate))
+            rows.append(begun.trail.row(certificate=begun.serial, about=fingerprint(certificate)))
+            outcomes[index] = certificate
+        else:
+            outcomes[index] = _of_another(ledger, begun)
+    ledger.record(fresh)
+    ledger.append(rows)
+    return outcomes
+
+
+def _of_another(ledger: Ledger, begun: _Begun) -> bytes | CAError:
+    found = ledger.issuance(begun.serial)
+    if found is None or found.certificate is None or not found.alive(begun.trail.at):
+        return Refused(CONFLICT, "ca.7.superseded", "a later request for this chip or unit came in between")
+    return found.certificate

@@ -10,7 +10,7 @@ import msgspec
 from birthmark.core import ids
 from birthmark.core.config import Config, load
 from birthmark.core.errors import ConfigError, DecodeError
-from birthmark.core.issuance import Order
+from birthmark.core.issuance import Order, UnitRange
 
 ORDER_MAX_UNITS = 10_000_000
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -26,6 +26,8 @@ class OrderFile(Config, frozen=True):
     quantity: Annotated[int, msgspec.Meta(ge=1, le=ORDER_MAX_UNITS)]
     chip_models: _Names
     rigs: _Names
+    first_unit: _Name
+    last_unit: _Name
     not_before: _Moment
     not_after: _Moment
     profile: _Name
@@ -42,6 +44,7 @@ def read_order(path: Path) -> Order:
     file = load(OrderFile, path)
     try:
         ids.order_id(file.id)
+        units = UnitRange(file.first_unit, file.last_unit)
     except DecodeError as error:
         raise ConfigError(f"{path}: {error.message}", hint=error.hint) from error
     if file.not_after <= file.not_before:
@@ -52,6 +55,7 @@ def read_order(path: Path) -> Order:
         quantity=file.quantity,
         chip_models=file.chip_models,
         rigs=file.rigs,
+        units=units,
         not_before=file.not_before,
         not_after=file.not_after,
         profile=file.profile,

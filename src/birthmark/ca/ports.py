@@ -3,37 +3,58 @@
 What the issuing authority needs from the world: a ledger with transactions.
 
 Writing transactions are serialised over all workers that share the ledger, from `writing()` until the block ends: what
-was read inside still holds when the writes are committed. Everything raises core.errors.StoreError when it cannot.
+was read inside still holds when the writes are committed. Writes take sequences, because requests that come together
+are committed together. Everything raises core.errors.StoreError when it cannot.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from birthmark.core.issuance import AuditRow, ChipID, Ending, Issuance, NonceGrant, Order, OrderUse, Revocation
+from birthmark.core.audit import AuditRow
+from birthmark.core.issuance import (
+    Ask,
+    ChipID,
+    End,
+    Issuance,
+    LedgerFacts,
+    NonceGrant,
+    Order,
+    OrderUse,
+    Revocation,
+)
 
 
 class LedgerReader(Protocol):
     """A consistent view of the ledger."""
 
+    def facts(self, asks: Sequence[Ask]) -> tuple[LedgerFacts, ...]:
+        """Return what is known of each candidate, in the order of the asks."""
+        ...
+
     def order(self, order_id: str) -> Order | None:
         """Return the order, or None."""
+        ...
+
+    def orders(self) -> tuple[Order, ...]:
+        """Return every order, by id."""
         ...
 
     def order_use(self, order_id: str, unit_serial: str) -> OrderUse:
         """Return how many units took from the order's quantity, and whether this unit is one of them."""
         ...
 
-    def nonce(self, digest: bytes) -> NonceGrant | None:
+    def nonce(self, digest: str) -> NonceGrant | None:
         """Return the grant of the nonce with this SHA-256, or None."""
         ...
 
-    def open_nonce(self, unit_serial: str, at: datetime) -> NonceGrant | None:
-        """Return the unit's grant that is neither used nor expired, or None."""
+    def open_nonces(self, unit_serials: Sequence[str], at: datetime) -> Mapping[str, NonceGrant]:
+        """Return, by unit, the grants that are neither used nor expired."""
         ...
 
-    def issuances(self) -> tuple[Issuance, ...]:
-        """Return every issuance, oldest first."""
+    def issuances(self) -> Iterator[Issuance]:
+        """Return every issuance, oldest first, read as it is asked for."""
         ...
 
     def issuances_near(self, chip: ChipID, unit_serial: str) -> tuple[Issuance, ...]:
@@ -48,6 +69,10 @@ class LedgerReader(Protocol):
         """Return the issuance whose recorded certificate has this fingerprint, or None."""
         ...
 
+    def unfinished(self, serials: Sequence[str], at: datetime) -> frozenset[str]:
+        """Return those of the intents that have not ended by then and have no certificate yet."""
+        ...
+
     def denial(self, chip: ChipID) -> str | None:
         """Return the reason for which this chip may not have a certificate, or None."""
         ...
@@ -60,8 +85,32 @@ class LedgerReader(Protocol):
         """Return every serial that counts as revoked at this moment, the earliest death first."""
         ...
 
-    def audit(self) -> tuple[AuditRow, ...]:
-        """Return every decision, oldest first."""
+    def unconfirmed(self, at: datetime, limit: int) -> tuple[Issuance, ...]:
+        """Return issuances whose grace time is over, no birth record having come, that no `end` was written for."""
+        ...
+
+    def endings(self, after: int, limit: int) -> tuple[tuple[int, End], ...]:
+        """Return the decisions to end a life with numbers above `after`, in order; the first has number 0."""
+        ...
+
+    def log_size(self) -> int:
+        """Return how many entries the transparency log has."""
+        ...
+
+    def entries(self, first: int, count: int) -> tuple[bytes, ...]:
+        """Return up to `count` entries of the transparency log, beginning with number `first`."""
+        ...
+
+    def entries_of_unit(self, unit_serial: str) -> tuple[tuple[int, bytes], ...]:
+        """Return the numbers and bytes of all entries about one unit, oldest first."""
+        ...
+
+    def tiles(self, wanted: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], bytes]:
+        """Return the stored hash tiles (level, number) among those wanted."""
+        ...
+
+    def checkpoint(self, size: int | None = None) -> str | None:
+        """Return the signed checkpoint of a log of that size, by default the largest; or None."""
         ...
 
 
@@ -72,49 +121,61 @@ class Ledger(LedgerReader, Protocol):
         """Add the order, or replace the one with its id; what was taken stays taken."""
         ...
 
-    def take_quota(self, order_id: str, unit_serial: str) -> None:
-        """Count the unit towards the order, once however often it is said."""
+    def take_quota(self, takes: Sequence[tuple[str, str]]) -> None:
+        """Count each unit (order, unit serial) towards its order, once however often it is said."""
         ...
 
-    def grant_nonce(self, grant: NonceGrant) -> None:
-        """Keep the grant; the holder's other unused grants for the unit are forgotten."""
+    def grant_nonces(self, grants: Sequence[NonceGrant]) -> None:
+        """Keep the grants; the holders' other unused grants for the units are forgotten."""
         ...
 
-    def use_nonce(self, digest: bytes, serial: str) -> None:
-        """Mark the nonce as consumed by the issuance with this serial."""
+    def use_nonces(self, uses: Sequence[tuple[str, str]]) -> None:
+        """Mark nonces (by digest) as consumed by the issuance with the serial; a repeat changes nothing."""
         ...
 
     def forget_nonces(self, expired_before: datetime) -> None:
         """Forget grants, used or not, that expired before this moment."""
         ...
 
-    def intend(self, issuance: Issuance) -> None:
-        """Write down an issuance before its signature is made."""
+    def intend(self, issuances: Sequence[Issuance]) -> None:
+        """Write down issuances before their signatures are made."""
         ...
 
-    def record(self, serial: str, certificate: bytes) -> None:
-        """Write down the signed certificate of an intended issuance; a repeat with the same bytes changes nothing."""
+    def record(self, certificates: Sequence[tuple[str, bytes]]) -> None:
+        """Write down the signed certificates (serial, DER) of intended issuances that have none yet."""
         ...
 
-    def end(self, serial: str, dies_at: datetime, ending: Ending) -> None:
-        """Set when the certificate counts as revoked from, and why; replaces an earlier setting."""
+    def end(self, ends: Sequence[End]) -> None:
+        """Set when certificates count as revoked from, and why; replaces earlier settings."""
         ...
 
-    def confirm(self, certificate_sha256: str, at: datetime, birth: str) -> None:
-        """Keep the birth record and let the certificate live on: its `dies_at` is cleared."""
+    def confirm(self, births: Sequence[tuple[str, str]], at: datetime) -> None:
+        """Keep birth records (fingerprint, JWS) and let the certificates live on: their `dies_at` are cleared."""
         ...
 
     def deny(self, chip: ChipID, reason: str) -> None:
         """Refuse this chip from now on."""
         ...
 
-    def add_audit(self, row: AuditRow) -> None:
-        """Append a decision."""
+    def allow(self, chip: ChipID) -> None:
+        """Take back a denial."""
+        ...
+
+    def append(self, rows: Sequence[AuditRow]) -> None:
+        """Append decisions to the transparency log, in this order."""
+        ...
+
+    def put_tiles(self, tiles: Mapping[tuple[int, int], bytes]) -> None:
+        """Keep hash tiles (level, number); one that has grown replaces the shorter one."""
+        ...
+
+    def put_checkpoint(self, size: int, note: str) -> None:
+        """Keep a signed checkpoint; another one of the same size is not taken over it."""
         ...
 
 
 class CAStore(Protocol):
-    """Where the ledger lives. Safe to use from several threads and, where it is a file, several processes."""
+    """Where the ledger lives. Safe to use from several threads and several processes."""
 
     def reading(self) -> AbstractContextManager[LedgerReader]:
         """Open a consistent view; nothing is written."""
@@ -129,5 +190,5 @@ class CAStore(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of files and locks."""
+        """Let go of files and connections."""
         ...

@@ -2,18 +2,21 @@
 """
 The issuing authority's use cases.
 
-Each ends in one of three ways: what was asked for, Refused, or NotNow. Refusals and grants that touch an identity are
-audited before they are answered; a client without a certificate is only logged, lest anyone could fill the disk.
+A request is first judged as far as that needs no ledger (`enrolment`, `renewal`, `nonce_wish`, `birth_report`): that
+makes a job. Jobs are settled together (`settle`), whether one came or a hundred. Each ends in one of four ways: what
+was asked for, Refused, Pending or NotNow. Refusals and grants that touch an identity are in the log before they are
+answered; a client without a certificate is only logged, lest anyone could fill the disk.
 """
 
-import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import TypeVar
 
 from cryptography import x509
 
-from birthmark.ca.births import demand_match, demand_record, demand_unconfirmed
+from birthmark.ca.births import demand_record
+from birthmark.ca.callers import Callers
 from birthmark.ca.demands import (
     FORBIDDEN,
     MALFORMED,
@@ -24,15 +27,15 @@ from birthmark.ca.demands import (
     demand_device,
     demand_evidence,
     demand_first_subject,
-    demand_no_lease,
     demand_renewal_names,
     demand_request,
-    demand_rig,
     demand_rig_of_order,
     demand_same_chip,
 )
-from birthmark.ca.errors import NotNow, Refused
-from birthmark.ca.issuance import Issuer, nonce_digest
+from birthmark.ca.desk import Desk
+from birthmark.ca.errors import CAError, NotNow, Refused
+from birthmark.ca.issuance import Issuer
+from birthmark.ca.jobs import BirthJob, EnrolJob, Job, NonceJob, Outcome, RefusedJob, RenewJob
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore
 from birthmark.ca.revocation import RevocationPublisher
@@ -40,7 +43,7 @@ from birthmark.ca.trail import Trail
 from birthmark.core import ids
 from birthmark.core.clock import Clock
 from birthmark.core.errors import DecodeError, StoreError
-from birthmark.core.issuance import ChipID, Issuance, NonceGrant, Order
+from birthmark.core.issuance import ChipID, Issuance, Order
 from birthmark.est import wishes
 from birthmark.est.messages import NONCE_BYTES, NonceRequest, NonceResponse
 from birthmark.evidence.verdict import AttestedKey
@@ -48,8 +51,8 @@ from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.authorities import Authority
 
 STORE_RETRY_S = 2
-NONCE_MEMORY = timedelta(days=1)
-"""How long after its expiry a nonce is remembered, so that a request whose answer was lost can be repeated."""
+ORDER_MEMORY = timedelta(seconds=1)
+"""For how long an order that was read decides what is drafted. What is issued is decided by the ledger's order."""
 
 
 class CA:
@@ -59,7 +62,10 @@ class CA:
         self._store = store
         self._policy = policy
         self._clock = clock
+        self._callers = Callers(policy.trust)
+        self._orders: dict[str, tuple[datetime, Order | None]] = {}
         self._issuer = Issuer(store, authority, policy)
+        self._desk = Desk(store, policy)
         self._publisher = RevocationPublisher(store, authority, policy.crl_next_update)
 
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
@@ -74,6 +80,8 @@ class CA:
         algorithm = terms.algorithms[0].algorithm if terms else KeyAlgorithm.P256
         return wishes.for_renewal(algorithm) if label is None else wishes.for_first_request(algorithm)
 
+    # --- one request ---
+
     def grant_nonce(self, client: Client | None, label: str | None, request: NonceRequest) -> NonceResponse:
         """
         Return a fresh nonce for one unit, and lease the unit to the caller until it expires or is used.
@@ -82,39 +90,17 @@ class CA:
             Refused: demand 1; ca.6.unit-in-work, ca.6.unit, ca.6.nonce-length. NotNow: the ledger.
 
         """
-        with self._audited(Trail.of("nonce", self._clock(), client, label or "")) as trail:
-            caller, unit = self._nonce_caller(client, label, request, trail)
-            if request.length != NONCE_BYTES:
-                raise Refused(MALFORMED, "ca.6.nonce-length", f"nonces have {NONCE_BYTES} bytes here")
-            nonce = secrets.token_bytes(NONCE_BYTES)
-            expires_at = trail.at + self._policy.nonce_expiry
-            with self._store.writing() as ledger:
-                demand_no_lease(ledger.open_nonce(unit, trail.at), caller, trail.at)
-                ledger.forget_nonces(trail.at - NONCE_MEMORY)
-                ledger.grant_nonce(
-                    NonceGrant(
-                        digest=nonce_digest(nonce), holder=caller.holder, unit_serial=unit, expires_at=expires_at
-                    )
-                )
-                ledger.add_audit(trail.row())
-            return NonceResponse(nonce, int(self._policy.nonce_expiry.total_seconds()))
+        return self.nonce_response(self._settled(self.nonce_wish(client, label, request)))
 
     def enrol(self, client: Client | None, label: str | None, csr: bytes) -> bytes:
         """
         Return the certificate (DER) of a unit's first request: the nine demands, then intent, signature, record.
 
         Raises:
-            Refused: a demand is not met. NotNow: the ledger or the issuing key.
+            Refused: a demand is not met. Pending: the order. NotNow: the ledger or the issuing key.
 
         """
-        with self._audited(Trail.of("enrol", self._clock(), client, label or "")) as trail:
-            caller, order = self._rig(client, label, trail)
-            request = demand_request(csr, client)
-            unit = trail.about(demand_first_subject(request))
-            attested = demand_evidence(request, self._policy.endorsements, trail.at)
-            chip = _chip(attested)
-            trail.about(unit, chip)
-            return self._issuer.issue(Candidate(caller, order.id, unit, chip, request, attested), trail)
+        return self._settled(self.enrolment(client, label, csr))
 
     def renew(self, client: Client | None, csr: bytes) -> bytes:
         """
@@ -124,16 +110,7 @@ class CA:
             Refused: a demand is not met. NotNow: the ledger or the issuing key.
 
         """
-        with self._audited(Trail.of("renew", self._clock(), client)) as trail:
-            caller, current = self._device(client, trail)
-            trail.order = current.order
-            request = demand_request(csr, client)
-            demand_renewal_names(request, caller.certificate)
-            attested = demand_evidence(request, self._policy.endorsements, trail.at)
-            trail.about(current.unit_serial, _chip(attested))
-            demand_same_chip(attested, request, current)
-            candidate = Candidate(caller, current.order, current.unit_serial, current.chip, request, attested)
-            return self._issuer.renew(candidate, current, trail)
+        return self._settled(self.renewal(client, csr))
 
     def take_birth(self, client: Client | None, token: bytes) -> None:
         """
@@ -143,20 +120,93 @@ class CA:
             Refused: demand 1, or ca.birth.*. NotNow: the ledger.
 
         """
-        with self._audited(Trail.of("birth", self._clock(), client)) as trail:
-            rig = trail.met_by(demand_rig(client, self._policy.trust, trail.at))
+        self._settled(self.birth_report(client, token))
+
+    def _settled(self, job: Job) -> bytes:
+        (outcome,) = self.settle([job])
+        if isinstance(outcome, CAError):
+            raise outcome
+        return outcome
+
+    # --- many requests ---
+
+    def settle(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Return what came of each job. Never raises: what cannot be done now is NotNow."""
+        outcomes: dict[int, Outcome] = {}
+        issuing = [(n, job) for n, job in enumerate(jobs) if isinstance(job, EnrolJob | RenewJob)]
+        desk = [(n, job) for n, job in enumerate(jobs) if isinstance(job, NonceJob | BirthJob | RefusedJob)]
+        outcomes |= _together(self._desk.settle, desk)
+        outcomes |= _together(self._issuer.issue, issuing)
+        return [outcomes[index] for index in range(len(jobs))]
+
+    def nonce_response(self, nonce: bytes) -> NonceResponse:
+        """Return what a client is told with its nonce."""
+        return NonceResponse(nonce, int(self._policy.nonce_expiry.total_seconds()))
+
+    def nonce_wish(self, client: Client | None, label: str | None, request: NonceRequest) -> Job:
+        """Return the job of a request for a nonce. Raises NotNow."""
+
+        def judge(trail: Trail) -> Job:
+            if self._callers.is_rig(client):
+                caller, _ = self._rig(client, label, trail)
+                unit = _rig_unit(request)
+            else:
+                caller, _ = self._device(client, trail)
+                if request.unit not in (None, caller.name):
+                    raise Refused(FORBIDDEN, "ca.6.unit", "a device asks for a nonce for itself only")
+                unit = caller.name
+            trail.about(unit)
+            if request.length != NONCE_BYTES:
+                raise Refused(MALFORMED, "ca.6.nonce-length", f"nonces have {NONCE_BYTES} bytes here")
+            return NonceJob(caller, unit, trail)
+
+        return self._judged(Trail.of("nonce", self._clock(), client, label or ""), judge)
+
+    def enrolment(self, client: Client | None, label: str | None, csr: bytes) -> Job:
+        """Return the job of a first request: demands 1 to 5. Raises NotNow."""
+
+        def judge(trail: Trail) -> Job:
+            caller, order = self._rig(client, label, trail)
+            request = demand_request(csr, client)
+            unit = trail.about(demand_first_subject(request))
+            attested = demand_evidence(request, self._policy.endorsements, trail.at)
+            chip = _chip(attested)
+            trail.about(unit, chip)
+            candidate = Candidate(caller, order.id, unit, chip, request, attested)
+            return EnrolJob(candidate, trail, order, self._issuer.draft(candidate, order, trail.at))
+
+        return self._judged(Trail.of("enrol", self._clock(), client, label or ""), judge)
+
+    def renewal(self, client: Client | None, csr: bytes) -> Job:
+        """Return the job of a device's request for its next certificate: demands 1 to 5. Raises NotNow."""
+
+        def judge(trail: Trail) -> Job:
+            caller, current = self._device(client, trail)
+            trail.order = current.order
+            request = demand_request(csr, client)
+            demand_renewal_names(request, caller.certificate)
+            attested = demand_evidence(request, self._policy.endorsements, trail.at)
+            trail.about(current.unit_serial, _chip(attested))
+            demand_same_chip(attested, request, current)
+            candidate = Candidate(caller, current.order, current.unit_serial, current.chip, request, attested)
+            return RenewJob(candidate, trail, current)
+
+        return self._judged(Trail.of("renew", self._clock(), client), judge)
+
+    def birth_report(self, client: Client | None, token: bytes) -> Job:
+        """Return the job of a birth record. Raises NotNow."""
+
+        def judge(trail: Trail) -> Job:
+            rig = trail.met_by(self._callers.rig(client, trail.at))
             record = demand_record(token, rig)
             trail.order = record.order
             trail.about(record.unit_serial)
             trail.chip_serial = record.chip_serial
-            with self._store.writing() as ledger:
-                demand_rig_of_order(ledger.order(record.order), record.order, rig)
-                found = demand_match(record, ledger.issuance_of(record.certificate_sha256))
-                if ledger.birth(record.certificate_sha256) is not None:
-                    return
-                demand_unconfirmed(found, trail.at)
-                ledger.confirm(record.certificate_sha256, trail.at, token.decode("ascii"))
-                ledger.add_audit(trail.row(detail=f"certificate {record.certificate_serial}"))
+            return BirthJob(rig, record, token.decode("ascii"), trail)
+
+        return self._judged(Trail.of("birth", self._clock(), client), judge)
+
+    # --- reading ---
 
     def certificate_state(self, client: Client | None, certificate_sha256: str) -> dict[str, str]:
         """
@@ -167,7 +217,7 @@ class CA:
 
         """
         at = self._clock()
-        demand_rig(client, self._policy.trust, at)
+        self._callers.rig(client, at)
         with _store_answers(), self._store.reading() as ledger:
             found = ledger.issuance_of(certificate_sha256)
         if found is None:
@@ -184,28 +234,26 @@ class CA:
         with _store_answers():
             return self._publisher.current(self._clock())
 
-    def _nonce_caller(
-        self, client: Client | None, label: str | None, request: NonceRequest, trail: Trail
-    ) -> tuple[Caller, str]:
-        """Return who asks for which unit: a device that the ledger knows asks for itself, everyone else is a rig."""
-        if self._issuance_of(client) is not None:
-            caller, _ = self._device(client, trail)
-            if request.unit not in (None, caller.name):
-                raise Refused(FORBIDDEN, "ca.6.unit", "a device asks for a nonce for itself only")
-            return caller, trail.about(caller.name)
-        caller, _ = self._rig(client, label, trail)
-        if request.unit is None:
-            raise Refused(MALFORMED, "ca.6.unit", "a rig says for which unit it wants the nonce (reqInfo)")
-        try:
-            return caller, trail.about(ids.unit_serial(request.unit))
-        except DecodeError as error:
-            raise Refused(MALFORMED, "ca.6.unit", error.message, hint=error.hint) from error
+    def _judged(self, trail: Trail, judge: Callable[[Trail], Job]) -> Job:
+        with _store_answers():
+            try:
+                return judge(trail)
+            except Refused as refusal:
+                row = trail.row(finding=refusal.finding, detail=refusal.message) if trail.fingerprint else None
+                return RefusedJob(refusal, row)
 
     def _rig(self, client: Client | None, label: str | None, trail: Trail) -> tuple[Caller, Order]:
-        caller = trail.met_by(demand_rig(client, self._policy.trust, trail.at))
-        with self._store.reading() as ledger:
-            order = None if label is None else ledger.order(label)
-        return caller, demand_rig_of_order(order, label, caller)
+        caller = trail.met_by(self._callers.rig(client, trail.at))
+        return caller, demand_rig_of_order(self._order(label, trail.at), label, caller)
+
+    def _order(self, label: str | None, at: datetime) -> Order | None:
+        if label is None:
+            return None
+        known = self._orders.get(label)
+        if known is None or not known[0] <= at < known[0] + ORDER_MEMORY or known[1] is None:
+            with self._store.reading() as ledger:
+                known = self._orders[label] = at, ledger.order(label)
+        return known[1]
 
     def _device(self, client: Client | None, trail: Trail) -> tuple[Caller, Issuance]:
         caller, current = demand_device(client, self._issuance_of(client), self._policy.trust, trail.at)
@@ -217,17 +265,31 @@ class CA:
         with self._store.reading() as ledger:
             return ledger.issuance_of(client.fingerprint)
 
-    @contextmanager
-    def _audited(self, trail: Trail) -> Iterator[Trail]:
-        """Write the audit row of a refusal before it is answered."""
+
+def _rig_unit(request: NonceRequest) -> str:
+    if request.unit is None:
+        raise Refused(MALFORMED, "ca.6.unit", "a rig says for which unit it wants the nonce (reqInfo)")
+    try:
+        return ids.unit_serial(request.unit)
+    except DecodeError as error:
+        raise Refused(MALFORMED, "ca.6.unit", error.message, hint=error.hint) from error
+
+
+_Settled = TypeVar("_Settled")
+
+
+def _together(
+    settle: Callable[[list[_Settled]], list[Outcome]], jobs: Sequence[tuple[int, _Settled]]
+) -> dict[int, Outcome]:
+    """Return the outcomes of the jobs under their numbers; a failing ledger is NotNow for all of them."""
+    if not jobs:
+        return {}
+    try:
         with _store_answers():
-            try:
-                yield trail
-            except Refused as refusal:
-                if trail.fingerprint:
-                    with self._store.writing() as ledger:
-                        ledger.add_audit(trail.row(refusal.finding, refusal.message))
-                raise
+            outcomes = settle([job for _, job in jobs])
+    except NotNow as failure:
+        return dict.fromkeys((number for number, _ in jobs), failure)
+    return {number: outcome for (number, _), outcome in zip(jobs, outcomes, strict=True)}
 
 
 def _chip(attested: AttestedKey) -> ChipID:

@@ -4,8 +4,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from birthmark.ca.demands import Caller, Client
-from birthmark.core.issuance import AuditRow, ChipID
+from birthmark.core.audit import AuditRow
+from birthmark.core.issuance import ChipID, End
 
 
 @dataclass(slots=True)
@@ -41,7 +44,7 @@ class Trail:
             self.chip_serial = chip.serial
         return unit_serial
 
-    def row(self, finding: str = "", detail: str = "") -> AuditRow:
+    def row(self, *, finding: str = "", detail: str = "", certificate: str = "", about: str = "") -> AuditRow:
         """Return the audit row of a decision; without a finding it was granted."""
         return AuditRow(
             at=self.at,
@@ -51,6 +54,13 @@ class Trail:
             order=self.order,
             unit_serial=self.unit_serial,
             chip_serial=self.chip_serial,
+            certificate=certificate,
+            about=about,
             finding=finding,
             detail=detail,
         )
+
+    def end_row(self, end: End) -> AuditRow:
+        """Return the audit row of another certificate that ends because of this request."""
+        detail = f"{end.ending.value} from {end.dies_at.isoformat(timespec='milliseconds')}"
+        return replace(self.row(certificate=end.serial, detail=detail), act="end")

@@ -17,6 +17,7 @@ from birthmark.ca.demands import Terms
 from birthmark.ca.http import CAHTTP
 from birthmark.ca.orders import read_order
 from birthmark.ca.policy import Policy
+from birthmark.ca.ports import CAStore
 from birthmark.ca.service import CA
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
@@ -31,7 +32,9 @@ from birthmark.pki.paths import read_certificates, read_trust
 from birthmark.pki.profiles import AlgorithmPolicy
 from birthmark.stores.ca_sqlite import SQLiteCAStore
 
-__all__ = ["open_ca", "read_order", "serve"]
+__all__ = ["migrate", "open_ca", "read_order", "serve"]
+
+DEFAULT_DATABASE = "ca.sqlite"
 
 
 def serve(config_path: Path) -> None:
@@ -65,12 +68,31 @@ def open_ca(config_path: Path) -> Iterator[Administration]:
 
 
 @contextmanager
-def _store(config: CAConfig, folder: Path) -> Iterator[SQLiteCAStore]:
-    store = SQLiteCAStore(folder / config.database)
+def _store(config: CAConfig, folder: Path) -> Iterator[CAStore]:
+    store = _opened_store(config, folder)
     try:
         yield store
     finally:
         store.close()
+
+
+def _opened_store(config: CAConfig, folder: Path) -> CAStore:
+    if config.database_dsn_file is None:
+        return SQLiteCAStore(folder / (config.database or DEFAULT_DATABASE))
+    # Imported here: the embedded default runs without PostgreSQL's driver.
+    from birthmark.stores.ca_postgres import PostgresCAStore  # noqa: PLC0415
+
+    return PostgresCAStore(read_secret(folder / config.database_dsn_file).decode())
+
+
+def migrate(config_path: Path) -> tuple[str, ...]:
+    """Bring the PostgreSQL schema up to date; return the names of the steps taken. Raises ConfigError, StoreError."""
+    config = load_config(config_path)
+    if config.database_dsn_file is None:
+        raise ConfigError(f"{config_path}: an SQLite database is brought up to date when it is opened")
+    from birthmark.stores import ca_postgres  # noqa: PLC0415 as in _opened_store
+
+    return ca_postgres.migrate(read_secret(config_path.parent / config.database_dsn_file).decode())
 
 
 def _policy(config: CAConfig, folder: Path) -> Policy:

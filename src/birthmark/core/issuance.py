@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
+from birthmark.core import ids
+from birthmark.core.errors import DecodeError
+
 
 @dataclass(frozen=True, slots=True)
 class ChipID:
@@ -19,18 +22,60 @@ class ChipID:
     serial: str
 
 
+@dataclass(frozen=True, slots=True)
+class UnitRange:
+    """
+    The unit serials of an order, from the first to the last, both included.
+
+    Raises:
+        DecodeError: they do not differ in their closing digits alone, or the last comes before the first.
+
+    """
+
+    first: str
+    last: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is no range."""
+        ids.unit_serial(self.first)
+        ids.unit_serial(self.last)
+        if _stem(self.first) != _stem(self.last) or self.first > self.last:
+            raise DecodeError(
+                f"{self.first} to {self.last} is not a range of unit serials",
+                hint="two serials of one length that differ in their last digits, the lower one first",
+                finding="id.malformed",
+            )
+
+    def holds(self, unit_serial: str) -> bool:
+        """Say whether the unit is in the range."""
+        return _stem(unit_serial) == _stem(self.first) and self.first <= unit_serial <= self.last
+
+
+def _stem(unit_serial: str) -> tuple[str, int]:
+    """Return what the serials of a range share: everything before the closing digits, and the length."""
+    return unit_serial.rstrip("0123456789"), len(unit_serial)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A production order: what may be born, how often, where and when."""
+    """
+    A production order: what may be born, how often, where and when.
+
+    Issues nothing before `approved_at`, when the second person has said yes, nor from `closed_at` on. `document` is the
+    SHA-256 of the signed document that it stands on.
+    """
 
     id: str
     product: str
     quantity: int
     chip_models: tuple[str, ...]
     rigs: tuple[str, ...]
+    units: UnitRange
     not_before: datetime
     not_after: datetime
     profile: str
+    document: str = ""
+    approved_at: datetime | None = None
     closed_at: datetime | None = None
 
 
@@ -50,7 +95,8 @@ class NonceGrant:
     Only the SHA-256 of the nonce is kept. While it is open (unused, unexpired) the unit is leased to its holder.
     """
 
-    digest: bytes
+    digest: str
+    """SHA-256 in lower-case hexadecimal."""
     holder: str
     unit_serial: str
     expires_at: datetime
@@ -100,9 +146,14 @@ class Issuance:
     dies_at: datetime | None = None
     ending: Ending | None = None
 
+    @property
+    def expires_at(self) -> datetime:
+        """When the certificate expires."""
+        return self.intended_at + timedelta(days=self.validity_days)
+
     def alive(self, at: datetime) -> bool:
         """Say whether the certificate is neither expired nor counted as revoked at this moment."""
-        return at < self.intended_at + timedelta(days=self.validity_days) and self.open(at)
+        return at < self.expires_at and self.open(at)
 
     def open(self, at: datetime) -> bool:
         """
@@ -125,24 +176,42 @@ class Issuance:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """What the ledger is asked about one candidate for a certificate."""
+
+    order: str
+    nonce: str
+    """SHA-256 in lower-case hexadecimal."""
+    chip: ChipID
+    unit_serial: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """What the ledger knows of a candidate, read in the transaction that also writes the decision."""
+
+    order: Order | None
+    grant: NonceGrant | None
+    near: tuple[Issuance, ...]
+    """Every issuance to this chip or to this unit, living or dead, oldest first."""
+    use: OrderUse
+    denial: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A decision that a certificate counts as revoked from a moment on."""
+
+    serial: str
+    dies_at: datetime
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
 class Revocation:
     """One line of the revocation list."""
 
     serial: str
     at: datetime
     ending: Ending
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRow:
-    """One decision: who asked for what, about which unit, and the finding ("" when it was granted)."""
-
-    at: datetime
-    who: str
-    fingerprint: str
-    act: str
-    order: str = ""
-    unit_serial: str = ""
-    chip_serial: str = ""
-    finding: str = ""
-    detail: str = ""
+    expires_at: datetime

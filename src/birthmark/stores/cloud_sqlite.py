@@ -10,7 +10,6 @@ from typing import Any, Final
 from birthmark.core.fleet import Command, RegisteredDevice, Telemetry
 from birthmark.stores.sqlite_file import SQLiteFile
 
-SCHEMA_VERSION: Final = 1
 _APPLICATION: Final = b"BMCL"
 
 # Times are RFC 3339 text in UTC, so that they sort and that a person can read them.
@@ -55,7 +54,7 @@ class CloudSQLite:
     """Calls may come from any thread; other processes may have the same file open."""
 
     def __init__(self, path: Path) -> None:
-        self._file = SQLiteFile(path, _SCHEMA, SCHEMA_VERSION, _APPLICATION)
+        self._file = SQLiteFile(path, (_SCHEMA,), _APPLICATION)
 
     def transaction(self) -> AbstractContextManager[None]:
         """Hold the write lock: what is read inside stays true until the block ends. An exception undoes the block."""

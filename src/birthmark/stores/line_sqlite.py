@@ -17,7 +17,6 @@ from birthmark.core.errors import StoreError
 from birthmark.stores.group_commit import GroupCommit
 from birthmark.stores.sqlite_file import SQLiteFile
 
-SCHEMA_VERSION: Final = 1
 _APPLICATION: Final = b"BMLI"
 RESERVE_BYTES: Final = 16 * 1024 * 1024
 """Free space below which nothing is issued: room for thousands of births, so that no issued one is without."""
@@ -64,7 +63,7 @@ class LineSQLite:
     def __init__(self, path: Path) -> None:
         """Open or create the file. Raises StoreError when it cannot be used."""
         self._path = path
-        self._file = SQLiteFile(path, _SCHEMA, SCHEMA_VERSION, _APPLICATION)
+        self._file = SQLiteFile(path, (_SCHEMA,), _APPLICATION)
         self._commits = GroupCommit(self._file)
 
     def __enter__(self) -> Self:

@@ -22,7 +22,8 @@ def files(tmp_path: Path) -> CAFiles:
 
 def test_defaults_are_those_of_the_reference(files: CAFiles) -> None:
     config = load_config(files.config)
-    assert (config.host, config.port, config.database) == ("127.0.0.1", 0, "ca.sqlite")
+    assert (config.host, config.port) == ("127.0.0.1", 0)
+    assert (config.database, config.database_dsn_file) == (None, None)
     assert (config.nonce_expiry_s, config.birth_grace_s) == (60, 86_400)
     assert (config.rotation_overlap_s, config.crl_next_update_s) == (604_800, 3_600)
     assert config.profile[0].validity_days == 1_825
@@ -170,3 +171,10 @@ def test_an_order_file_that_says_nonsense_is_refused(files: CAFiles, old: str, n
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(ConfigError, match=r"order\.toml"):
         read_order(path)
+
+
+def test_the_ledger_is_in_one_place(files: CAFiles) -> None:
+    text = files.config.read_text()
+    files.config.write_text(f'database = "ca.sqlite"\ndatabase_dsn_file = "dsn"\n{text}')
+    with pytest.raises(ConfigError, match="both there"):
+        load_config(files.config)

@@ -164,7 +164,7 @@ def test_a_granted_request_is_audited_with_its_certificate(parts: CAParts) -> No
     row = parts.last_audit()
     assert (row["act"], row["finding"], row["who"], row["order"]) == ("enrol", "", "rig:rig-a", ORDER)
     assert (row["unit"], row["chip"]) == (UNIT, board.chip.serial)
-    assert f"{certificate.serial_number:x}" in row["detail"]
+    assert row["certificate"] == f"{certificate.serial_number:x}"
 
 
 def test_no_nonce_is_kept_or_audited(parts: CAParts) -> None:

@@ -14,7 +14,7 @@ from birthmark.ca.orders import OrderFile
 REPOSITORY = Path(__file__).parents[3]
 DEMANDS = REPOSITORY / "docs/reference/ca-demands.md"
 CONFIG = REPOSITORY / "docs/reference/config.md"
-FINDING = re.compile(r'"(ca\.[a-z0-9]+\.[a-z-]+|ca\.(?:store|signer)|csr\.[a-z.]+)"')
+FINDING = re.compile(r'"(ca\.[a-z0-9]+\.[a-z-]+|ca\.(?:store|signer|overload)|csr\.[a-z.]+)"')
 
 
 def findings() -> set[str]:

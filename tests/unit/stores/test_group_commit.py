@@ -54,7 +54,7 @@ class Gate:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Gate]:
-    file = SQLiteFile(tmp_path / "numbers.sqlite", "create table number (value integer unique) strict;\n", 1, b"TEST")
+    file = SQLiteFile(tmp_path / "numbers.sqlite", ("create table number (value integer unique) strict;\n",), b"TEST")
     yield Gate(file)
     file.close()
 

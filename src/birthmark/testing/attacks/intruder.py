@@ -122,8 +122,8 @@ class Intruder:
 
     @staticmethod
     def new_unit() -> str:
-        """Return a unit serial that nobody has used."""
-        return f"XX-{secrets.token_hex(6).upper()}"
+        """Return a unit serial of the lab's orders that nobody has used: its boards have low numbers."""
+        return f"BM-{500_000 + secrets.randbelow(500_000)}"
 
     # --- attempts on the CA ----------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from cryptography.x509 import ObjectIdentifier
 
 from birthmark.core.registry import CHIP_MODEL_ARC, PKIX_EVIDENCE, TCG_ATTEST_TPM_CERTIFY, TCG_HW_TYPE_TPM20
 from birthmark.testing.lab.ceremony import MAKER, ORGANIZATION
-from birthmark.testing.lab.record import ORDER, PRODUCT, RIGS, UNIT_SERIALS, Board
+from birthmark.testing.lab.record import FIRST_UNIT, LAST_UNIT, ORDER, PRODUCT, RIGS, UNIT_SERIALS, Board
 
 APDU_MODELS = {"optiga-trust-m": 1, "se050": 2, "slb9670": 3}
 TPM_MODEL = "swtpm"
@@ -47,6 +47,8 @@ product = "{PRODUCT}"
 quantity = {self.quantity}
 chip_models = {_array(CHIP_MODELS)}
 rigs = {_array(self.rigs)}
+first_unit = "{FIRST_UNIT}"
+last_unit = "{LAST_UNIT}"
 not_before = {_moment(at + timedelta(days=self.opens_days))}
 not_after = {_moment(at + timedelta(days=self.closes_days))}
 profile = "{self.profile}"

@@ -17,6 +17,7 @@ ORDER = "order-2026-11"
 PRODUCT = "controller-x1"
 RIGS = ("rig-a", "rig-b")
 UNIT_SERIALS = "^BM-[0-9]{6}$"
+FIRST_UNIT, LAST_UNIT = "BM-000001", "BM-999999"
 SOCKET_PATH_MAX = 100
 
 

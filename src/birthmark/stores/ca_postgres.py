@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The issuing authority's ledger in PostgreSQL: for several workers on several machines.
+
+One advisory lock serialises the writing transactions of all of them. Statements of one step travel in one round trip
+(pipeline mode); rows are added in bulk. Connections that have broken are replaced; a transaction that was under way
+has then failed, and its caller repeats it.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, LiteralString
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from birthmark.core.errors import ConfigError, StoreError
+from birthmark.stores.ca_rows import Row, Table, Value
+from birthmark.stores.ca_schema import migrations
+from birthmark.stores.ca_sql import Argument, Query, SQLLedger
+
+CONNECT_TIMEOUT_S: Final = 5
+WAIT_TIMEOUT_S: Final = 5.0
+"""How long a call waits for a connection before it fails with store.unreachable."""
+POOL_MAX_CONNECTIONS: Final = 4
+_WRITERS_LOCK: Final = 0x424D4C47  # "BMLG"
+_LOCK_WRITERS: LiteralString = "SELECT pg_advisory_xact_lock(%s)"
+_VERSION_TABLE: LiteralString = (
+    "CREATE TABLE IF NOT EXISTS schema_version (number BIGINT PRIMARY KEY, name TEXT NOT NULL)"
+)
+_SETTINGS: Final = "-c timezone=UTC -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+
+
+class PostgresCAStore:
+    """Implements ca.ports.CAStore on a database whose schema `migrate` has brought up to date."""
+
+    def __init__(self, dsn: str) -> None:
+        """
+        Connect.
+
+        Raises:
+            ConfigError: the connection string is malformed; it is not shown.
+            StoreError: store.unreachable, or store.version when the schema is not this program's.
+
+        """
+        _check_dsn(dsn)
+        self._pool = ConnectionPool(
+            dsn,
+            min_size=1,
+            max_size=POOL_MAX_CONNECTIONS,
+            kwargs={"connect_timeout": CONNECT_TIMEOUT_S, "options": _SETTINGS, "prepare_threshold": 2},
+            check=ConnectionPool.check_connection,
+            open=True,
+        )
+        try:
+            self._require_version()
+        except BaseException:
+            self._pool.close()
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[SQLLedger]:
+        """Open a consistent view."""
+        with self._connection() as connection:
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield SQLLedger(_Postgres(connection))
+
+    @contextmanager
+    def writing(self) -> Iterator[SQLLedger]:
+        """Open a transaction that no other writer, on any machine, can come between."""
+        with self._connection() as connection:
+            connection.execute(_LOCK_WRITERS, (_WRITERS_LOCK,))
+            yield SQLLedger(_Postgres(connection))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection]:
+        with _explained(), self._pool.connection(WAIT_TIMEOUT_S) as connection:
+            yield connection
+
+    def _require_version(self) -> None:
+        wanted = len(migrations())
+        with self._connection() as connection:
+            found = _version(connection)
+        if found != wanted:
+            raise StoreError(
+                f"the database has schema version {found}, this program needs {wanted}",
+                hint="birthmark ca store migrate" if found < wanted else "use the release that wrote it",
+                finding="store.version",
+            )
+
+
+def migrate(dsn: str) -> tuple[str, ...]:
+    """
+    Bring a database's schema up to date, in one transaction; return the names of the steps that were taken.
+
+    Raises:
+        ConfigError: the connection string is malformed. StoreError: it cannot be done; nothing has changed.
+
+    """
+    _check_dsn(dsn)
+    with _explained(), psycopg.connect(dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+        connection.execute(_LOCK_WRITERS, (_WRITERS_LOCK,))
+        connection.execute(_VERSION_TABLE)
+        missing = migrations()[_version(connection) :]
+        for step in missing:
+            connection.execute(step.sql)
+            connection.execute("INSERT INTO schema_version VALUES (%s, %s)", (step.number, step.name))
+    return tuple(step.name for step in missing)
+
+
+class _Postgres:
+    """Implements ca_sql.Database."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def read(self, query: str, *arguments: Argument) -> list[Row]:
+        return self._connection.execute(_spoken(query), arguments, binary=True).fetchall()
+
+    def read_all(self, queries: Sequence[Query]) -> list[list[Row]]:
+        with self._connection.pipeline():
+            cursors = [self._connection.execute(_spoken(query), arguments, binary=True) for query, arguments in queries]
+            return [cursor.fetchall() for cursor in cursors]
+
+    def write(self, statement: str, *arguments: Argument) -> int:
+        return self._connection.execute(_spoken(statement), arguments).rowcount
+
+    def write_each(self, statement: str, arguments: Sequence[tuple[Argument, ...]]) -> None:
+        if arguments:
+            self._connection.cursor().executemany(_spoken(statement), arguments)
+
+    def insert(self, table: Table, values: Sequence[tuple[Value, ...]], *, or_ignore: bool = False) -> int:
+        if not values:
+            return 0
+        columns = list(map(list, zip(*values, strict=True)))
+        return self._connection.execute(_insert(table, or_ignore=or_ignore), columns).rowcount
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what psycopg raises into StoreError. Not chained where libpq might quote the connection string."""
+    try:
+        yield
+    except psycopg.errors.DiskFull as error:
+        raise StoreError(f"the database is full: {_first_line(error)}", finding="store.full") from error
+    except psycopg.IntegrityError as error:
+        raise StoreError(f"the database refuses the row: {_first_line(error)}", finding="store.conflict") from error
+    except (psycopg.OperationalError, PoolTimeout, psycopg.InterfaceError) as error:
+        raise StoreError(
+            f"the database does not answer: {_first_line(error)}",
+            hint="see its log; the request may be repeated",
+            finding="store.unreachable",
+        ) from error
+    except psycopg.Error as error:
+        raise StoreError(f"the database: {_first_line(error)}", finding="store.failed") from error
+
+
+def _check_dsn(dsn: str) -> None:
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        # Not chained: libpq quotes the string, and the password with it.
+        raise ConfigError("the database's connection string is malformed", hint="mend database_dsn_file") from None
+
+
+def _version(connection: psycopg.Connection) -> int:
+    if connection.execute("SELECT to_regclass('schema_version')").fetchone() == (None,):
+        return 0
+    row = connection.execute("SELECT coalesce(max(number), 0) FROM schema_version").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+@functools.cache
+def _spoken(statement: str) -> LiteralString:
+    return statement.replace("IN LIST", "= ANY(%s)").replace("?", "%s")
+
+
+@functools.cache
+def _insert(table: Table, *, or_ignore: bool) -> LiteralString:
+    names = ", ".join(table.columns)
+    arrays = ", ".join(f"%s::{each}[]" for each in table.types)
+    ignored = " ON CONFLICT DO NOTHING" if or_ignore else ""
+    if table.first_number is None:
+        return f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}){ignored}"  # noqa: S608 constant text
+    last = f"(SELECT coalesce(max(number), {table.first_number - 1}) FROM {table.name})"  # noqa: S608 constant text
+    return (
+        f"INSERT INTO {table.name} (number, {names}) SELECT {last} + ordinal, {names}"  # noqa: S608 constant text
+        f" FROM unnest({arrays}) WITH ORDINALITY AS added ({names}, ordinal){ignored}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    # The first line says what; the others may quote a whole row.
+    return str(error).partition("\n")[0]

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the issuing authority's values lie in table rows, the same in every database (ca_schema/*.sql)."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeAlias
+
+from birthmark.core.issuance import ChipID, End, Ending, Issuance, NonceGrant, Order, UnitRange
+
+Row: TypeAlias = tuple[Any, ...]
+Value: TypeAlias = str | bytes | int | None
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that rows are added to in bulk. Where `first_number` is set, each row gets the next number."""
+
+    name: str
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    first_number: int | None = None
+
+
+def _table(name: str, columns: str, first_number: int | None = None) -> Table:
+    """Return a table whose columns are text, but for those named like `spki:bytea`."""
+    pairs = [column.partition(":") for column in columns.split()]
+    return Table(name, tuple(p[0] for p in pairs), tuple(p[2] or "text" for p in pairs), first_number)
+
+
+ISSUANCE = _table(
+    "issuance",
+    "serial unit_serial chip chip_model hw_type spki:bytea evidence:bytea order_id product organization profile"
+    " requested_by intended_us:bigint validity_days:bigint",
+    first_number=1,
+)
+LIFE = _table("life", "serial unit_serial chip expires_us:bigint confirmed_us:bigint dies_us:bigint ending")
+CERTIFICATE = _table("certificate", "serial sha256 der:bytea")
+ENDING = _table("ending", "serial dies_us:bigint ending", first_number=0)
+NONCE = _table("nonce", "digest holder unit_serial expires_us:bigint")
+NONCE_USE = _table("nonce_use", "digest serial")
+BIRTH = _table("birth", "certificate_sha256 received_us:bigint jws")
+LEAF = _table("leaf", "unit_serial entry:bytea", first_number=0)
+
+ORDER_COLUMNS: Final = (
+    "id, product, quantity, chip_models, rigs, first_unit, last_unit, not_before_us, not_after_us, profile, document,"
+    " approved_us, closed_us"
+)
+SELECT_ISSUANCE: Final = (
+    "SELECT i.serial, i.unit_serial, i.chip, i.chip_model, i.hw_type, i.spki, i.evidence, i.order_id, i.product,"
+    " i.organization, i.profile, i.requested_by, i.intended_us, i.validity_days, c.der, l.confirmed_us, l.dies_us,"
+    " l.ending FROM life l JOIN issuance i ON i.serial = l.serial LEFT JOIN certificate c ON c.serial = l.serial"
+)
+
+
+def us(moment: datetime) -> int:
+    """Return microseconds since 1970 in UTC: exact, sortable, without a float."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def maybe_us(moment: datetime | None) -> int | None:
+    """Return `us` of the moment, or None."""
+    return None if moment is None else us(moment)
+
+
+def moment(microseconds: int) -> datetime:
+    """Return the moment that `us` wrote."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def maybe_moment(microseconds: int | None) -> datetime | None:
+    """Return `moment` of the number, or None."""
+    return None if microseconds is None else moment(microseconds)
+
+
+def chip_key(chip: ChipID) -> str:
+    """Return a chip as one text: serials have no slash, makers may."""
+    return f"{chip.maker}/{chip.serial}"
+
+
+def chip_of(key: str) -> ChipID:
+    """Return the chip that `chip_key` wrote."""
+    maker, _, serial = key.rpartition("/")
+    return ChipID(maker, serial)
+
+
+def order_values(order: Order) -> tuple[Value, ...]:
+    """Return the values in the order of ORDER_COLUMNS."""
+    return (
+        order.id,
+        order.product,
+        order.quantity,
+        json.dumps(order.chip_models),
+        json.dumps(order.rigs),
+        order.units.first,
+        order.units.last,
+        us(order.not_before),
+        us(order.not_after),
+        order.profile,
+        order.document,
+        maybe_us(order.approved_at),
+        maybe_us(order.closed_at),
+    )
+
+
+def order_of(row: Row) -> Order:
+    """Return the order of a row with ORDER_COLUMNS."""
+    order_id, product, quantity, chip_models, rigs, first, last, not_before_us, not_after_us, profile, *rest = row
+    document, approved_us, closed_us = rest
+    return Order(
+        id=order_id,
+        product=product,
+        quantity=quantity,
+        chip_models=tuple(json.loads(chip_models)),
+        rigs=tuple(json.loads(rigs)),
+        units=UnitRange(first, last),
+        not_before=moment(not_before_us),
+        not_after=moment(not_after_us),
+        profile=profile,
+        document=document,
+        approved_at=maybe_moment(approved_us),
+        closed_at=maybe_moment(closed_us),
+    )
+
+
+def nonce_values(grant: NonceGrant) -> tuple[Value, ...]:
+    """Return the values in the order of NONCE's columns."""
+    return grant.digest, grant.holder, grant.unit_serial, us(grant.expires_at)
+
+
+def nonce_of(row: Row) -> NonceGrant:
+    """Return the grant of a row: NONCE's columns and the serial that used it."""
+    digest, holder, unit_serial, expires_us, used_by = row
+    return NonceGrant(
+        digest=digest, holder=holder, unit_serial=unit_serial, expires_at=moment(expires_us), used_by=used_by
+    )
+
+
+def issuance_values(issuance: Issuance) -> tuple[Value, ...]:
+    """Return the values in the order of ISSUANCE's columns."""
+    return (
+        issuance.serial,
+        issuance.unit_serial,
+        chip_key(issuance.chip),
+        issuance.chip_model,
+        issuance.hw_type,
+        issuance.spki,
+        issuance.evidence,
+        issuance.order,
+        issuance.product,
+        issuance.organization,
+        issuance.profile,
+        issuance.requested_by,
+        us(issuance.intended_at),
+        issuance.validity_days,
+    )
+
+
+def life_values(issuance: Issuance) -> tuple[Value, ...]:
+    """Return the values in the order of LIFE's columns."""
+    return (
+        issuance.serial,
+        issuance.unit_serial,
+        chip_key(issuance.chip),
+        us(issuance.expires_at),
+        maybe_us(issuance.confirmed_at),
+        maybe_us(issuance.dies_at),
+        None if issuance.ending is None else issuance.ending.value,
+    )
+
+
+def issuance_of(row: Row) -> Issuance:
+    """Return the issuance of a row of SELECT_ISSUANCE."""
+    serial, unit_serial, chip, chip_model, hw_type, spki, evidence, order_id, product, *rest = row
+    organization, profile, requested_by, intended_us, validity_days, *life = rest
+    certificate, confirmed_us, dies_us, ending = life
+    return Issuance(
+        serial=serial,
+        unit_serial=unit_serial,
+        chip=chip_of(chip),
+        chip_model=chip_model,
+        hw_type=hw_type,
+        spki=spki,
+        evidence=evidence,
+        order=order_id,
+        product=product,
+        organization=organization,
+        profile=profile,
+        requested_by=requested_by,
+        intended_at=moment(intended_us),
+        validity_days=validity_days,
+        certificate=certificate,
+        confirmed_at=maybe_moment(confirmed_us),
+        dies_at=maybe_moment(dies_us),
+        ending=None if ending is None else Ending(ending),
+    )
+
+
+def end_of(row: Row) -> End:
+    """Return the decision of a row with ENDING's columns."""
+    serial, dies_us, ending = row
+    return End(serial, moment(dies_us), Ending(ending))

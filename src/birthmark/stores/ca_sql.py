@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: D102 - what each operation guarantees stands in ca.ports.Ledger, which these implement
+"""
+The issuing authority's ledger in SQL, once for every database (`ca.ports.Ledger`).
+
+A `Database` runs the statements inside one open transaction. They are written for SQLite, with `?` for a value and
+`IN LIST` for "among these texts"; a database that says it otherwise rewrites them.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final, Protocol, TypeAlias
+
+from birthmark.core.audit import AuditRow, encode_row
+from birthmark.core.errors import StoreError
+from birthmark.core.ids import fingerprint
+from birthmark.core.issuance import (
+    Ask,
+    ChipID,
+    End,
+    Ending,
+    Issuance,
+    LedgerFacts,
+    NonceGrant,
+    Order,
+    OrderUse,
+    Revocation,
+)
+from birthmark.stores import ca_rows as rows
+from birthmark.stores.ca_rows import ORDER_COLUMNS, SELECT_ISSUANCE, Row, Table, Value
+
+Argument: TypeAlias = Value | Sequence[str]
+Query: TypeAlias = tuple[str, tuple[Argument, ...]]
+
+PAGE: Final = 500
+"""Issuances that are read at a time."""
+
+_SELECT_ORDER = f"SELECT {ORDER_COLUMNS} FROM production_order"  # noqa: S608 constant text
+_SELECT_ORDERS_IN_USE = f"SELECT {ORDER_COLUMNS}, units FROM production_order WHERE id IN LIST"  # noqa: S608 constant text
+_SELECT_NONCE = (
+    "SELECT n.digest, n.holder, n.unit_serial, n.expires_us, u.serial"
+    " FROM nonce n LEFT JOIN nonce_use u ON u.digest = n.digest"
+)
+_PUT_ORDER = (
+    f"INSERT INTO production_order ({ORDER_COLUMNS}) VALUES ({', '.join('?' * 13)})"  # noqa: S608 constant text
+    " ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in ORDER_COLUMNS.split(", ")[1:])
+)
+_FINAL = ", ".join(f"'{ending.value}'" for ending in Ending if ending.final)
+_OPEN = f"(l.dies_us IS NULL OR l.dies_us > ?) AND (l.ending IS NULL OR l.ending NOT IN ({_FINAL}))"
+
+
+class Database(Protocol):
+    """One open transaction. Everything raises StoreError."""
+
+    def read(self, query: str, *arguments: Argument) -> list[Row]:
+        """Return all rows."""
+        ...
+
+    def read_all(self, queries: Sequence[Query]) -> list[list[Row]]:
+        """Return the rows of several queries, in one round trip where the database is elsewhere."""
+        ...
+
+    def write(self, statement: str, *arguments: Argument) -> int:
+        """Run a statement; return how many rows it touched."""
+        ...
+
+    def write_each(self, statement: str, arguments: Sequence[tuple[Argument, ...]]) -> None:
+        """Run a statement once for each set of arguments."""
+        ...
+
+    def insert(self, table: Table, values: Sequence[tuple[Value, ...]], *, or_ignore: bool = False) -> int:
+        """Add rows; return how many are new. A numbered table numbers them on, in this order, without a gap."""
+        ...
+
+
+class SQLLedger:
+    """The operations of `ca.ports.Ledger` inside one open transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # --- what candidates are decided by ---
+
+    def facts(self, asks: Sequence[Ask]) -> tuple[LedgerFacts, ...]:
+        units, chips = [ask.unit_serial for ask in asks], [rows.chip_key(ask.chip) for ask in asks]
+        orders, nonces, near, held, denied = self._db.read_all(
+            (
+                (_SELECT_ORDERS_IN_USE, (_once(ask.order for ask in asks),)),
+                (f"{_SELECT_NONCE} WHERE n.digest IN LIST", ([ask.nonce for ask in asks],)),
+                (f"{SELECT_ISSUANCE} WHERE l.chip IN LIST OR l.unit_serial IN LIST ORDER BY i.number", (chips, units)),
+                ("SELECT order_id, unit_serial FROM order_unit WHERE unit_serial IN LIST", (units,)),
+                ("SELECT chip, reason FROM denied_chip WHERE chip IN LIST", (chips,)),
+            )
+        )
+        known = _Known(
+            orders={row[0]: (rows.order_of(row[:-1]), row[-1]) for row in orders},
+            grants={row[0]: rows.nonce_of(row) for row in nonces},
+            issuances=tuple(rows.issuance_of(row) for row in near),
+            held={(order_id, unit) for order_id, unit in held},
+            denied=dict(denied),
+        )
+        return tuple(known.of(ask) for ask in asks)
+
+    def order(self, order_id: str) -> Order | None:
+        row = self._one(f"{_SELECT_ORDER} WHERE id = ?", order_id)
+        return None if row is None else rows.order_of(row)
+
+    def orders(self) -> tuple[Order, ...]:
+        return tuple(rows.order_of(row) for row in self._db.read(f"{_SELECT_ORDER} ORDER BY id"))
+
+    def order_use(self, order_id: str, unit_serial: str) -> OrderUse:
+        row = self._one("SELECT units FROM production_order WHERE id = ?", order_id)
+        held = self._one("SELECT 1 FROM order_unit WHERE unit_serial = ? AND order_id = ?", unit_serial, order_id)
+        return OrderUse(units=0 if row is None else row[0], holds_unit=held is not None)
+
+    def nonce(self, digest: str) -> NonceGrant | None:
+        row = self._one(f"{_SELECT_NONCE} WHERE n.digest = ?", digest)
+        return None if row is None else rows.nonce_of(row)
+
+    def open_nonces(self, unit_serials: Sequence[str], at: datetime) -> Mapping[str, NonceGrant]:
+        where = "WHERE n.unit_serial IN LIST AND u.serial IS NULL AND n.expires_us > ?"
+        grants = [rows.nonce_of(row) for row in self._db.read(f"{_SELECT_NONCE} {where}", unit_serials, rows.us(at))]
+        return {grant.unit_serial: grant for grant in grants}
+
+    # --- certificates ---
+
+    def issuances(self) -> Iterator[Issuance]:
+        after = 0
+        while page := self._db.read(
+            f"SELECT p.* , n.number FROM ({SELECT_ISSUANCE}) p JOIN issuance n ON n.serial = p.serial"  # noqa: S608 constant text
+            f" WHERE n.number > ? ORDER BY n.number LIMIT {PAGE}",
+            after,
+        ):
+            yield from (rows.issuance_of(row[:-1]) for row in page)
+            after = page[-1][-1]
+
+    def issuances_near(self, chip: ChipID, unit_serial: str) -> tuple[Issuance, ...]:
+        where = "WHERE l.chip = ? OR l.unit_serial = ? ORDER BY i.number"
+        found = self._db.read(f"{SELECT_ISSUANCE} {where}", rows.chip_key(chip), unit_serial)
+        return tuple(rows.issuance_of(row) for row in found)
+
+    def issuance(self, serial: str) -> Issuance | None:
+        row = self._one(f"{SELECT_ISSUANCE} WHERE l.serial = ?", serial)
+        return None if row is None else rows.issuance_of(row)
+
+    def issuance_of(self, certificate_sha256: str) -> Issuance | None:
+        row = self._one(f"{SELECT_ISSUANCE} WHERE c.sha256 = ?", certificate_sha256)
+        return None if row is None else rows.issuance_of(row)
+
+    def unfinished(self, serials: Sequence[str], at: datetime) -> frozenset[str]:
+        query = (
+            "SELECT l.serial FROM life l LEFT JOIN certificate c ON c.serial = l.serial"  # noqa: S608 constant text
+            f" WHERE l.serial IN LIST AND c.serial IS NULL AND {_OPEN}"
+        )
+        return frozenset(row[0] for row in self._db.read(query, serials, rows.us(at)))
+
+    def denial(self, chip: ChipID) -> str | None:
+        row = self._one("SELECT reason FROM denied_chip WHERE chip = ?", rows.chip_key(chip))
+        return None if row is None else str(row[0])
+
+    def birth(self, certificate_sha256: str) -> str | None:
+        row = self._one("SELECT jws FROM birth WHERE certificate_sha256 = ?", certificate_sha256)
+        return None if row is None else str(row[0])
+
+    def revocations(self, at: datetime) -> tuple[Revocation, ...]:
+        query = "SELECT serial, dies_us, ending, expires_us FROM life WHERE dies_us <= ? ORDER BY dies_us, serial"
+        return tuple(
+            Revocation(serial, rows.moment(dies_us), Ending(ending), rows.moment(expires_us))
+            for serial, dies_us, ending, expires_us in self._db.read(query, rows.us(at))
+        )
+
+    def unconfirmed(self, at: datetime, limit: int) -> tuple[Issuance, ...]:
+        where = (
+            "WHERE l.dies_us <= ? AND l.ending = ?"
+            " AND NOT EXISTS (SELECT 1 FROM ending e WHERE e.serial = l.serial) ORDER BY l.dies_us LIMIT ?"
+        )
+        arguments = (rows.us(at), Ending.UNCONFIRMED.value, limit)
+        return tuple(rows.issuance_of(row) for row in self._db.read(f"{SELECT_ISSUANCE} {where}", *arguments))
+
+    def endings(self, after: int, limit: int) -> tuple[tuple[int, End], ...]:
+        query = "SELECT number, serial, dies_us, ending FROM ending WHERE number > ? ORDER BY number LIMIT ?"
+        return tuple((row[0], rows.end_of(row[1:])) for row in self._db.read(query, after, limit))
+
+    # --- the transparency log ---
+
+    def log_size(self) -> int:
+        return int(self._db.read("SELECT coalesce(max(number), -1) + 1 FROM leaf")[0][0])
+
+    def entries(self, first: int, count: int) -> tuple[bytes, ...]:
+        query = "SELECT entry FROM leaf WHERE number >= ? ORDER BY number LIMIT ?"
+        return tuple(bytes(row[0]) for row in self._db.read(query, first, count))
+
+    def entries_of_unit(self, unit_serial: str) -> tuple[tuple[int, bytes], ...]:
+        query = "SELECT number, entry FROM leaf WHERE unit_serial = ? AND unit_serial <> '' ORDER BY number"
+        return tuple((row[0], bytes(row[1])) for row in self._db.read(query, unit_serial))
+
+    def tiles(self, wanted: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], bytes]:
+        query = "SELECT hashes FROM tile WHERE level = ? AND number = ?"
+        found = self._db.read_all([(query, tile) for tile in wanted])
+        return {tile: bytes(row[0][0]) for tile, row in zip(wanted, found, strict=True) if row}
+
+    def checkpoint(self, size: int | None = None) -> str | None:
+        if size is None:
+            row = self._one("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1")
+        else:
+            row = self._one("SELECT note FROM checkpoint WHERE size = ?", size)
+        return None if row is None else str(row[0])
+
+    # --- writes ---
+
+    def put_order(self, order: Order) -> None:
+        self._db.write(_PUT_ORDER, *rows.order_values(order))
+
+    def take_quota(self, takes: Sequence[tuple[str, str]]) -> None:
+        added: Counter[str] = Counter()
+        for order_id in _once(order_id for order_id, _ in takes):
+            units = [unit for each, unit in takes if each == order_id]
+            added[order_id] = self._take(order_id, units)
+        update = "UPDATE production_order SET units = units + ? WHERE id = ?"
+        self._db.write_each(update, [(count, order_id) for order_id, count in added.items() if count])
+
+    def grant_nonces(self, grants: Sequence[NonceGrant]) -> None:
+        replaced = (
+            "DELETE FROM nonce WHERE unit_serial = ? AND holder = ?"
+            " AND NOT EXISTS (SELECT 1 FROM nonce_use u WHERE u.digest = nonce.digest)"
+        )
+        self._db.write_each(replaced, [(grant.unit_serial, grant.holder) for grant in grants])
+        self._db.insert(rows.NONCE, [rows.nonce_values(grant) for grant in grants])
+
+    def use_nonces(self, uses: Sequence[tuple[str, str]]) -> None:
+        self._db.insert(rows.NONCE_USE, list(uses), or_ignore=True)
+
+    def forget_nonces(self, expired_before: datetime) -> None:
+        limit = rows.us(expired_before)
+        uses = "DELETE FROM nonce_use WHERE digest IN (SELECT digest FROM nonce WHERE expires_us < ?)"
+        self._db.write(uses, limit)
+        self._db.write("DELETE FROM nonce WHERE expires_us < ?", limit)
+
+    def intend(self, issuances: Sequence[Issuance]) -> None:
+        self._db.insert(rows.ISSUANCE, [rows.issuance_values(issuance) for issuance in issuances])
+        self._db.insert(rows.LIFE, [rows.life_values(issuance) for issuance in issuances])
+
+    def record(self, certificates: Sequence[tuple[str, bytes]]) -> None:
+        self._db.insert(rows.CERTIFICATE, [(serial, fingerprint(der), der) for serial, der in certificates])
+
+    def end(self, ends: Sequence[End]) -> None:
+        values = [(end.serial, rows.us(end.dies_at), end.ending.value) for end in ends]
+        update = "UPDATE life SET dies_us = ?, ending = ? WHERE serial = ?"
+        self._db.write_each(update, [(dies_us, ending, serial) for serial, dies_us, ending in values])
+        self._db.insert(rows.ENDING, values)
+
+    def confirm(self, births: Sequence[tuple[str, str]], at: datetime) -> None:
+        self._db.insert(rows.BIRTH, [(sha256, rows.us(at), jws) for sha256, jws in births])
+        update = (
+            "UPDATE life SET confirmed_us = ?, dies_us = NULL, ending = NULL"
+            " WHERE serial = (SELECT serial FROM certificate WHERE sha256 = ?)"
+        )
+        self._db.write_each(update, [(rows.us(at), sha256) for sha256, _ in births])
+
+    def deny(self, chip: ChipID, reason: str) -> None:
+        insert = "INSERT INTO denied_chip (chip, reason) VALUES (?, ?) ON CONFLICT (chip) DO UPDATE SET reason = ?"
+        self._db.write(insert, rows.chip_key(chip), reason, reason)
+
+    def allow(self, chip: ChipID) -> None:
+        self._db.write("DELETE FROM denied_chip WHERE chip = ?", rows.chip_key(chip))
+
+    def append(self, entries: Sequence[AuditRow]) -> None:
+        self._db.insert(rows.LEAF, [(row.unit_serial, encode_row(row)) for row in entries])
+
+    def put_tiles(self, tiles: Mapping[tuple[int, int], bytes]) -> None:
+        insert = (
+            "INSERT INTO tile (level, number, hashes) VALUES (?, ?, ?)"
+            " ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes"
+            " WHERE length(excluded.hashes) > length(tile.hashes)"
+        )
+        self._db.write_each(insert, [(level, number, hashes) for (level, number), hashes in tiles.items()])
+
+    def put_checkpoint(self, size: int, note: str) -> None:
+        self._db.write("INSERT INTO checkpoint (size, note) VALUES (?, ?) ON CONFLICT (size) DO NOTHING", size, note)
+
+    def _take(self, order_id: str, units: Sequence[str]) -> int:
+        if self._one("SELECT 1 FROM production_order WHERE id = ?", order_id) is None:
+            raise StoreError(f"there is no order {order_id}", finding="store.conflict")
+        return self._db.insert(_ORDER_UNIT, [(order_id, unit) for unit in _once(units)], or_ignore=True)
+
+    def _one(self, query: str, *arguments: Argument) -> Row | None:
+        found = self._db.read(query, *arguments)
+        return found[0] if found else None
+
+
+_ORDER_UNIT: Final = Table("order_unit", ("order_id", "unit_serial"), ("text", "text"))
+
+
+class _Known:
+    """What one set of reads found, to be dealt out to the candidates."""
+
+    def __init__(
+        self,
+        *,
+        orders: Mapping[str, tuple[Order, int]],
+        grants: Mapping[str, NonceGrant],
+        issuances: tuple[Issuance, ...],
+        held: set[tuple[str, str]],
+        denied: Mapping[str, str],
+    ) -> None:
+        self._orders = orders
+        self._grants = grants
+        self._issuances = issuances
+        self._held = held
+        self._denied = denied
+
+    def of(self, ask: Ask) -> LedgerFacts:
+        order, units = self._orders.get(ask.order, (None, 0))
+        return LedgerFacts(
+            order=order,
+            grant=self._grants.get(ask.nonce),
+            near=tuple(i for i in self._issuances if i.chip == ask.chip or i.unit_serial == ask.unit_serial),
+            use=OrderUse(units, (ask.order, ask.unit_serial) in self._held),
+            denial=self._denied.get(rows.chip_key(ask.chip)),
+        )
+
+
+def _once(texts: Iterable[str]) -> list[str]:
+    """Return the texts without repetition, in their order."""
+    return list(dict.fromkeys(texts))
