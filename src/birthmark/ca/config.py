@@ -42,6 +42,7 @@ class ProfileSection(Config, frozen=True):
     algorithms: Annotated[tuple[KeyAlgorithm, ...], msgspec.Meta(min_length=1)]
     last_issue: date
     validity_days: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_825
+    same_key_days: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
 
 
 class CAConfig(Config, frozen=True):

@@ -17,6 +17,7 @@ Refused for the first thing that it misses. `decide` is what the ledger's transa
 same transaction asks 9 of the certificate that it intends.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -278,9 +279,7 @@ def decide(candidate: Candidate, order: Order, facts: LedgerFacts, at: datetime)
     return Decision(None, doomed)
 
 
-def decide_renewal(
-    candidate: Candidate, current: Issuance, facts: LedgerFacts, terms: Terms, at: datetime
-) -> Decision:
+def decide_renewal(candidate: Candidate, current: Issuance, facts: LedgerFacts, terms: Terms, at: datetime) -> Decision:
     """
     6., 7. Return what to do about a renewal: the order's quota and window were for the birth.
 
@@ -423,11 +422,12 @@ def demand_certificate(intent: Issuance, terms: Mapping[str, Terms], issuer: x50
 
 
 def _same_renewal(candidate: Candidate, current: Issuance, facts: LedgerFacts, at: datetime) -> Issuance | None:
-    """Return the living issuance for the same request; of the current key, only the one that used this very nonce."""
-    if candidate.request.spki != current.spki:
-        return _same_request(candidate, facts.near, at)
-    used_by = None if facts.grant is None else facts.grant.used_by
-    return _same_request(candidate, tuple(other for other in facts.near if other.serial == used_by), at)
+    """Return the living successor of `current` for the same request; under its own key, that of this very nonce."""
+    later = tuple(itertools.dropwhile(lambda other: other.serial != current.serial, facts.near))[1:]
+    if candidate.request.spki == current.spki:
+        used_by = None if facts.grant is None else facts.grant.used_by
+        later = tuple(other for other in later if other.serial == used_by)
+    return _same_request(candidate, later, at)
 
 
 def _same_request(candidate: Candidate, near: tuple[Issuance, ...], at: datetime) -> Issuance | None:

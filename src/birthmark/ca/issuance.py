@@ -214,7 +214,8 @@ class Issuer:
         # It lived when the request came; whether it still does is known only in here.
         latest = next((other for other in facts.near if other.serial == job.current.serial), job.current)
         demand_renewable(latest, job.trail.at)
-        decision = decide_renewal(job.candidate, job.current, facts, job.trail.at)
+        terms = demand_profile(job.current.profile, self._policy.terms)
+        decision = decide_renewal(job.candidate, job.current, facts, terms, job.trail.at)
         if decision.existing is not None:
             return decision, self._redraft(decision.existing), None
         overlap_ends = job.trail.at + self._policy.rotation_overlap

@@ -187,7 +187,7 @@ class CA:
             demand_renewal_names(request, caller.certificate)
             attested = demand_evidence(request, self._policy.endorsements, trail.at)
             trail.about(current.unit_serial, _chip(attested))
-            demand_same_chip(attested, request, current)
+            demand_same_chip(attested, current)
             candidate = Candidate(caller, current.order, current.unit_serial, current.chip, request, attested)
             return RenewJob(candidate, trail, current)
 

@@ -111,7 +111,7 @@ def _policy(config: CAConfig, folder: Path) -> Policy:
 
 def _terms(section: ProfileSection) -> Terms:
     algorithms = tuple(AlgorithmPolicy(algorithm, section.last_issue) for algorithm in section.algorithms)
-    return Terms(section.name, algorithms, section.validity_days)
+    return Terms(section.name, algorithms, section.validity_days, section.same_key_days)
 
 
 @contextmanager

@@ -230,3 +230,64 @@ def test_a_superseded_certificate_renews_during_its_overlap_only(parts: CAParts)
     with pytest.raises(Refused) as refused:
         renewed(parts, board, current, new_key())
     assert refused.value.finding == "ca.re.revoked"
+
+
+@pytest.fixture
+def lenient() -> CAParts:
+    """An authority whose profile lets a key be certified again for thirty days."""
+    parts = CAParts()
+    terms = {name: replace(each, same_key_days=30) for name, each in parts.policy.terms.items()}
+    parts.policy = replace(parts.policy, terms=terms)
+    parts.ca = parts.service(parts.store)
+    return parts
+
+
+def test_a_profile_may_let_a_key_be_certified_again_with_fresh_evidence(lenient: CAParts) -> None:
+    board = lenient.board()
+    first = lenient.confirmed(board)
+    lenient.clock.forward(days=29)
+    second = renewed(lenient, board, first, board.key)
+    assert second.public_key() == first.public_key()
+    assert second.serial_number != first.serial_number
+    assert second.not_valid_after_utc > first.not_valid_after_utc
+    lenient.clock.forward(days=7)
+    assert lenient.states() == ["superseded", "confirmed"]
+
+
+def test_a_key_s_time_counts_from_its_first_certificate(lenient: CAParts) -> None:
+    board = lenient.board()
+    first = lenient.confirmed(board)
+    lenient.clock.forward(days=29)
+    second = renewed(lenient, board, first, board.key)
+    lenient.clock.forward(days=1)
+    with pytest.raises(Refused) as refused:
+        renewed(lenient, board, second, board.key)
+    assert (refused.value.status, refused.value.finding) == (409, "ca.re.old-key")
+    assert "30 days after 2026-11-23" in refused.value.message
+    renewed(lenient, board, second, new_key())
+
+
+def test_a_renewal_of_the_same_key_whose_answer_was_lost_gets_the_same_certificate(lenient: CAParts) -> None:
+    board = lenient.board()
+    current = lenient.confirmed(board)
+    csr = board.renewal_csr(board.key, nonce_for(lenient, current), current)
+    once, again = (lenient.ca.renew(lenient.device(current), csr) for _ in range(2))
+    assert once == again
+    assert len(lenient.states()) == 2
+
+
+def test_a_renewal_of_the_same_key_needs_a_fresh_nonce(lenient: CAParts) -> None:
+    board = lenient.board()
+    current = lenient.confirmed(board)
+    with pytest.raises(Refused) as refused:
+        lenient.ca.renew(lenient.device(current), board.renewal_csr(board.key, a_nonce(), current))
+    assert refused.value.finding == "ca.6.nonce-unknown"
+
+
+def test_an_older_key_is_not_certified_again(parts: CAParts) -> None:
+    board = parts.board()
+    first = parts.confirmed(board)
+    second = renewed(parts, board, first, new_key())
+    with pytest.raises(Refused) as refused:
+        renewed(parts, board, second, board.key)
+    assert refused.value.finding == "ca.re.same-key"
