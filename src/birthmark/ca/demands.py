@@ -355,7 +355,7 @@ def demand_free_identity(candidate: Candidate, near: tuple[Issuance, ...], at: d
 
 
 def demand_young_key(candidate: Candidate, near: tuple[Issuance, ...], terms: Terms, at: datetime) -> None:
-    """7. Pass a renewal for a new key, or for one that the profile lets live on. Refused: ca.re.same-key, ca.re.old-key."""
+    """7. Pass a renewal for a new key, or one that the profile lets live on. Refused: ca.re.same-key, ca.re.old-key."""
     certified = [other.intended_at for other in near if other.spki == candidate.request.spki]
     if not certified:
         return
