@@ -2,7 +2,8 @@
 # Installs the Debian packages that the tests need and that are missing. Needs root only when something is missing.
 set -eu
 wanted="swtpm tpm2-tools libtss2-dev softhsm2 opensc strongswan-pki libstrongswan-standard-plugins \
-  libstrongswan-extra-plugins postgresql openssl curl gcc python3-dev pkg-config"
+  libstrongswan-extra-plugins postgresql openssl curl gcc python3-dev pkg-config golang-go \
+  golang-golang-x-mod-dev"
 missing=""
 for package in $wanted; do
   dpkg-query --show --showformat='${Status}\n' "$package" 2>/dev/null | grep -q 'install ok installed' \

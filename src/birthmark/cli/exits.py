@@ -54,6 +54,7 @@ FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
             "name.*",
             "pki.*",
             "run.*",
+            "tlog.*",
         ),
         Exit.USAGE: ("usage.*",),
         Exit.INPUT: (
@@ -66,6 +67,7 @@ FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
             "pki.trust",
             "store.foreign",
             "store.version",
+            "tlog.key",
         ),
         Exit.CHIP: ("chip.*",),
         Exit.UNREACHABLE: ("line.hold.*", "net.*", "tls.*"),

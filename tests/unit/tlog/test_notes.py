@@ -23,13 +23,12 @@ from birthmark.tlog.keys import SignatureType, Signer, VerifierKey, read_verifie
 from birthmark.tlog.note import NOTE_MAX_BYTES, NOTE_MAX_SIGNATURES, open_note, sign_note
 from birthmark.tlog.tree import EMPTY_ROOT, TreeHead
 from support.damage import damaged
-from support.documents import ROOT
 from support.flips import every_flip
 from support.logs import ECDSA_SIGNER, ED25519_SIGNER, NAME, SIGNERS, log_of
 from support.openssl import made_by_openssl
 from support.softhsm import LABEL, MODULE, PIN, make_token
 
-VECTORS: dict[str, Any] = json.loads((ROOT / "tests/vectors/tlog/notes.json").read_text())
+VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[2] / "vectors/tlog/notes.json").read_text())
 GO = VECTORS["ed25519"]
 PETER, ENOCH = (read_verifier_key(text) for text in GO["keys"])
 PETER_SIGNER = Signer("PeterNeumann", Ed25519PrivateKey.from_private_bytes(base64.b64decode(GO["seed"])[1:]))

@@ -27,9 +27,8 @@ from birthmark.tlog.tree import (
     verify_stream,
 )
 from support import logs
-from support.documents import ROOT
 
-VECTORS = ROOT / "tests/vectors/tlog"
+VECTORS = Path(__file__).parents[2] / "vectors" / "tlog"
 MERKLE: dict[str, Any] = json.loads((VECTORS / "merkle.json").read_text())
 ARGON: dict[str, Any] = json.loads((VECTORS / "argon2020.json").read_text())
 LEAVES = [bytes.fromhex(each) for each in MERKLE["leaves"]]
@@ -258,4 +257,4 @@ def test_an_endless_log_is_not_read_to_its_end() -> None:
 
 def test_the_vectors_say_where_they_are_from() -> None:
     told = (VECTORS / "README.md").read_text()
-    assert all(f"`{path.name}`" in told for path in Path(VECTORS).glob("*.json"))
+    assert all(f"`{path.name}`" in told for path in VECTORS.glob("*.json"))
