@@ -8,13 +8,14 @@ are, the answer is a Verdict. Freshness is not judged here: only the CA knows it
 1. bundle     it is there, well formed, of a format that we read
               evidence.missing | malformed | statement.unknown
 2. ak         the AK certificate chains to an endorsed maker's root, and every certificate sent is on that path
-              evidence.ak.unendorsed | path | algorithm | denied
-3. model      the chip's model is endorsed for this format, and not withdrawn
-              evidence.model.unknown | model.withdrawn | statement.unendorsed
+              evidence.ak.unendorsed | path | algorithm | ca-denied | denied
+3. model      the chip's model is endorsed for this format, not withdrawn, and not all its certifications are revoked
+              evidence.model.unknown | model.withdrawn | certification.revoked | statement.unendorsed
 4. signature  the AK signed the statement
               evidence.malformed | signature | key.mismatch (a TPM's statement about another key than it shows)
-5. chip       the statement names the AK's own chip, with debug closed and firmware that is not denied
-              evidence.chip.mismatch | chip.debug | firmware.denied
+5. chip       the statement names the AK's own chip, which was delivered and is not denied, with debug closed and
+              firmware that is neither denied nor too old
+              evidence.chip.mismatch | chip.undelivered | chip.denied | chip.debug | firmware.denied | firmware.minimum
 6. key        the attested key is the expected one, made in the chip, cannot leave it, and signs only
               evidence.key.mismatch | key.imported | key.extractable | key.purpose
 
@@ -36,10 +37,12 @@ from birthmark.evidence.bundle import AttestationBundle, read_bundle
 from birthmark.evidence.claims import KeyClaims
 from birthmark.evidence.endorsements import ChipModel, Endorsements
 from birthmark.evidence.errors import AttestationKeyError, EvidenceError
+from birthmark.evidence.firmware import read_version
 from birthmark.evidence.formats import FORMATS
 from birthmark.evidence.verdict import AttestedKey, Chip, Finding, Verdict
 from birthmark.pki.errors import PathError
 from birthmark.pki.paths import Purpose, validate_path
+from birthmark.pki.reading import subject_text
 
 _PATH_FINDINGS: Final = MappingProxyType(
     {"pki.path.unknown-issuer": "evidence.ak.unendorsed", "pki.path.algorithm": "evidence.ak.algorithm"}
@@ -72,7 +75,12 @@ def appraise(bundle_der: bytes, spki: bytes, endorsements: Endorsements, at: dat
     except EvidenceError as error:
         return Verdict((Finding(error.finding, error.message),), tuple(passed))
     # 5. chip, 6. key
-    findings = (*_about_the_chip(claims, ak, model), *_about_the_key(claims, ak, spki))
+    findings = (
+        *_about_the_chip(claims, ak, model),
+        *_about_the_firmware(claims, model),
+        *_about_this_one_chip(ak, model, endorsements),
+        *_about_the_key(claims, ak, spki),
+    )
     if findings:
         return Verdict(findings, tuple(passed))
     chip = Chip(maker, model.id, ak.chip_serial, claims.firmware, model.certification)
@@ -102,6 +110,9 @@ def _maker(bundle: AttestationBundle, endorsements: Endorsements, at: datetime) 
     # What no signature on this path covers could be changed unseen, so it may not be there.
     if any(certificate not in path for certificate in others):
         raise AttestationKeyError("the bundle carries a certificate that is not on the AK's path")
+    denied = endorsements.denied_ca(path[1:])
+    if denied is not None:
+        raise AttestationKeyError(f"the key of {subject_text(denied)} is denied", finding="evidence.ak.ca-denied")
     return endorsements.maker_of_root[path[-1]]
 
 
@@ -123,6 +134,8 @@ def _model(
         )
     if model.is_withdrawn(at):
         raise EvidenceError(f"the endorsement of {model.id} was withdrawn", finding="evidence.model.withdrawn")
+    if model.has_lost_its_certifications():
+        raise EvidenceError(f"every certification of {model.id} is revoked", finding="evidence.certification.revoked")
     if bundle.statement_type not in model.statement_types:
         raise EvidenceError(
             f"{model.id} is not endorsed for statements of type {bundle.statement_type.dotted_string}",
@@ -138,8 +151,25 @@ def _about_the_chip(claims: KeyClaims, ak: AttestationKey, model: ChipModel) -> 
         yield Finding("evidence.chip.mismatch", f"the AK is of a {model.id}, not of a {claims.hw_model}")
     if claims.debug_disabled is False:
         yield Finding("evidence.chip.debug", "the chip can still be debugged")
+
+
+def _about_the_firmware(claims: KeyClaims, model: ChipModel) -> Iterator[Finding]:
     if claims.firmware in model.denied_firmware:
         yield Finding("evidence.firmware.denied", f"firmware {claims.firmware} of {model.id} is denied")
+    if model.minimum_firmware is not None:
+        version = read_version(claims.firmware)
+        # What cannot be compared is not known to be new enough.
+        if version is None or version < model.minimum_firmware:
+            yield Finding("evidence.firmware.minimum", f"firmware {claims.firmware} of {model.id} is too old")
+
+
+def _about_this_one_chip(ak: AttestationKey, model: ChipModel, endorsements: Endorsements) -> Iterator[Finding]:
+    if (model.maker, ak.chip_serial) in endorsements.denied_chips:
+        yield Finding("evidence.chip.denied", f"chip {ak.chip_serial} of {model.maker} is denied")
+    if not model.is_delivered(ak.chip_serial):
+        yield Finding(
+            "evidence.chip.undelivered", f"chip {ak.chip_serial} is on no delivery manifest of {model.maker} {model.id}"
+        )
 
 
 def _about_the_key(claims: KeyClaims, ak: AttestationKey, spki: bytes) -> Iterator[Finding]:

@@ -1,56 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Whom we believe: chip makers by their roots, chip models with their certification, and what was withdrawn since.
+Whom we believe: chip makers by their roots, models with their certification, what was delivered, and what is denied.
 
-Written by a person as TOML (docs/reference/config.md), read here strictly, immutable afterwards.
+Written by a person as TOML (docs/reference/endorsements.md), read here strictly, immutable afterwards. Its digest names
+the policy: two files with the same digest decide alike.
 """
 
-import re
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
 
 import msgspec
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
-from birthmark.core.config import Config, parse
+from birthmark.core.config import parse
 from birthmark.core.errors import ConfigError
+from birthmark.evidence.firmware import Version, read_version
 from birthmark.evidence.formats import FORMATS
-from birthmark.pki.paths import TrustAnchors, read_trust
+from birthmark.evidence.policy.calendars import NO_SCHEDULE, Schedule, schedule, used_calendars
+from birthmark.evidence.policy.certifications import (
+    NO_REQUIREMENT,
+    Certification,
+    Requirement,
+    of_model,
+    read_certifications,
+    requirement,
+)
+from birthmark.evidence.policy.file import EndorsementsFile, MakerEntry, ModelEntry, named_files
+from birthmark.evidence.policy.manifests import Serials, deliveries_of, read_manifest
+from birthmark.pki.anchors import Bundle, Notice, joined, read_anchors, read_bundle
+from birthmark.pki.paths import TrustAnchors
 
-_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
-
-
-class MakerEntry(Config, frozen=True):
-    """`[[maker]]`: a chip maker, and the PEM file with its roots and AK CAs."""
-
-    name: str
-    trust: str
-
-
-class ModelEntry(Config, frozen=True):
-    """`[[model]]`: a chip model of a maker, and the ground on which it is endorsed."""
-
-    id: str
-    hw_type: str
-    maker: str
-    certification: str
-    statement_types: tuple[str, ...]
-    withdrawn: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    denied_firmware: tuple[str, ...] = ()
+__all__ = ["ChipModel", "Endorsements", "EndorsementsFile", "MakerEntry", "ModelEntry", "build", "read_endorsements"]
 
 
-class EndorsementsFile(Config, frozen=True):
-    """The file. `denied_aks` are SHA-256 fingerprints of attestation keys (`AttestationKey.fingerprint`)."""
-
-    maker: tuple[MakerEntry, ...]
-    model: tuple[ModelEntry, ...]
-    denied_aks: tuple[str, ...] = ()
+_KEYS_REMEMBERED = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +55,53 @@ class ChipModel:
     statement_types: tuple[ObjectIdentifier, ...]
     withdrawn: datetime | None = None
     denied_firmware: tuple[str, ...] = ()
+    minimum_firmware: Version | None = None
+    certifications: tuple[Certification, ...] = ()
+    deliveries: tuple[Serials, ...] | None = None
+    """The manifests that a chip must be on one of; None: no manifest holds for this model."""
 
     def is_withdrawn(self, at: datetime) -> bool:
         """Whether the endorsement had ended by then."""
         return self.withdrawn is not None and self.withdrawn <= at
 
+    def is_delivered(self, serial: str) -> bool:
+        """Whether the chip is on a manifest, or no manifest is asked for."""
+        return self.deliveries is None or any(serial in serials for serials in self.deliveries)
+
+    def has_lost_its_certifications(self) -> bool:
+        """Whether there were certifications on file and every one of them is revoked."""
+        return bool(self.certifications) and all(each.status == "revoked" for each in self.certifications)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileTerms:
+    """What is demanded, beyond the endorsement, before a certificate of a profile is issued."""
+
+    schedule: Schedule = NO_SCHEDULE
+    requirement: Requirement = NO_REQUIREMENT
+
+
+NO_TERMS = ProfileTerms()
+
 
 @dataclass(frozen=True, slots=True)
 class Endorsements:
-    """The makers' trust in one piece, which maker each root belongs to, the models, and the denied AKs."""
+    """The makers' trust in one piece, which maker each root belongs to, the models, and who and what is denied."""
 
     trust: TrustAnchors
     maker_of_root: Mapping[x509.Certificate, str]
     models: tuple[ChipModel, ...]
     denied_aks: frozenset[str] = frozenset()
+    denied_ak_cas: frozenset[str] = frozenset()
+    denied_chips: frozenset[tuple[str, str]] = frozenset()
+    """Maker and serial."""
+    profiles: Mapping[str, ProfileTerms] = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
+    """What a reviewer should know about the anchors."""
+    file: EndorsementsFile = field(default_factory=lambda: EndorsementsFile(maker=(), model=()), repr=False)
+    """What all this was built from."""
+    digest: str = ""
+    """SHA-256 in hexadecimal over the meaning of the file and the content of all files that it names."""
 
     def model(self, maker: str, hw_type: ObjectIdentifier, tpm_model: str | None) -> ChipModel | None:
         """Return the model that a maker's AK certificate speaks of. All TPMs share a hw_type: `tpm_model` decides."""
@@ -86,89 +110,176 @@ class Endorsements:
                 return model
         return None
 
+    def terms(self, profile: str) -> ProfileTerms:
+        """Return what a profile demands: nothing, when the policy does not speak of it."""
+        return self.profiles.get(profile, NO_TERMS)
+
+    def denied_ca(self, path: Iterable[x509.Certificate]) -> x509.Certificate | None:
+        """Return the first of these CAs whose key is denied."""
+        if not self.denied_ak_cas:
+            return None
+        return next((authority for authority in path if key_fingerprint(authority) in self.denied_ak_cas), None)
+
+
+@lru_cache(maxsize=_KEYS_REMEMBERED)
+def key_fingerprint(authority: x509.Certificate) -> str:
+    """Return the SHA-256 of a certificate's SubjectPublicKeyInfo in hexadecimal: how the key of an AK CA is denied."""
+    spki = authority.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(spki).hexdigest()
+
 
 def read_endorsements(path: Path, read: Callable[[Path], bytes]) -> Endorsements:
     """
-    Return the endorsements in the TOML file at `path`, whose PEM files lie beside it. `read` gets both.
+    Return the endorsements in the TOML file at `path`; the files that it names lie beside it. `read` gets them all.
 
     Raises:
         ConfigError, PathError: as `build`; what `read` raises passes through.
 
     """
     file = parse(EndorsementsFile, read(path), str(path))
-    return build(file, {maker.trust: read(path.parent / maker.trust) for maker in file.maker})
+    return build(file, {name: read(path.parent / name) for name in named_files(file)})
 
 
-def build(file: EndorsementsFile, pem_by_name: Mapping[str, bytes]) -> Endorsements:
+def build(file: EndorsementsFile, content_by_name: Mapping[str, bytes]) -> Endorsements:
     """
-    Return the endorsements of a file; `pem_by_name` holds the content of each `trust` that its makers name.
+    Return the endorsements of a file; `content_by_name` holds the content of each file that it names.
 
     Raises:
         ConfigError: a value that contradicts another, is missing or malformed.
         PathError: a maker's certificate is too weak to be trusted.
 
     """
-    trusts = {maker.name: read_trust(_pem(maker, pem_by_name), maker.trust) for maker in file.maker}
-    if len(trusts) != len(file.maker) or not trusts:
+    for name in named_files(file):
+        if name not in content_by_name:
+            raise ConfigError(f"endorsements: there is no {name}")
+    bundles = {maker.name: _bundle(maker, content_by_name) for maker in file.maker}
+    if len(bundles) != len(file.maker) or not bundles:
         raise ConfigError("endorsements: there must be makers, each named once")
+    calendars = used_calendars(file.profile, file.calendar)
+    terms = {entry.name: ProfileTerms(schedule(entry, calendars), requirement(entry)) for entry in file.profile}
+    if len(terms) != len(file.profile):
+        raise ConfigError("endorsements: a profile stands there twice")
     return Endorsements(
-        trust=_joined(trusts.values()),
-        maker_of_root=_roots(trusts),
-        models=_models(file, trusts),
-        denied_aks=frozenset(_fingerprint(text) for text in file.denied_aks),
+        trust=_joined(bundles.values()),
+        maker_of_root=_roots(bundles),
+        models=_models(file, bundles, _manifests(file, content_by_name)),
+        denied_aks=frozenset(file.denied_aks),
+        denied_ak_cas=frozenset(file.denied_ak_cas),
+        denied_chips=_denied_chips(file, bundles),
+        profiles=MappingProxyType(terms),
+        notices=tuple(notice for bundle in bundles.values() for notice in bundle.notices()),
+        file=file,
+        digest=_digest([file, calendars], {name: content_by_name[name] for name in named_files(file)}),
     )
 
 
-def _pem(maker: MakerEntry, pem_by_name: Mapping[str, bytes]) -> bytes:
-    if maker.trust not in pem_by_name:
-        raise ConfigError(f"endorsements: there is no {maker.trust} for maker {maker.name!r}")
-    return pem_by_name[maker.trust]
+def _digest(meaning: object, content_by_name: Mapping[str, bytes]) -> str:
+    # By meaning: comments, spaces and the order of keys do not count. The order of tables does.
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in content_by_name.items()}
+    return hashlib.sha256(msgspec.json.encode([meaning, files], order="sorted")).hexdigest()
 
 
-def _joined(trusts: Iterable[TrustAnchors]) -> TrustAnchors:
+def _bundle(maker: MakerEntry, content_by_name: Mapping[str, bytes]) -> Bundle:
+    bundles = [
+        read(content_by_name[name], name)
+        for name, read in ((maker.trust, read_bundle), (maker.anchors, read_anchors))
+        if name is not None
+    ]
+    if not bundles:
+        raise ConfigError(f"endorsements: maker {maker.name!r} has neither `trust` nor `anchors`")
+    return joined(bundles)
+
+
+def _joined(bundles: Iterable[Bundle]) -> TrustAnchors:
     # One store of all roots: a path is validated once, and the root at its end says which maker endorses the chip.
-    every = tuple(trusts)
+    every = tuple(bundles)
     return TrustAnchors(
-        tuple(chain.from_iterable(trust.certs for trust in every)),
-        tuple(chain.from_iterable(trust.intermediates for trust in every)),
+        tuple(anchor.certificate for bundle in every for anchor in bundle.anchors),
+        tuple(chain.from_iterable(bundle.intermediates for bundle in every)),
     )
 
 
-def _roots(trusts: Mapping[str, TrustAnchors]) -> Mapping[x509.Certificate, str]:
+def _roots(bundles: Mapping[str, Bundle]) -> Mapping[x509.Certificate, str]:
     roots: dict[x509.Certificate, str] = {}
-    for maker, trust in trusts.items():
-        for root in trust.certs:
-            if roots.setdefault(root, maker) != maker:
-                raise ConfigError(f"endorsements: {maker!r} and {roots[root]!r} cannot have the same root")
+    for maker, bundle in bundles.items():
+        for anchor in bundle.anchors:
+            if roots.setdefault(anchor.certificate, maker) != maker:
+                other = roots[anchor.certificate]
+                raise ConfigError(f"endorsements: {maker!r} and {other!r} cannot have the same root")
     return MappingProxyType(roots)
 
 
-def _models(file: EndorsementsFile, makers: Iterable[str]) -> tuple[ChipModel, ...]:
-    models = tuple(_model(entry) for entry in file.model)
-    for index, model in enumerate(models):
-        if model.maker not in makers:
-            raise ConfigError(f"endorsements: model {model.id!r} is of a maker {model.maker!r} that is not there")
-        if any(model.id == earlier.id for earlier in models[:index]):
-            raise ConfigError(f"endorsements: model {model.id!r} stands there twice")
-    return models
+def _manifests(file: EndorsementsFile, content_by_name: Mapping[str, bytes]) -> Mapping[str, Serials]:
+    models = {(model.maker, model.id) for model in file.model}
+    makers = {maker.name for maker in file.maker}
+    manifests: dict[str, Serials] = {}
+    for entry in file.delivery:
+        if entry.maker not in makers or (entry.model is not None and (entry.maker, entry.model) not in models):
+            raise ConfigError(f"endorsements: delivery {entry.file!r} is of a maker or model that is not there")
+        if entry.file in manifests:
+            raise ConfigError(f"endorsements: delivery {entry.file!r} stands there twice")
+        manifests[entry.file] = read_manifest(content_by_name[entry.file], entry.sha256, entry.file)
+    return manifests
 
 
-def _model(entry: ModelEntry) -> ChipModel:
+def _denied_chips(file: EndorsementsFile, makers: Iterable[str]) -> frozenset[tuple[str, str]]:
+    for entry in file.denied_chip:
+        if entry.maker not in makers:
+            raise ConfigError(f"endorsements: denied chip {entry.serial!r} is of a maker {entry.maker!r} not there")
+    return frozenset((entry.maker, entry.serial) for entry in file.denied_chip)
+
+
+def _models(file: EndorsementsFile, makers: Iterable[str], manifests: Mapping[str, Serials]) -> tuple[ChipModel, ...]:
+    certifications = read_certifications(file.certification)
+    seen: set[str] = set()
+    for entry in file.model:
+        if entry.maker not in makers:
+            raise ConfigError(f"endorsements: model {entry.id!r} is of a maker {entry.maker!r} that is not there")
+        if entry.id in seen:
+            raise ConfigError(f"endorsements: model {entry.id!r} stands there twice")
+        seen.add(entry.id)
+    return tuple(
+        _model(entry, of_model(entry, certifications), deliveries_of(entry.maker, entry.id, file.delivery, manifests))
+        for entry in file.model
+    )
+
+
+def _model(
+    entry: ModelEntry, certifications: tuple[Certification, ...], deliveries: tuple[Serials, ...] | None
+) -> ChipModel:
+    return ChipModel(
+        id=entry.id,
+        hw_type=_oid(entry.hw_type, entry.id),
+        maker=entry.maker,
+        certification=entry.certification,
+        statement_types=_statement_types(entry),
+        withdrawn=entry.withdrawn,
+        denied_firmware=entry.denied_firmware,
+        minimum_firmware=_minimum_firmware(entry),
+        certifications=certifications,
+        deliveries=deliveries,
+    )
+
+
+def _statement_types(entry: ModelEntry) -> tuple[ObjectIdentifier, ...]:
     types = tuple(_oid(text, entry.id) for text in entry.statement_types)
     for statement_type in types:
         if statement_type not in FORMATS:
             raise ConfigError(
                 f"endorsements: model {entry.id!r}: nobody reads statements {statement_type.dotted_string}"
             )
-    return ChipModel(
-        id=entry.id,
-        hw_type=_oid(entry.hw_type, entry.id),
-        maker=entry.maker,
-        certification=entry.certification,
-        statement_types=types,
-        withdrawn=entry.withdrawn,
-        denied_firmware=entry.denied_firmware,
-    )
+    return types
+
+
+def _minimum_firmware(entry: ModelEntry) -> Version | None:
+    if entry.minimum_firmware is None:
+        return None
+    version = read_version(entry.minimum_firmware)
+    if version is None:
+        raise ConfigError(
+            f"endorsements: model {entry.id!r}: {entry.minimum_firmware[:64]!r} is not numbers with dots between"
+        )
+    return version
 
 
 def _oid(text: str, model: str) -> ObjectIdentifier:
@@ -176,9 +287,3 @@ def _oid(text: str, model: str) -> ObjectIdentifier:
         return ObjectIdentifier(text)
     except ValueError as error:
         raise ConfigError(f"endorsements: model {model!r}: {text!r} is not an object identifier") from error
-
-
-def _fingerprint(text: str) -> str:
-    if _FINGERPRINT.fullmatch(text) is None:
-        raise ConfigError(f"endorsements: {text[:80]!r} is not a SHA-256 in lower-case hexadecimal")
-    return text

@@ -85,7 +85,7 @@ def test_a_model_is_found_under_its_own_maker_only() -> None:
         (MAKERS + MODEL_A.replace(APDU.hw_type.dotted_string, "one.two"), "not an object identifier"),
         (MAKERS + MODEL_A.replace(APDU.statement_type.dotted_string, "2.23.133.20.2"), "nobody reads"),
         (MAKERS + MODEL_B.replace("00Z", "00"), "withdrawn"),
-        ('denied_aks = ["0A"]' + MAKERS + MODEL_A, "not a SHA-256"),
+        ('denied_aks = ["0A"]' + MAKERS + MODEL_A, "denied_aks"),
     ],
 )
 def test_a_file_that_cannot_be_meant_is_one_clear_error(text: str, problem: str) -> None:
