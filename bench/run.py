@@ -6,6 +6,7 @@ from pathlib import Path
 import authority
 import cli
 import floor
+import ledger
 import line
 import msgspec
 import rotation
@@ -28,6 +29,7 @@ def main() -> None:
         ("line", lambda: line.measure(p256)),
         ("authority", lambda: authority.measure(p256)),
         ("rotation", rotation.measure),
+        ("ledger", ledger.measure),
     ):
         with console.status(f"measuring {name}"):
             rows += measure()
