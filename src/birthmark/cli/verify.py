@@ -89,10 +89,11 @@ def _endorsements(file: Path | None, chipmaker_root: Path) -> "Endorsements":
         if file is None
         else load(EndorsementsFile, file)
     )
-    # One file stands for all makers, and an error names it.
+    # One file stands for all makers, and an error names it. The manifests that the policy names lie beside it.
     trust = str(chipmaker_root)
-    makers = tuple(msgspec.structs.replace(maker, trust=trust) for maker in read.maker)
-    return build(msgspec.structs.replace(read, maker=makers), {trust: read_file(chipmaker_root)})
+    makers = tuple(msgspec.structs.replace(maker, trust=trust, anchors=None) for maker in read.maker)
+    manifests = {entry.file: read_file((file or chipmaker_root).parent / entry.file) for entry in read.delivery}
+    return build(msgspec.structs.replace(read, maker=makers), {trust: read_file(chipmaker_root), **manifests})
 
 
 def _json(verdict: "Verdict") -> str:
