@@ -12,9 +12,9 @@ import pytest
 from msgspec import structs
 
 from birthmark.ca.ports import CAStore
+from birthmark.core.audit import AuditRow, decode_row, encode_row
 from birthmark.core.errors import StoreError
 from birthmark.core.ids import fingerprint
-from birthmark.core.audit import AuditRow, decode_row, encode_row
 from birthmark.core.issuance import (
     Ask,
     ChipID,

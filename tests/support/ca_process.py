@@ -16,8 +16,9 @@ from birthmark.ca.wiring import open_ca, read_order
 from birthmark.est.client import ESTClient
 from birthmark.net.tls import client_context
 from birthmark.net.transport import HTTPTransport
+from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.authorities import make_rig, make_sub_ca, make_tls_server
-from birthmark.pki.keys.software import save_encrypted
+from birthmark.pki.keys.software import generate, save_encrypted
 from birthmark.testing.forge import APDU, ORGANIZATION, PRODUCT, TPM, Forge, Model, new_key
 from support.ca_parts import Board
 from support.tls_files import key_pem, pem
@@ -63,6 +64,7 @@ class CAFiles:
         write("passphrase").write_bytes(PASSPHRASE + b"\n")
         write("passphrase").chmod(0o600)
         save_encrypted(write("issuing.key"), issuing.key, PASSPHRASE)
+        save_encrypted(write("log.key"), generate(KeyAlgorithm.ED25519), PASSPHRASE)
         server = new_key()
         certificate = make_tls_server(self.operations, server.public_key(), self.now)
         self.identity("server", server, certificate, self.operations.certificate)
@@ -100,6 +102,10 @@ organization = "{ORGANIZATION}"
 kind = "software"
 file = "issuing.key"
 passphrase_file = "passphrase"
+
+[log]
+origin = "example.com/test-ca"
+key = {{ kind = "software", file = "log.key", passphrase_file = "passphrase" }}
 
 [[profile]]
 name = "device-p256"

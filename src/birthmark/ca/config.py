@@ -3,7 +3,7 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -35,6 +35,16 @@ class TokenKey(Config, frozen=True, tag_field="kind", tag="pkcs11"):
     pin_file: Text
 
 
+KeySection: TypeAlias = SoftwareKey | TokenKey
+
+
+class LogSection(Config, frozen=True):
+    """`[log]`: the transparency log. `origin` is its name in the world, as in `example.com/device-ca`."""
+
+    origin: Text
+    key: KeySection
+
+
 class ProfileSection(Config, frozen=True):
     """`[[profile]]`: what may be issued to keys of which algorithms, until the end of which day (UTC)."""
 
@@ -53,7 +63,8 @@ class CAConfig(Config, frozen=True):
     client_trust: Text
     ca_chain: Text
     issuing_certificate: Text
-    issuing_key: SoftwareKey | TokenKey
+    issuing_key: KeySection
+    log: LogSection
     organization: Text
     profile: Annotated[tuple[ProfileSection, ...], msgspec.Meta(min_length=1)]
     host: str = "127.0.0.1"
@@ -66,6 +77,7 @@ class CAConfig(Config, frozen=True):
     birth_grace_s: Seconds = 86_400
     rotation_overlap_s: Seconds = 604_800
     crl_next_update_s: Seconds = 3_600
+    checkpoint_every_s: Seconds = 1
 
 
 def load_config(path: Path) -> CAConfig:

@@ -12,9 +12,13 @@ from types import MappingProxyType
 from cryptography import x509
 
 from birthmark.ca.administration import Administration
-from birthmark.ca.config import CAConfig, ProfileSection, SoftwareKey, TokenKey, load_config, read_secret
+from birthmark.ca.chores import Chore, doing
+from birthmark.ca.config import CAConfig, ProfileSection, load_config, read_secret
 from birthmark.ca.demands import Terms
 from birthmark.ca.http import CAHTTP
+from birthmark.ca.keyring import Keyring
+from birthmark.ca.lapses import write_lapses
+from birthmark.ca.log import Log
 from birthmark.ca.orders import read_order
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore
@@ -24,17 +28,18 @@ from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
 from birthmark.evidence.endorsements import read_endorsements
 from birthmark.net import asgi, tls
-from birthmark.pki.algorithms import SigningKey, acceptable_certificate
+from birthmark.pki.algorithms import acceptable_certificate
 from birthmark.pki.authorities import Authority
-from birthmark.pki.keys import software
-from birthmark.pki.keys.pkcs11 import Token
 from birthmark.pki.paths import read_certificates, read_trust
 from birthmark.pki.profiles import AlgorithmPolicy
 from birthmark.stores.ca_sqlite import SQLiteCAStore
+from birthmark.tlog.errors import VerifierKeyRefused
+from birthmark.tlog.keys import NotePrivateKey, Signer
 
 __all__ = ["migrate", "open_ca", "read_order", "serve"]
 
 DEFAULT_DATABASE = "ca.sqlite"
+LAPSES_EVERY_S = 10.0
 
 
 def serve(config_path: Path) -> None:
@@ -54,9 +59,17 @@ def serve(config_path: Path) -> None:
     context = tls.server_context(
         folder / config.tls_certificate, folder / config.tls_key, read_file(folder / config.client_trust)
     )
-    with _authority(config, folder) as authority, _store(config, folder) as store:
-        app = CAHTTP(CA(store, authority, policy, system_clock)).app()
-        asgi.serve(app, config.host, config.port, context)
+    with Keyring(folder) as keys, _store(config, folder) as store:
+        ca = CA(store, _authority(config, folder, keys), policy, system_clock)
+        with doing(_chores(config, store, Log(store, _log_signer(config, keys)))):
+            asgi.serve(CAHTTP(ca).app(), config.host, config.port, context)
+
+
+def _chores(config: CAConfig, store: CAStore, log: Log) -> tuple[Chore, ...]:
+    return (
+        Chore("lapses", LAPSES_EVERY_S, lambda: write_lapses(store, system_clock)),
+        Chore("checkpoint", config.checkpoint_every_s, log.publish),
+    )
 
 
 @contextmanager
@@ -114,27 +127,28 @@ def _terms(section: ProfileSection) -> Terms:
     return Terms(section.name, algorithms, section.validity_days, section.same_key_days)
 
 
-@contextmanager
-def _authority(config: CAConfig, folder: Path) -> Iterator[Authority]:
+def _authority(config: CAConfig, folder: Path, keys: Keyring) -> Authority:
     certificate = _certificate(folder, config.issuing_certificate)
     acceptable_certificate(certificate)
-    with _issuing_key(config.issuing_key, folder) as key:
-        if certificate.public_key() != key.public_key():
-            raise ConfigError(
-                f"{config.issuing_certificate}: the issuing key belongs to another certificate",
-                hint="compare issuing_certificate with [issuing_key]",
-            )
-        yield Authority(certificate, key)
+    key = keys.key(config.issuing_key)
+    if certificate.public_key() != key.public_key():
+        raise ConfigError(
+            f"{config.issuing_certificate}: the issuing key belongs to another certificate",
+            hint="compare issuing_certificate with [issuing_key]",
+        )
+    return Authority(certificate, key)
 
 
-@contextmanager
-def _issuing_key(key: SoftwareKey | TokenKey, folder: Path) -> Iterator[SigningKey]:
-    match key:
-        case SoftwareKey():
-            yield software.load_encrypted(folder / key.file, read_secret(folder / key.passphrase_file))
-        case TokenKey():
-            with Token.open(folder / key.module, key.token, read_secret(folder / key.pin_file)) as token:
-                yield token.key(key.label)
+def _log_signer(config: CAConfig, keys: Keyring) -> Signer:
+    key = keys.key(config.log.key)
+    if not isinstance(key, NotePrivateKey):
+        raise ConfigError("[log.key] is of a kind that signs no checkpoints", hint="make an Ed25519 or a P-256 key")
+    signer = Signer(config.log.origin, key)
+    try:
+        _ = signer.verifier
+    except VerifierKeyRefused as error:
+        raise ConfigError(f"[log]: {error.message}", hint="mend origin, or make an Ed25519 or a P-256 key") from error
+    return signer
 
 
 def _certificate(folder: Path, name: str) -> x509.Certificate:

@@ -31,7 +31,7 @@ def test_defaults_are_those_of_the_reference(files: CAFiles) -> None:
 
 def test_an_hsm_key_is_named_by_module_token_label_and_pin_file(files: CAFiles) -> None:
     text = files.config.read_text()
-    begin, end = text.index("[issuing_key]"), text.index("[[profile]]")
+    begin, end = text.index("[issuing_key]"), text.index("[log]")
     key = '[issuing_key]\nkind = "pkcs11"\nmodule = "/m.so"\ntoken = "CA"\nlabel = "issuing"\npin_file = "pin"\n\n'
     files.config.write_text(text[:begin] + key + text[end:])
     assert load_config(files.config).issuing_key == TokenKey(

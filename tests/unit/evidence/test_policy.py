@@ -179,7 +179,7 @@ def certification(
     scheme: str = "CC",
     level: str = "EAL6+",
     status: str = "valid",
-    expires: str = "",  # noqa: A002
+    expires: str = "",
 ) -> str:
     end = f"expires = {expires}\n" if expires else ""
     return f"""

@@ -14,6 +14,7 @@ from birthmark.testing.lab.record import FIRST_UNIT, LAST_UNIT, ORDER, PRODUCT, 
 APDU_MODELS = {"optiga-trust-m": 1, "se050": 2, "slb9670": 3}
 TPM_MODEL = "swtpm"
 CHIP_MODELS = (*APDU_MODELS, TPM_MODEL)
+LOG_ORIGIN = "example.com/lab-ca"
 _LEGACY_SUNSET = "2028-12-31T00:00:00Z"
 
 
@@ -65,11 +66,6 @@ ORDERS = (Order(ORDER), ORDER_OF_ONE, ORDER_OF_THE_OTHER_RIG, ORDER_PAST, ORDER_
 
 def ca_toml(hsm_module: str | None) -> str:
     """Return ca.toml; with a module, the issuing key is in its PKCS#11 token."""
-    key = (
-        f'kind = "pkcs11"\nmodule = "{hsm_module}"\ntoken = "birthmark-lab"\nlabel = "issuing"\npin_file = "hsm/pin"'
-        if hsm_module
-        else 'kind = "software"\nfile = "pki/issuing.key"\npassphrase_file = "pki/issuing.passphrase"'
-    )
     return f"""host = "127.0.0.1"
 port = 0
 database = "data/ca.sqlite"
@@ -82,8 +78,11 @@ endorsements = "endorsements.toml"
 organization = "{ORGANIZATION}"
 nonce_expiry_s = 8
 
-[issuing_key]
-{key}
+issuing_key = {_ca_key("issuing", hsm_module)}
+
+[log]
+origin = "{LOG_ORIGIN}"
+key = {_ca_key("log", hsm_module)}
 
 [[profile]]
 name = "device-p256"
@@ -97,6 +96,13 @@ algorithms = ["P-256"]
 validity_days = 3650
 last_issue = 2020-12-31
 """
+
+
+def _ca_key(name: str, hsm_module: str | None) -> str:
+    if hsm_module:
+        where = f'module = "{hsm_module}", token = "birthmark-lab", label = "{name}", pin_file = "hsm/pin"'
+        return f'{{ kind = "pkcs11", {where} }}'
+    return f'{{ kind = "software", file = "pki/{name}.key", passphrase_file = "pki/issuing.passphrase" }}'
 
 
 def cloud_toml(ca_url: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from birthmark.pki.algorithms import SigningKey
+from birthmark.pki.algorithms import KeyAlgorithm, SigningKey
 from birthmark.pki.keys import software
 from birthmark.testing.lab import softhsm
 from birthmark.testing.lab.ceremony import write_secret
@@ -16,16 +16,22 @@ from birthmark.testing.lab.ceremony import write_secret
 
 @contextmanager
 def new_issuing_key(directory: Path, *, hsm: bool) -> Iterator[SigningKey]:
-    """Make the issuing key in a token, or in software: encrypted at rest, the passphrase in a file of its own."""
+    """
+    Make the log's key and the issuing key, which is returned.
+
+    In a token, or in software: encrypted at rest, the passphrase in a file of its own.
+    """
     if hsm:
         softhsm.make_token(directory)
         with softhsm.opened(directory) as token:
+            token.generate(softhsm.LOG_KEY, softhsm.ALGORITHM)
             yield token.generate(softhsm.KEY, softhsm.ALGORITHM)
         return
     key = ec.generate_private_key(ec.SECP256R1())
     passphrase = secrets.token_urlsafe(24).encode()
     write_secret(directory / "pki" / "issuing.passphrase", passphrase)
     software.save_encrypted(directory / "pki" / "issuing.key", key, passphrase)
+    software.save_encrypted(directory / "pki" / "log.key", software.generate(KeyAlgorithm.ED25519), passphrase)
     yield key
 
 

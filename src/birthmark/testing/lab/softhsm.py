@@ -18,6 +18,7 @@ from birthmark.testing.lab.errors import LabError
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 TOKEN = "birthmark-lab"  # noqa: S105 the token's label, not a secret
 KEY = "issuing"
+LOG_KEY = "log"
 ALGORITHM = KeyAlgorithm.P256
 _LABEL_BYTES = 32
 _CKU_SO = 0
