@@ -227,6 +227,30 @@ def test_a_malformed_note_is_refused(note: bytes) -> None:
         open_note(note, [PETER])
 
 
+@pytest.mark.parametrize("text", ["a\ttab\n", "a return\r\n"])
+def test_a_control_character_is_refused_even_where_it_is_signed(text: str) -> None:
+    signature = base64.b64encode(PETER.key_id + PETER_SIGNER.sign(text.encode())).decode()
+    with pytest.raises(DecodeError):
+        open_note(f"{text}\n— {PETER.name} {signature}\n".encode(), [PETER])
+
+
+def test_a_key_that_signs_wrongly_gives_no_note() -> None:
+    class Faulty:
+        """An HSM whose memory has gone bad."""
+
+        def public_key(self) -> object:
+            return ECDSA_SIGNER.key.public_key()
+
+        def sign(self, text: bytes, scheme: ec.ECDSA) -> bytes:
+            assert isinstance(ECDSA_SIGNER.key, ec.EllipticCurvePrivateKey)
+            return ECDSA_SIGNER.key.sign(text + b"!", scheme)
+
+    faulty: Any = Faulty()
+    with pytest.raises(NoteRefused) as refused:
+        sign_note("text\n", [Signer(NAME, faulty)])
+    assert refused.value.finding == "tlog.note.signature"
+
+
 def test_sixteen_signatures_of_strangers_are_passed_over() -> None:
     # C2SP signed-note: at least 16 signatures must be accepted, post-quantum ones of nearly 5 kB among them.
     stranger = f"— stranger.example {base64.b64encode(bytes(5000)).decode()}\n"

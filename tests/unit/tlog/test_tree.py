@@ -81,6 +81,15 @@ def test_the_published_consistency_proofs_are_passed(vector: dict[str, Any]) -> 
     verify_consistency(old, new, hexes(vector["proof"]))
 
 
+@pytest.mark.parametrize("vector", MERKLE["consistency"][1:], ids=str)
+def test_the_published_consistency_proofs_are_refused_for_other_sizes(vector: dict[str, Any]) -> None:
+    # corruptConsistencyProof beside the vectors: the roots are right, one of the sizes is not.
+    old, new, proof = vector["old"], vector["new"], hexes(vector["proof"])
+    for other in {(old - 1, new), (old + 1, new), (old ^ 2, new), (old, new * 2), (old, new // 2)}:
+        with pytest.raises(ProofRefused):
+            verify_consistency(TreeHead(other[0], ROOTS[old - 1]), TreeHead(other[1], ROOTS[new - 1]), proof)
+
+
 def test_the_proofs_of_a_real_certificate_log_are_passed() -> None:
     log = TreeHead(ARGON["size"], b64(ARGON["root"]))
     verify_inclusion(leaf_hash(b64(ARGON["entry"])), ARGON["index"], [b64(each) for each in ARGON["proof"]], log)
