@@ -46,6 +46,8 @@ def identity(**changes: object) -> DeviceIdentity:
     return replace(whole, **changes)  # type: ignore[arg-type] # a test names the field that it changes
 
 
-def device_certificate(issuer: Authority, at: datetime = AT, **changes: object) -> x509.Certificate:
-    prepared = prepare(PROFILE, identity(**changes), issuer.certificate, at, new_serial())
+def device_certificate(
+    issuer: Authority, at: datetime = AT, profile: DeviceProfile = PROFILE, **changes: object
+) -> x509.Certificate:
+    prepared = prepare(profile, identity(**changes), issuer.certificate, at, new_serial())
     return sign(lint(prepared), issuer.key, issuer.certificate)

@@ -49,9 +49,13 @@ __all__ = [
     "parse",
     "sequence",
     "set",
+    "wrap",
 ]
 
 T = TypeVar("T")
+
+_SHORT_LENGTH = 0x80
+_LONG_LENGTH = 0x80
 
 # A certificate inside with a version that does not exist raises an error of its own, which is not a ValueError.
 _UNREADABLE = (ValueError, TypeError, InvalidVersion)
@@ -83,3 +87,17 @@ def parse(cls: type[T], value: TLV, structure: str) -> T:
 def encode(value: object) -> bytes:
     """Return the DER of a value whose type `@sequence` has declared, or of a primitive."""
     return asn1.encode_der(value)
+
+
+def wrap(tag: int, *parts: bytes) -> bytes:
+    """
+    Return the DER of one value with this identifier octet around parts that are DER already, or raw content.
+
+    For what is put together from bytes that must not change on the way; all else is declared and encoded.
+    """
+    content = b"".join(parts)
+    size = len(content)
+    if size < _SHORT_LENGTH:
+        return bytes((tag, size)) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, _LONG_LENGTH | len(length))) + length + content

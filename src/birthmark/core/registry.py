@@ -21,7 +21,8 @@ ID_PE_CMW: Final = OID("1.3.6.1.5.5.7.1.35")
 """Certificate extension with a Conceptual Message Wrapper (RFC 9999)."""
 
 CMW_IND_EVIDENCE: Final = 4
-"""CMW indicator bit 2, "evidence" (RFC 9999)."""
+CMW_IND_ATTESTATION_RESULTS: Final = 8
+"""CMW indicator bits 2, "evidence", and 3, "attestation results" (RFC 9999)."""
 
 TCG_AT_TPM_MANUFACTURER: Final = OID("2.23.133.2.1")
 TCG_AT_TPM_MODEL: Final = OID("2.23.133.2.2")
@@ -78,6 +79,12 @@ DEBUGSTAT_DISABLED: Final = 3
 
 EST_NONCE_MEDIA_TYPE: Final = "application/est-attestation-freshness+json"
 """Nonce call of draft-ietf-lamps-attestation-freshness-08."""
+
+EAR_PROFILE: Final = "tag:ietf.org,2026:rats/ear#04"
+"""eat_profile of an EAT attestation result (draft-ietf-rats-ear-04 §3). Every revision of the draft has its own."""
+
+EAR_MEDIA_TYPE: Final = f'application/eat+cwt; eat_profile="{EAR_PROFILE}"'
+"""What the CMW record in id-pe-cmw carries when it is an EAR: a CWT (RFC 9782 §3.1, with the profile of the draft)."""
 
 # --- project ---------------------------------------------------------------------------------------------------
 

@@ -95,7 +95,22 @@ _SIGNATURE_MAX_BYTES: Final = MappingProxyType(
         KeyAlgorithm.MLDSA87: 4627,
     }
 )
+# DER of a SubjectPublicKeyInfo up to the key itself, and its whole length: RFC 5480 (named curve, uncompressed point),
+# RFC 8410, RFC 9881. Each type has one right spelling.
+_SPKI: Final = MappingProxyType(
+    {
+        KeyAlgorithm.P256: (bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004"), 91),
+        KeyAlgorithm.P384: (bytes.fromhex("3076301006072a8648ce3d020106052b8104002203620004"), 120),
+        KeyAlgorithm.ED25519: (bytes.fromhex("302a300506032b6570032100"), 44),
+        KeyAlgorithm.MLDSA44: (bytes.fromhex("30820532300b06096086480165030403110382052100"), 1334),
+        KeyAlgorithm.MLDSA65: (bytes.fromhex("308207b2300b0609608648016503040312038207a100"), 1974),
+        KeyAlgorithm.MLDSA87: (bytes.fromhex("30820a32300b060960864801650304031303820a2100"), 2614),
+    }
+)
 _BY_CURVE = {curve.name: algorithm for algorithm, curve in _CURVE_OF.items()}
+_SCHEME_OF: Final = MappingProxyType(
+    {KeyAlgorithm.P256: ec.ECDSA(hashes.SHA256()), KeyAlgorithm.P384: ec.ECDSA(hashes.SHA384())}
+)
 _HASH_OF: Final[Mapping[KeyAlgorithm, hashes.SHA256 | hashes.SHA384]] = MappingProxyType(
     {KeyAlgorithm.P256: hashes.SHA256(), KeyAlgorithm.P384: hashes.SHA384()}
 )
@@ -136,6 +151,12 @@ def key_algorithm(key: PublicKeyTypes) -> KeyAlgorithm:
     return found
 
 
+def is_canonical_spki(spki: bytes, algorithm: KeyAlgorithm) -> bool:
+    """Whether a SubjectPublicKeyInfo of this type is spelled in its one right way. Its key is not looked at."""
+    prefix, size = _SPKI[algorithm]
+    return len(spki) == size and spki.startswith(prefix)
+
+
 def verifying_key(key: PublicKeyTypes) -> VerifyingKey:
     """Return the key as one of a type that we certify. Raises AlgorithmRefused as `key_algorithm` does."""
     key_algorithm(key)
@@ -160,14 +181,14 @@ def signature_hash(key: VerifyingKey) -> hashes.SHA256 | hashes.SHA384 | None:
 def sign_data(key: SigningKey, data: bytes) -> bytes:
     """Return the signature over `data` by the one scheme that goes with the key; ECDSA in DER."""
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.sign(data, ec.ECDSA(_curve_hash(key.public_key())))
+        return key.sign(data, _SCHEME_OF[key_algorithm(key.public_key())])
     return key.sign(data)
 
 
 def verify_data(key: VerifyingKey, signature: bytes, data: bytes) -> None:
     """Pass a signature that `sign_data` would make. Raises cryptography's InvalidSignature for any other."""
     if isinstance(key, ec.EllipticCurvePublicKey):
-        key.verify(signature, data, ec.ECDSA(_curve_hash(key)))
+        key.verify(signature, data, _SCHEME_OF[key_algorithm(key)])
     else:
         key.verify(signature, data)
 
@@ -229,10 +250,6 @@ def acceptable_certificate(certificate: x509.Certificate) -> None:
             hint="replace it, and all that hangs under it, by one with P-256 and SHA-256 or better",
             finding="pki.path.algorithm",
         ) from error
-
-
-def _curve_hash(key: ec.EllipticCurvePublicKey) -> hashes.SHA256 | hashes.SHA384:
-    return _HASH_OF[key_algorithm(key)]
 
 
 def _described(key: PublicKeyTypes) -> str:

@@ -4,9 +4,9 @@
 import hashlib
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from birthmark.core import der
 from birthmark.pki.algorithms import VerifyingKey
 
 KEY_IDENTIFIER_BYTES = 20
@@ -14,9 +14,21 @@ KEY_IDENTIFIER_BYTES = 20
 END_ENTITY = x509.BasicConstraints(ca=False, path_length=None)
 
 
+@der.sequence
+class _SubjectPublicKeyInfo:
+    algorithm: der.TLV
+    key: der.BitString
+
+
 def key_identifier(key: VerifyingKey) -> bytes:
     """Return the leftmost 160 bits of the SHA-256 of the public key (RFC 7093 §2, method 1): no SHA-1."""
-    return hashlib.sha256(_subject_public_key(key)).digest()[:KEY_IDENTIFIER_BYTES]
+    return key_identifier_of(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def key_identifier_of(spki: bytes) -> bytes:
+    """Return the key identifier of a DER SubjectPublicKeyInfo: the hash covers the content of its BIT STRING."""
+    content = der.decode(_SubjectPublicKeyInfo, spki, "a SubjectPublicKeyInfo").key.as_bytes()
+    return hashlib.sha256(content).digest()[:KEY_IDENTIFIER_BYTES]
 
 
 def subject_key_identifier(key: VerifyingKey) -> x509.SubjectKeyIdentifier:
@@ -33,13 +45,6 @@ def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdent
 def authority(path_length: int | None) -> x509.BasicConstraints:
     """Return the basic constraints of a CA with at most `path_length` CAs below it; None for no limit."""
     return x509.BasicConstraints(ca=True, path_length=path_length)
-
-
-def _subject_public_key(key: VerifyingKey) -> bytes:
-    """Return the content of the BIT STRING in the SubjectPublicKeyInfo (RFC 5480, RFC 8410, RFC 9881)."""
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    return key.public_bytes_raw()
 
 
 def _key_usage(*, signs_data: bool = False, signs_certificates: bool = False) -> x509.KeyUsage:

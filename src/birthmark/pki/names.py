@@ -6,6 +6,7 @@ Only stable facts are names. Firmware versions and attestation state are not (a 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 
 from cryptography import x509
@@ -19,6 +20,11 @@ from birthmark.pki.reading import UNREADABLE
 
 HW_SERIAL_MAX_BYTES = 64
 COMMON_NAME_MAX = 64  # ub-common-name, RFC 5280 appendix A
+
+_SEQUENCE, _SET, _UTF8_STRING, _PRINTABLE_STRING = 0x30, 0x31, 0x0C, 0x13
+_ORGANIZATION = der.encode(NameOID.ORGANIZATION_NAME)
+_COMMON_NAME = der.encode(NameOID.COMMON_NAME)
+_SERIAL_NUMBER = der.encode(NameOID.SERIAL_NUMBER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,19 @@ class _HardwareModuleName:
     hw_serial: Annotated[bytes, der.Size(min=1, max=HW_SERIAL_MAX_BYTES)]
 
 
+@der.sequence
+class _OtherName:
+    type_id: OID
+    value: Annotated[_HardwareModuleName, der.Explicit(0)]
+
+
+@der.sequence
+class _OnlyOtherName:
+    """GeneralNames with one entry, an otherName (RFC 5280 §4.2.1.6)."""
+
+    other_name: Annotated[_OtherName, der.Implicit(0)]
+
+
 def device_subject(unit_serial: str, product: str, organization: str) -> x509.Name:
     """
     Return the subject of a device certificate, from the general to the particular.
@@ -43,10 +62,24 @@ def device_subject(unit_serial: str, product: str, organization: str) -> x509.Na
         DecodeError: a serial that no label carries, or a product too long for a common name.
 
     """
-    common_name = f"{product} {ids.unit_serial(unit_serial)}"
-    if len(common_name) > COMMON_NAME_MAX:
-        raise DecodeError(f"{common_name!r} has more than {COMMON_NAME_MAX} characters", finding="name.too-long")
-    return named(organization, common_name, unit_serial)
+    return named(organization, _device_common_name(unit_serial, product), unit_serial)
+
+
+def device_subject_der(unit_serial: str, product: str, organization: str) -> bytes:
+    """Return the DER of `device_subject`, in a tenth of the time. Raises as it does."""
+    common_name = _device_common_name(unit_serial, product)
+    return der.wrap(
+        _SEQUENCE,
+        _organization(organization),
+        _relative_name(_COMMON_NAME, _UTF8_STRING, common_name),
+        _relative_name(_SERIAL_NUMBER, _PRINTABLE_STRING, unit_serial),
+    )
+
+
+def device_san_der(chip: HardwareModule) -> bytes:
+    """Return the DER of the SAN that names the chip alone. Raises DecodeError for what is not a chip serial."""
+    module = _HardwareModuleName(hw_type=chip.hw_type, hw_serial=ids.chip_serial(chip.serial).encode("ascii"))
+    return der.encode(_OnlyOtherName(other_name=_OtherName(type_id=ID_ON_HARDWARE_MODULE_NAME, value=module)))
 
 
 def request_subject(unit_serial: str) -> x509.Name:
@@ -101,12 +134,39 @@ def hardware_module_of(san: x509.SubjectAlternativeName) -> HardwareModule:
     found = [name for name in san.get_values_for_type(x509.OtherName) if name.type_id == ID_ON_HARDWARE_MODULE_NAME]
     if len(found) != 1:
         raise DecodeError(f"{len(found)} hardware module names; one is wanted", finding="name.hardware-module")
-    value = der.decode(_HardwareModuleName, found[0].value, "hardwareModuleName")
+    return _module(der.decode(_HardwareModuleName, found[0].value, "hardwareModuleName"))
+
+
+def only_hardware_module(san_der: bytes) -> HardwareModule:
+    """Return the chip that a SAN names, and nothing beside it. Raises DecodeError for any other SAN."""
+    name = der.decode(_OnlyOtherName, san_der, "subjectAltName").other_name
+    if name.type_id != ID_ON_HARDWARE_MODULE_NAME:
+        raise DecodeError("the SAN names something else than a chip", finding="name.hardware-module")
+    return _module(name.value)
+
+
+def _module(value: _HardwareModuleName) -> HardwareModule:
     try:
         serial = ids.chip_serial(value.hw_serial.decode("ascii"))
     except UnicodeDecodeError as error:
         raise DecodeError("the chip serial is not ASCII", finding="name.hardware-module") from error
     return HardwareModule(value.hw_type, serial)
+
+
+def _device_common_name(unit_serial: str, product: str) -> str:
+    common_name = f"{product} {ids.unit_serial(unit_serial)}"
+    if len(common_name) > COMMON_NAME_MAX:
+        raise DecodeError(f"{common_name!r} has more than {COMMON_NAME_MAX} characters", finding="name.too-long")
+    return common_name
+
+
+@lru_cache(maxsize=16)
+def _organization(name: str) -> bytes:
+    return _relative_name(_ORGANIZATION, _UTF8_STRING, name)
+
+
+def _relative_name(oid_der: bytes, tag: int, text: str) -> bytes:
+    return der.wrap(_SET, der.wrap(_SEQUENCE, oid_der, der.wrap(tag, text.encode())))
 
 
 def _only(name: x509.Name, oid: OID, what: str) -> str:

@@ -2,100 +2,82 @@
 """
 The device certificate: prepare, lint, sign once.
 
-`prepare` decides every byte that will be signed; `lint` looks at the finished encoding, signed by a throwaway key;
-`sign` takes what was linted, once, and checks that the issuing key signed those very bytes. The types keep the order:
-only a LintedCertificate can be signed.
+`prepare` decides every byte that will be signed; `lint` reads those bytes back and looks at what they say; `sign` takes
+what was linted, once, lets the issuing key sign exactly these bytes, puts the certificate together around them, reads
+it back and checks the signature. The types keep the order: only a LintedCertificate can be signed.
+
+What each kind of certificate must be is in `profile_kinds`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.x509.oid import ExtensionOID
 
+from birthmark.core import der
 from birthmark.core.errors import DecodeError
 from birthmark.core.registry import ID_PE_CMW
 from birthmark.pki import extensions, names
-from birthmark.pki.algorithms import KeyAlgorithm, SigningKey, key_algorithm, signature_hash
-from birthmark.pki.cmw import cmw_extension, read_cmw
+from birthmark.pki.algorithms import SigningKey, is_canonical_spki, key_algorithm, sign_data, verify_data, verifying_key
+from birthmark.pki.cmw import cmw_content
 from birthmark.pki.errors import AlgorithmRefused, ProfileRefused
-from birthmark.pki.names import HardwareModule
+from birthmark.pki.profile_kinds import (
+    DEFAULT_BACKDATE_S,
+    DEFAULT_VALIDITY_DAYS,
+    DEVICE,
+    DEVICE_CERTIFICATE_MAX_BYTES,
+    DEVICE_PRIVATE,
+    IDEVID,
+    KINDS,
+    NO_WELL_DEFINED_END,
+    PQ_CERTIFICATE_MAX_BYTES,
+    SERIAL_BITS,
+    AlgorithmPolicy,
+    DeviceIdentity,
+    DeviceProfile,
+    Draft,
+    PreparedCertificate,
+    Press,
+    ProfileKind,
+)
+from birthmark.pki.reading import UNREADABLE
+from birthmark.pki.tbs import Blank, Variables, extension, read_tbs
 
-DEVICE_CERTIFICATE_MAX_BYTES = 1728
-"""The smallest certificate object among the chips that we support: OPTIGA Trust M."""
+__all__ = [
+    "DEFAULT_BACKDATE_S",
+    "DEFAULT_VALIDITY_DAYS",
+    "DEVICE",
+    "DEVICE_CERTIFICATE_MAX_BYTES",
+    "DEVICE_PRIVATE",
+    "IDEVID",
+    "KINDS",
+    "NO_WELL_DEFINED_END",
+    "PQ_CERTIFICATE_MAX_BYTES",
+    "SERIAL_BITS",
+    "AlgorithmPolicy",
+    "DeviceIdentity",
+    "DeviceProfile",
+    "LintedCertificate",
+    "PreparedCertificate",
+    "ProfileKind",
+    "lint",
+    "prepare",
+    "sign",
+]
 
-DEFAULT_VALIDITY_DAYS = 5 * 365
-DEFAULT_BACKDATE_S = 3600
-SERIAL_BITS = 127
-
-# The longest DER of an ECDSA signature: two integers with a sign byte each. The shorter ones come by chance.
-_SIGNATURE_MAX_BYTES = {KeyAlgorithm.P256: 72, KeyAlgorithm.P384: 104}
-
-# Every extension of a device certificate, and whether it is critical. There are no others.
-_EXTENSIONS = {
-    ExtensionOID.AUTHORITY_KEY_IDENTIFIER: False,
-    ExtensionOID.SUBJECT_KEY_IDENTIFIER: False,
-    ExtensionOID.BASIC_CONSTRAINTS: True,
-    ExtensionOID.KEY_USAGE: True,
-    ExtensionOID.EXTENDED_KEY_USAGE: False,
-    ExtensionOID.SUBJECT_ALTERNATIVE_NAME: False,
-    ID_PE_CMW: False,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class AlgorithmPolicy:
-    """A key type and the last day on which a certificate for it may be issued."""
-
-    algorithm: KeyAlgorithm
-    last_issue: date
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceProfile:
-    """Policy data: what every device certificate of a product line has in common."""
-
-    name: str
-    organization: str
-    product: str
-    algorithms: tuple[AlgorithmPolicy, ...]
-    validity_days: int = DEFAULT_VALIDITY_DAYS
-    backdate_s: int = DEFAULT_BACKDATE_S
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceIdentity:
-    """What one device certificate is about. Appraising it is done before, elsewhere; `bundle` is carried unchanged."""
-
-    spki: bytes
-    unit_serial: str
-    chip: HardwareModule
-    bundle: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedCertificate:
-    """A certificate with everything but its signature."""
-
-    builder: x509.CertificateBuilder
-    profile: DeviceProfile
-    identity: DeviceIdentity
-    issuer: x509.Certificate
-    serial: int
-    not_before: datetime
-    not_after: datetime
+_PRESSES_MAX = 16
+"""How many kinds and issuers' common parts are kept. A CA has a few."""
 
 
 class LintedCertificate:
     """A prepared certificate that the lint found no fault with. Good for one signature."""
 
-    def __init__(self, prepared: PreparedCertificate, tbs: bytes) -> None:
+    def __init__(self, prepared: PreparedCertificate) -> None:
         self.prepared = prepared
-        self._unused = [tbs]
+        self._unused = [prepared.tbs]
 
     def take(self) -> bytes:
         """Return the bytes that were linted, once. Raises ProfileRefused the second time."""
@@ -112,24 +94,30 @@ def prepare(
     Return the certificate that the profile makes of this identity. The same arguments give the same bytes.
 
     Raises:
-        ProfileRefused: `pki.profile.algorithm` or `pki.profile.retired`: the key's type is not, or no longer, issued.
+        ProfileRefused: `pki.profile.algorithm` or `pki.profile.retired`: the key's type is not, or no longer, issued;
+            `pki.profile.result`: no attestation result for a profile that publishes one; `pki.profile.issuer`: an
+            issuer that we do not sign with; `pki.lint.encoding`: a value that X.509 has no room for.
         DecodeError: a public key or a serial that is malformed.
 
     """
-    key = _issuable_key(profile, identity.spki, at)
+    press = _press(profile.kind, issuer)
+    policy = _issuable(profile, identity.spki, at)
     begin = at.astimezone(UTC).replace(microsecond=0)
-    not_before, not_after = begin - timedelta(seconds=profile.backdate_s), begin + timedelta(days=profile.validity_days)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(names.device_subject(identity.unit_serial, profile.product, profile.organization))
-        .issuer_name(issuer.subject)
-        .public_key(key)
-        .serial_number(serial)
-        .not_valid_before(not_before)
-        .not_valid_after(not_after)
+    not_before, not_after = begin - timedelta(seconds=profile.backdate_s), profile.kind.end(profile, begin)
+    variables = Variables(
+        serial=serial,
+        not_before=not_before,
+        not_after=not_after,
+        subject=names.device_subject_der(identity.unit_serial, profile.product, profile.organization),
+        spki=identity.spki,
+        extensions=_extensions(profile.kind, identity, press),
     )
-    builder = _extended(builder, key, identity, issuer)
-    return PreparedCertificate(builder, profile, identity, issuer, serial, not_before, not_after)
+    try:
+        tbs = press.blank.filled(variables)
+    except ValueError as error:
+        raise ProfileRefused(f"the certificate cannot be encoded: {error}", finding="pki.lint.encoding") from error
+    limit = policy.certificate_max_bytes
+    return PreparedCertificate(tbs, profile, identity, press, serial, not_before, not_after, limit)
 
 
 def lint(prepared: PreparedCertificate) -> LintedCertificate:
@@ -140,143 +128,75 @@ def lint(prepared: PreparedCertificate) -> LintedCertificate:
         ProfileRefused: `pki.lint.<rule>`, with what was found.
 
     """
-    algorithm = _issuer_algorithm(prepared.issuer)
-    throwaway = ec.generate_private_key(algorithm.curve)
     try:
-        draft = prepared.builder.sign(throwaway, signature_hash(throwaway.public_key()))
-    except ValueError as error:
-        raise ProfileRefused(f"the certificate cannot be encoded: {error}", finding="pki.lint.encoding") from error
-    for rule, check in LINT_RULES.items():
-        fault = check(draft, prepared)
-        if fault:
-            raise ProfileRefused(f"the certificate would have {fault}", finding=f"pki.lint.{rule}")
-    return LintedCertificate(prepared, draft.tbs_certificate_bytes)
+        draft = Draft(read_tbs(prepared.tbs), prepared)
+        for rule, fault_of in prepared.profile.kind.rules.items():
+            fault = fault_of(draft)
+            if fault:
+                raise ProfileRefused(f"the certificate would have {fault}", finding=f"pki.lint.{rule}")
+    except DecodeError as error:
+        raise ProfileRefused(f"the certificate would be unreadable: {error}", finding="pki.lint.encoding") from error
+    return LintedCertificate(prepared)
 
 
 def sign(linted: LintedCertificate, issuer_key: SigningKey, issuer: x509.Certificate) -> x509.Certificate:
     """
-    Return the certificate, signed by the issuing key, after its signature and its bytes were checked.
+    Return the certificate: the linted bytes, signed by the issuing key, read back, its signature verified.
 
     Raises:
         ProfileRefused: signed before (`pki.profile.used`), another issuer (`pki.profile.issuer`), or the key gave a
             wrong signature (`pki.profile.signature`). What the key itself raises passes through.
 
     """
-    if linted.prepared.issuer != issuer:
+    press = linted.prepared.press
+    if press.issuer != issuer:
         raise ProfileRefused("the certificate was prepared for another issuer", finding="pki.profile.issuer")
     tbs = linted.take()
-    certificate = linted.prepared.builder.sign(issuer_key, signature_hash(issuer_key.public_key()))
-    if certificate.tbs_certificate_bytes != tbs:
-        raise ProfileRefused("what was signed is not what was linted", finding="pki.profile.issuer")
+    signature = sign_data(issuer_key, tbs)
     try:
-        certificate.verify_directly_issued_by(issuer)
+        certificate = x509.load_der_x509_certificate(press.blank.closed(tbs, signature))
+        verify_data(press.key, certificate.signature, certificate.tbs_certificate_bytes)
     except (ValueError, TypeError, InvalidSignature) as error:
         raise ProfileRefused("the issuing key gave a wrong signature", finding="pki.profile.signature") from error
     return certificate
 
 
-def _issuable_key(profile: DeviceProfile, spki: bytes, at: datetime) -> ec.EllipticCurvePublicKey:
+@lru_cache(maxsize=_PRESSES_MAX)
+def _press(kind: ProfileKind, issuer: x509.Certificate) -> Press:
     try:
-        key = load_der_public_key(spki)
-        algorithm = key_algorithm(key)
+        key = verifying_key(issuer.public_key())
+        identifier = extensions.authority_key_identifier(issuer)
+    except (AlgorithmRefused, x509.ExtensionNotFound, *UNREADABLE) as error:
+        raise ProfileRefused(f"the issuer: {error}", finding="pki.profile.issuer") from error
+    algorithm = key_algorithm(key)
+    contents = {identifier.oid: identifier.public_bytes(), **kind.rights}
+    constant = {oid: extension(kind.heads[oid], content) for oid, content in contents.items()}
+    return Press(issuer, algorithm, key, Blank(issuer, algorithm), identifier.public_bytes(), constant)
+
+
+def _issuable(profile: DeviceProfile, spki: bytes, at: datetime) -> AlgorithmPolicy:
+    try:
+        algorithm = key_algorithm(load_der_public_key(spki))
     except AlgorithmRefused as error:
         raise ProfileRefused(error.message, finding="pki.profile.algorithm") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise DecodeError(f"not a public key: {error}", finding="pki.spki") from error
+    if not is_canonical_spki(spki, algorithm):
+        raise DecodeError(f"a key of type {algorithm.value} in another spelling than its one", finding="pki.spki")
     policy = next((entry for entry in profile.algorithms if entry.algorithm is algorithm), None)
-    if policy is None or not isinstance(key, ec.EllipticCurvePublicKey):
+    if policy is None:
         raise ProfileRefused(f"profile {profile.name} has no {algorithm.value}", finding="pki.profile.algorithm")
     if at.astimezone(UTC).date() > policy.last_issue:
         raise ProfileRefused(
             f"profile {profile.name} issued {algorithm.value} until {policy.last_issue}", finding="pki.profile.retired"
         )
-    return key
+    return policy
 
 
-def _extended(
-    builder: x509.CertificateBuilder,
-    key: ec.EllipticCurvePublicKey,
-    identity: DeviceIdentity,
-    issuer: x509.Certificate,
-) -> x509.CertificateBuilder:
-    san = x509.SubjectAlternativeName([names.hardware_module_name(identity.chip.hw_type, identity.chip.serial)])
-    contents: tuple[x509.ExtensionType, ...] = (
-        extensions.authority_key_identifier(issuer),
-        extensions.subject_key_identifier(key),
-        extensions.END_ENTITY,
-        extensions.SIGNS_DATA,
-        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]),
-        san,
-        cmw_extension(identity.bundle),
-    )
-    for content in contents:
-        builder = builder.add_extension(content, critical=_EXTENSIONS[content.oid])
-    return builder
-
-
-def _issuer_algorithm(issuer: x509.Certificate) -> KeyAlgorithm:
-    try:
-        return key_algorithm(issuer.public_key())
-    except AlgorithmRefused as error:
-        raise ProfileRefused(f"the issuer: {error.message}", finding="pki.profile.issuer") from error
-
-
-def _fault_of_size(draft: x509.Certificate, prepared: PreparedCertificate) -> str:
-    longest = _SIGNATURE_MAX_BYTES[_issuer_algorithm(prepared.issuer)]
-    size = len(draft.public_bytes(Encoding.DER)) - len(draft.signature) + longest
-    return f"{size} bytes; a chip holds {DEVICE_CERTIFICATE_MAX_BYTES}" if size > DEVICE_CERTIFICATE_MAX_BYTES else ""
-
-
-def _fault_of_serial(draft: x509.Certificate, _prepared: PreparedCertificate) -> str:
-    bits = draft.serial_number.bit_length()
-    return "" if bits == SERIAL_BITS else f"a serial of {bits} bits instead of {SERIAL_BITS}"
-
-
-def _fault_of_validity(draft: x509.Certificate, prepared: PreparedCertificate) -> str:
-    longest = timedelta(days=prepared.profile.validity_days, seconds=prepared.profile.backdate_s)
-    if draft.not_valid_after_utc - draft.not_valid_before_utc != longest:
-        return f"a validity other than {longest}"
-    if draft.not_valid_after_utc > prepared.issuer.not_valid_after_utc:
-        return f"a longer life than its issuer, which ends {prepared.issuer.not_valid_after_utc:%Y-%m-%d}"
-    return ""
-
-
-def _fault_of_names(draft: x509.Certificate, prepared: PreparedCertificate) -> str:
-    if names.unit_serial_of(draft.subject) != prepared.identity.unit_serial or draft.issuer != prepared.issuer.subject:
-        return "the name of another unit or issuer"
-    return "" if names.read_hardware_module_name(draft) == prepared.identity.chip else "the name of another chip"
-
-
-def _fault_of_extensions(draft: x509.Certificate, _prepared: PreparedCertificate) -> str:
-    found = {extension.oid: extension.critical for extension in draft.extensions}
-    return "" if found == _EXTENSIONS else "an extension too many, too few or of the wrong criticality"
-
-
-def _fault_of_rights(draft: x509.Certificate, _prepared: PreparedCertificate) -> str:
-    constraints = draft.extensions.get_extension_for_class(x509.BasicConstraints).value
-    usage = draft.extensions.get_extension_for_class(x509.KeyUsage).value
-    purposes = draft.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    narrow = list(purposes) == [ExtendedKeyUsageOID.CLIENT_AUTH] and usage == extensions.SIGNS_DATA
-    return "" if narrow and constraints == extensions.END_ENTITY else "rights beyond those of a TLS client"
-
-
-def _fault_of_evidence(draft: x509.Certificate, prepared: PreparedCertificate) -> str:
-    return "" if read_cmw(draft) == prepared.identity.bundle else "evidence other than the request's"
-
-
-def _fault_of_key(draft: x509.Certificate, prepared: PreparedCertificate) -> str:
-    spki = draft.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return "" if spki == prepared.identity.spki else "a key other than the attested one"
-
-
-LINT_RULES: dict[str, Callable[[x509.Certificate, PreparedCertificate], str]] = {
-    "size": _fault_of_size,
-    "serial": _fault_of_serial,
-    "validity": _fault_of_validity,
-    "extensions": _fault_of_extensions,
-    "names": _fault_of_names,
-    "rights": _fault_of_rights,
-    "evidence": _fault_of_evidence,
-    "key": _fault_of_key,
-}
-"""Each rule returns what is wrong, or nothing. The keys end the finding's id."""
+def _extensions(kind: ProfileKind, identity: DeviceIdentity, press: Press) -> list[bytes]:
+    own = {
+        ExtensionOID.SUBJECT_KEY_IDENTIFIER: der.encode(extensions.key_identifier_of(identity.spki)),
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME: names.device_san_der(identity.chip),
+        ID_PE_CMW: cmw_content(kind.record, kind.carried(identity)),
+    }
+    return [extension(head, own[oid]) if oid in own else press.extensions[oid] for oid, head in kind.heads.items()]
