@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from birthmark.cli.ca_ceremony import ceremony
 from birthmark.cli.values import CERTIFICATE_SERIAL
 
 CONFIG = click.option(
@@ -16,6 +17,9 @@ CONFIG = click.option(
 @click.group()
 def ca() -> None:
     """Run and administer the issuing CA."""
+
+
+ca.add_command(ceremony)
 
 
 @ca.command()

@@ -42,6 +42,7 @@ FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
             "attack.*",
             "birth.*",
             "ca.*",
+            "ceremony.*",
             "cloud.*",
             "cmw.*",
             "csr.*",
@@ -58,6 +59,7 @@ FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
         ),
         Exit.USAGE: ("usage.*",),
         Exit.INPUT: (
+            "ceremony.plan.*",
             "config.*",
             "decode.*",
             "id.*",
