@@ -67,7 +67,7 @@ class TileReader(Protocol):
         Return the bytes of every tile, in the order asked.
 
         A tile that has grown since may come in any greater width: its front is the tile that was asked for. So a
-        store may keep one row for (level, index). A tile that is not there raises TileRefused.
+        store may keep one row for (level, index). A tile that is not there raises TileRefused with the finding `tlog.tile.missing`.
         """
         ...
 
@@ -114,7 +114,7 @@ def read_row(reader: TileReader, tiles: Sequence[Tile]) -> dict[Tile, bytes]:
     """
     found = reader.read_tiles(tiles)
     if len(found) != len(tiles):
-        raise TileRefused(f"{len(tiles)} tiles were asked for, {len(found)} came")
+        raise TileRefused(f"{len(tiles)} tiles were asked for, {len(found)} came", finding="tlog.tile.missing")
     for tile, data in zip(tiles, found, strict=True):
         if len(data) % HASH_BYTES or not tile.width * HASH_BYTES <= len(data) <= TILE_MAX_BYTES:
             raise TileRefused(f"{tile.path} has {len(data)} bytes", finding="tlog.tile.length")

@@ -296,5 +296,6 @@ def test_a_reader_that_answers_less_than_it_was_asked_is_refused() -> None:
             return list(super().read_tiles(tiles))[:-1]
 
     log = logs.log_of(600)
-    with pytest.raises(TileRefused):
+    with pytest.raises(TileRefused) as refused:
         read_head(Lossy(log.shelf.rows), 600)
+    assert refused.value.finding == "tlog.tile.missing"
