@@ -67,7 +67,8 @@ class TileReader(Protocol):
         Return the bytes of every tile, in the order asked.
 
         A tile that has grown since may come in any greater width: its front is the tile that was asked for. So a
-        store may keep one row for (level, index). A tile that is not there raises TileRefused with the finding `tlog.tile.missing`.
+        store may keep one row for (level, index). A tile that is not there raises TileRefused with the finding
+        `tlog.tile.missing`.
         """
         ...
 
