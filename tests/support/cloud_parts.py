@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.cloud.doors import Doors
 from birthmark.cloud.legacy import LegacyPolicy
-from birthmark.cloud.revocation import RevocationFeed
+from birthmark.cloud.ports import CRLAnswer
+from birthmark.cloud.revocation import ListSource, RevocationFeed
 from birthmark.cloud.service import Cloud
 from birthmark.cloud.verification import Revocations
 from birthmark.pki.authorities import Authority, make_legacy, make_root
@@ -56,7 +57,7 @@ def trust_of(forge: Forge) -> TrustAnchors:
 
 def revocations(forge: Forge, *revoked: int) -> Revocations:
     issuer = forge.issuing.certificate
-    return Revocations(issuer, read_crl(crl(forge.issuing, *revoked), issuer, NOW))
+    return Revocations.of([(issuer, read_crl(crl(forge.issuing, *revoked), issuer, NOW))])
 
 
 def renewed(forge: Forge, device: Device, moment: datetime) -> Device:
@@ -81,7 +82,8 @@ class CloudParts:
         legacy = LegacyPolicy(TrustAnchors((self.legacy_root.certificate,)), SUNSET, pattern("^BM-[0-9]{6}$"))
         self.doors = Doors(trust_of(self.forge), self.forge.endorsements(), legacy)
         self.published = crl(self.forge.issuing)
-        self.feed = RevocationFeed(lambda: self.published, [self.forge.issuing.certificate], self.clock)
+        source = ListSource(lambda _tag: CRLAnswer(self.published))
+        self.feed = RevocationFeed([source], [self.forge.issuing.certificate], self.clock)
         self.registry = CloudSQLite(self.folder / "cloud.sqlite")
         self.cloud = Cloud(self.doors, self.registry, self.feed, self.clock)
 

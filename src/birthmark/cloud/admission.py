@@ -2,8 +2,8 @@
 """
 Admissions: a verdict that was reached once, and for how long it may be used again.
 
-An admission holds for one certificate, one revocation epoch, the certificate's validity and at most
-ADMISSION_LIFETIME. Outside of any of them the certificate is verified afresh. Refusals are never kept.
+An admission holds for one certificate that nothing has revoked since, for its validity and at most ADMISSION_LIFETIME.
+Outside of any of them the certificate is verified afresh. Refusals are never kept.
 """
 
 from collections import OrderedDict
@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
+from cryptography import x509
+
+from birthmark.cloud.verification import Revocations
 from birthmark.evidence.verdict import Verdict
 
 ADMISSION_LIFETIME = timedelta(hours=1)
@@ -37,6 +40,14 @@ RIGHTS = {Door.ATTESTED: (Right.TELEMETRY, Right.COMMANDS), Door.LEGACY: (Right.
 
 
 @dataclass(frozen=True, slots=True)
+class Revocable:
+    """How a certificate is found among the revoked: its issuer's name and its serial."""
+
+    issuer_name: x509.Name
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
     """One accepted certificate."""
 
@@ -44,7 +55,8 @@ class Admission:
     subject: str
     """The unit serial; at the legacy door the certificate's common name, which is shared by a whole SKU."""
     verdict: Verdict
-    epoch: int
+    revocable: Revocable | None
+    """None at the legacy door: no list speaks of its certificates."""
     holds_from: datetime
     holds_until: datetime
 
@@ -53,9 +65,12 @@ class Admission:
         """What this device may do."""
         return RIGHTS[self.door]
 
-    def holds(self, epoch: int, at: datetime) -> bool:
+    def holds(self, revocations: Revocations, at: datetime) -> bool:
         """Say whether the verdict may be used again; if not, the certificate has to be verified afresh."""
-        return epoch == self.epoch and self.holds_from <= at < self.holds_until
+        if not self.holds_from <= at < self.holds_until:
+            return False
+        named = self.revocable
+        return named is None or revocations.clear(named.issuer_name, named.serial, at)
 
 
 class AdmissionCache:
@@ -65,10 +80,10 @@ class AdmissionCache:
         self._limit = limit
         self._held: OrderedDict[bytes, Admission] = OrderedDict()
 
-    def find(self, fingerprint: bytes, epoch: int, at: datetime) -> Admission | None:
+    def find(self, fingerprint: bytes, revocations: Revocations, at: datetime) -> Admission | None:
         """Return an admission that still holds."""
         held = self._held.get(fingerprint)
-        return held if held is not None and held.holds(epoch, at) else None
+        return held if held is not None and held.holds(revocations, at) else None
 
     def keep(self, fingerprint: bytes, admission: Admission) -> None:
         """Keep an admission; the oldest goes when there are too many."""

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from birthmark.core.config import Config
+from birthmark.pki.crl import PARTITIONS_MAX
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -20,9 +21,14 @@ class CloudConfig(Config, frozen=True):
     tls_key: str
     device_trust: str
     endorsements: str
-    crl_url: str
+    crl_url: str | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     crl_trust: str
     crl_refresh_s: Seconds = 30.0
+    crl_partitions: Annotated[int, msgspec.Meta(ge=0, le=PARTITIONS_MAX)] = 0
+    crl_name: str | None = None
+    feed_url: str | None = None
+    feed_certificate: str | None = None
+    feed_key: str | None = None
     host: str = "127.0.0.1"
     port: Port = 0
     database: str = "cloud.sqlite"

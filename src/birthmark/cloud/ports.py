@@ -3,13 +3,25 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from birthmark.core.fleet import Command, RegisteredDevice, Telemetry
 
-# Returns the bytes of the current revocation list, DER. Raises BirthmarkError when it cannot be had.
-FetchCRL = Callable[[], bytes]
+
+@dataclass(frozen=True, slots=True)
+class CRLAnswer:
+    """The bytes of a revocation list, DER, and the tag under which its publisher knows it; "" for none."""
+
+    body: bytes
+    tag: str = ""
+
+
+# Returns the current list; None while it still is the one with this tag. Raises BirthmarkError when it cannot be had.
+FetchCRL = Callable[[str], CRLAnswer | None]
+# Returns the page of the feed after this number, held back for at most so many seconds while it has no change.
+FetchChanges = Callable[[int, float], bytes]
 
 
 class Registry(Protocol):

@@ -3,7 +3,7 @@
 The cloud's use cases: admit a certificate, take telemetry, hand out commands.
 
 `admit` is asked on every request. Cold, it verifies and onboards; warm, it is a hash of the certificate, a dictionary
-look-up and a comparison of times and epoch.
+look-up, a comparison of times and a look among the revoked serials.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from birthmark.cloud.admission import ADMISSION_LIFETIME, Admission, AdmissionCache, Door, Right
+from birthmark.cloud.admission import ADMISSION_LIFETIME, Admission, AdmissionCache, Door, Revocable, Right
 from birthmark.cloud.doors import Doors, Presented, read_presented
 from birthmark.cloud.errors import CloudRefused, CommandUnknown, TelemetryRefused, TelemetryTooLarge
 from birthmark.cloud.onboarding import Contact, Known, contact
 from birthmark.cloud.ports import Registry
-from birthmark.cloud.revocation import RevocationFeed, RevocationsInForce
-from birthmark.cloud.verification import unit_of
+from birthmark.cloud.revocation import RevocationFeed
+from birthmark.cloud.verification import Revocations, unit_of
 from birthmark.core.clock import Clock
 from birthmark.core.fleet import Command, RegisteredDevice, Telemetry
 from birthmark.core.ids import unit_serial
@@ -54,7 +54,7 @@ class Cloud:
         at = self._clock()
         in_force = self._feed.current(at)
         fingerprint = hashlib.sha256(leaf or b"").digest()
-        admission = self._admissions.find(fingerprint, in_force.epoch, at)
+        admission = self._admissions.find(fingerprint, in_force, at)
         if admission is None:
             admission = self._judged(read_presented(leaf, chain), in_force, at)
             self._admissions.keep(fingerprint, admission)
@@ -118,21 +118,23 @@ class Cloud:
         for message in self._registry.telemetry(unit):
             yield {"door": message.door, "received": message.received.isoformat(), "body": message.body}
 
-    def _judged(self, presented: Presented, in_force: RevocationsInForce, at: datetime) -> Admission:
-        judgement = self._doors.judge(presented, in_force.revocations, at)
+    def _judged(self, presented: Presented, in_force: Revocations, at: datetime) -> Admission:
+        judgement = self._doors.judge(presented, in_force, at)
         verdict = judgement.verdict
         if verdict.findings:
             raise CloudRefused(verdict.findings[0].detail, finding=verdict.findings[0].id)
+        leaf, revocable = presented.leaf, None
         if judgement.door is Door.ATTESTED:
-            subject = self._onboarded(presented.leaf, require(verdict).chip, at)
+            subject = self._onboarded(leaf, require(verdict).chip, at)
+            revocable = Revocable(leaf.issuer, leaf.serial_number)
         else:
-            subject = common_name_of(presented.leaf.subject)
+            subject = common_name_of(leaf.subject)
         return Admission(
             door=judgement.door,
             subject=subject,
             verdict=verdict,
-            epoch=in_force.epoch,
-            holds_from=presented.leaf.not_valid_before_utc,
+            revocable=revocable,
+            holds_from=leaf.not_valid_before_utc,
             holds_until=min(judgement.holds_until, at + ADMISSION_LIFETIME),
         )
 

@@ -18,7 +18,7 @@ The steps, in order; the first that fails ends it, and all that it found is in t
 Steps 1 to 3 are one path validation; its finding says which of them failed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -42,11 +42,70 @@ _PATH_STEPS: Final = ("cloud.chain", "cloud.time", "cloud.purpose")
 
 
 @dataclass(frozen=True, slots=True)
-class Revocations:
-    """A revocation list, and the CA that signed it: it speaks of that CA's certificates and of no others."""
+class IssuerLists:
+    """A CA and its lists, the full one or all partitions by index: they speak of its certificates and of no others."""
 
     issuer: x509.Certificate
-    crl: RevocationList
+    lists: tuple[RevocationList, ...]
+
+    def deciding(self, serial: int) -> RevocationList:
+        """Return the list that names this serial if one does."""
+        return self.lists[serial % len(self.lists)]
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """What is revoked: the lists by their issuer's name, and what was pushed since, by serial."""
+
+    by_issuer: Mapping[x509.Name, IssuerLists]
+    pushed: Mapping[int, datetime]
+    until: datetime
+    """The end of the list that ends first."""
+
+    @classmethod
+    def of(
+        cls, lists: Iterable[tuple[x509.Certificate, RevocationList]], pushed: Mapping[int, datetime] | None = None
+    ) -> "Revocations":
+        """Return the sum of at least one list. A CA of which a partition is missing is left out: it is unknown."""
+        found = list(lists)
+        grouped: dict[x509.Name, list[tuple[x509.Certificate, RevocationList]]] = {}
+        for issuer, crl in found:
+            grouped.setdefault(issuer.subject, []).append((issuer, crl))
+        complete = {name: _complete(members) for name, members in grouped.items()}
+        return cls(
+            {name: lists for name, lists in complete.items() if lists is not None},
+            dict(pushed or {}),
+            min(crl.next_update for _, crl in found),
+        )
+
+    def clear(self, issuer_name: x509.Name, serial: int, at: datetime) -> bool:
+        """Say whether a certificate that was accepted before is not revoked; when nobody can know, it is not clear."""
+        known = self.by_issuer.get(issuer_name)
+        return known is not None and not self._names(known, serial, at)
+
+    def require_not_revoked(self, path: Path, at: datetime) -> None:
+        """Take step 4. Raises RevocationUnknown, or CloudRefused `cloud.revoked`."""
+        leaf = path[0]
+        known = self.by_issuer.get(leaf.issuer)
+        # The key decides: a roll-over certificate of the same CA is as good as the one that is configured.
+        if known is None or len(path) == 1 or path[1].public_key() != known.issuer.public_key():
+            raise RevocationUnknown(f"no revocation list of {leaf.issuer.rfc4514_string()!r} is at hand")
+        if self._names(known, leaf.serial_number, at):
+            raise CloudRefused(f"certificate {leaf.serial_number:x} is revoked", finding="cloud.revoked")
+
+    def _names(self, known: IssuerLists, serial: int, at: datetime) -> bool:
+        pushed = self.pushed.get(serial)
+        return serial in known.deciding(serial).serials or (pushed is not None and pushed <= at)
+
+
+def _complete(members: Sequence[tuple[x509.Certificate, RevocationList]]) -> IssuerLists | None:
+    """Return one CA's lists by the index of their partition, if all are there and count alike."""
+    count = len(members)
+    by_index = {0 if crl.partition is None else crl.partition.index: crl for _, crl in members}
+    alike = all((1 if crl.partition is None else crl.partition.count) == count for _, crl in members)
+    if not alike or len(by_index) < count:
+        return None
+    return IssuerLists(members[0][0], tuple(by_index[index] for index in range(count)))
 
 
 def verify(
@@ -70,7 +129,7 @@ def verify(
         passed.extend(_PATH_STEPS)
         # 4. revocation
         if revoked is not None:
-            _not_revoked(path, revoked)
+            revoked.require_not_revoked(path, at)
             passed.append("cloud.revocation")
         # 5. evidence
         bundle = _evidence(leaf)
@@ -119,14 +178,6 @@ def unit_of(leaf: x509.Certificate) -> str:
         return unit_serial(unit_serial_of(leaf.subject))
     except (BirthmarkError, ValueError) as error:
         raise CloudRefused(f"the subject does not name one unit: {error}", finding="cloud.names") from error
-
-
-def _not_revoked(path: Path, revoked: Revocations) -> None:
-    leaf = path[0]
-    if path[1:2] != (revoked.issuer,):
-        raise RevocationUnknown(f"no revocation list of {leaf.issuer.rfc4514_string()!r} is at hand")
-    if leaf.serial_number in revoked.crl.serials:
-        raise CloudRefused(f"certificate {leaf.serial_number:x} is revoked", finding="cloud.revoked")
 
 
 def _evidence(leaf: x509.Certificate) -> bytes:

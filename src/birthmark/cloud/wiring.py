@@ -1,38 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cloud service put together: the only place that chooses its store, its clock and its way to the CRL."""
+"""The cloud service put together: the only place that chooses its store and its clock."""
 
 import logging
 import re
 import ssl
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from birthmark.cloud.config import CloudConfig
 from birthmark.cloud.doors import Doors
-from birthmark.cloud.errors import RevocationFetch, RevocationUnknown
 from birthmark.cloud.http import CloudHTTP
 from birthmark.cloud.legacy import LegacyPolicy
-from birthmark.cloud.ports import FetchCRL
 from birthmark.cloud.revocation import RevocationFeed
 from birthmark.cloud.service import Cloud
+from birthmark.cloud.sources import kept_fresh, open_feed
 from birthmark.core.clock import system_clock
 from birthmark.core.config import load, read_file
 from birthmark.core.errors import ConfigError
 from birthmark.evidence.endorsements import read_endorsements
 from birthmark.net import asgi, tls
-from birthmark.net.transport import HTTPTransport
-from birthmark.pki.crl import CRL_MAX_BYTES
 from birthmark.pki.paths import TrustAnchors, read_trust
 from birthmark.stores.cloud_sqlite import CloudSQLite
 
-FIRST_CRL_RETRY_S = 1.0
-"""How often the CRL is asked for while there is none in force: until then nobody is let in."""
-HTTP_OK = 200
 _X509_V_FLAG_NO_CHECK_TIME = 0x200000  # openssl/x509_vfy.h; the ssl module has no name for it
 
 
@@ -52,7 +44,7 @@ def serve(config_path: Path) -> None:
     with _service(config, folder) as (cloud, feed):
         app = CloudHTTP(cloud).app()
         context = _server_context(config, folder)
-        with _kept_fresh(feed, config.crl_refresh_s):
+        with kept_fresh(feed, system_clock, config.crl_refresh_s, follows=config.feed_url is not None):
             asgi.serve(app, config.host, config.port, context)
 
 
@@ -66,8 +58,7 @@ def open_cloud(config_path: Path) -> Iterator[Cloud]:
 @contextmanager
 def _service(config: CloudConfig, folder: Path) -> Iterator[tuple[Cloud, RevocationFeed]]:
     doors = _doors(config, folder)
-    fetch = _fetch(config.crl_url, folder / config.crl_trust)
-    feed = RevocationFeed(fetch, doors.trust.intermediates, system_clock)
+    feed = open_feed(config, folder, doors.trust.intermediates, system_clock)
     registry = CloudSQLite(folder / config.database)
     try:
         yield Cloud(doors, registry, feed, system_clock), feed
@@ -106,22 +97,6 @@ def _subjects(trust: TrustAnchors) -> set[bytes]:
     return {certificate.subject.public_bytes() for certificate in (*trust.certs, *trust.intermediates)}
 
 
-def _fetch(url: str, trust: Path) -> FetchCRL:
-    trust_pem = read_file(trust)
-    read_trust(trust_pem, str(trust))  # its error names the file
-    parts = urlsplit(url)
-    server, context = f"{parts.scheme}://{parts.netloc}", tls.client_context(trust_pem)
-    transport = HTTPTransport(server, context, response_max_bytes=CRL_MAX_BYTES)
-
-    def fetch() -> bytes:
-        answer = transport.request("GET", parts.path)
-        if answer.status != HTTP_OK:
-            raise RevocationFetch(f"{url} answered with status {answer.status}")
-        return answer.body
-
-    return fetch
-
-
 def _server_context(config: CloudConfig, folder: Path) -> ssl.SSLContext:
     names = [config.device_trust] if config.legacy_trust is None else [config.device_trust, config.legacy_trust]
     trust = b"\n".join(read_file(folder / name) for name in names)
@@ -129,28 +104,3 @@ def _server_context(config: CloudConfig, folder: Path) -> ssl.SSLContext:
     # TLS admits what chains to an anchor; time is judged above, where the refusal can say its finding.
     context.verify_flags |= _X509_V_FLAG_NO_CHECK_TIME
     return context
-
-
-@contextmanager
-def _kept_fresh(feed: RevocationFeed, refresh_s: float) -> Iterator[None]:
-    stop = threading.Event()
-    puller = threading.Thread(target=_pull_until, args=(stop, feed, refresh_s), name="crl", daemon=True)
-    puller.start()
-    try:
-        yield
-    finally:
-        stop.set()
-
-
-def _pull_until(stop: threading.Event, feed: RevocationFeed, refresh_s: float) -> None:
-    while not stop.is_set():
-        feed.pull_or_log()
-        stop.wait(refresh_s if _in_force(feed) else min(refresh_s, FIRST_CRL_RETRY_S))
-
-
-def _in_force(feed: RevocationFeed) -> bool:
-    try:
-        feed.current(system_clock())
-    except RevocationUnknown:
-        return False
-    return True

@@ -95,4 +95,4 @@ CHIP_MODEL_ARC: Final = "1.3.6.1.4.1.58270.2"
 """hwType OIDs of the simulated chip models: `.1` optiga-trust-m, `.2` se050, `.3` slb9670."""
 
 CRL_FEED_POSITION: Final = OID("1.3.6.1.4.1.58270.3.1")
-"""CRL extension, never critical: INTEGER, the last change of the CA's revocation feed that the list contains."""
+"""CRL extension, never critical: INTEGER, the change of the CA's revocation feed up to which the list says them all."""

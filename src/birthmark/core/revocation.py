@@ -34,8 +34,9 @@ _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 class RevocationChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
-    One change. `at` is when the certificate began to count as revoked, or ceased to.
+    One change. A later change to the same serial replaces it.
 
+    `at` is when the certificate begins to count as revoked, which may lie ahead.
     `ending` says why, in the authority's words; a follower acts on RELEASED alone and takes every other for the end.
     """
 

@@ -107,7 +107,8 @@ class Edition:
     What tells one list of a CA from the others.
 
     `number` grows from each list of a partition to the next. `feed_position` says that every change up to this number
-    of the CA's revocation feed is in the list; it is a non-critical extension under a project OID.
+    of the CA's revocation feed had come into force and is in the list; a change that lies ahead holds it back. It is a
+    non-critical extension under a project OID.
     """
 
     number: int
