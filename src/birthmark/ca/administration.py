@@ -14,6 +14,8 @@ from birthmark.core.audit import AuditRow, decode_row
 from birthmark.core.clock import Clock
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import ChipID, End, Ending, Issuance, Order
+from birthmark.evidence.difference import PolicyDifference, difference
+from birthmark.evidence.endorsements import Endorsements
 
 ADMINISTRATOR = "administrator"
 PAGE = 500
@@ -79,6 +81,13 @@ class Administration:
             while entries := ledger.entries(first, PAGE):
                 yield from (_plain_decision(decode_row(entry)) for entry in entries)
                 first += len(entries)
+
+    def policy_difference(self, old: Endorsements, new: Endorsements) -> PolicyDifference:
+        """Return what another appraisal policy would change for the living certificates now. Raises StoreError."""
+        at = self._clock()
+        with self._store.reading() as ledger:
+            living = (each for each in ledger.issuances() if each.certificate is not None and each.alive(at))
+            return difference(old, new, living, at)
 
     def _row(self, act: str, *, order: str = "", issuance: Issuance | None = None, detail: str = "") -> AuditRow:
         at = self._clock()

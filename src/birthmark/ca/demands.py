@@ -35,6 +35,7 @@ from birthmark.core.issuance import ChipID, Ending, Issuance, LedgerFacts, Nonce
 from birthmark.est.errors import NotLinked
 from birthmark.est.linking import require_linked
 from birthmark.evidence.appraisal import appraise
+from birthmark.evidence.eligibility import ineligible
 from birthmark.evidence.endorsements import Endorsements
 from birthmark.evidence.verdict import AppraisalRefused, AttestedKey, require
 from birthmark.pki import names
@@ -396,6 +397,16 @@ def demand_profile(name: str, terms: Mapping[str, Terms]) -> Terms:
     if name not in terms:
         raise Refused(FORBIDDEN, "ca.9.profile", f"this CA has no profile {name}", hint="add it to ca.toml")
     return terms[name]
+
+
+def demand_eligible(candidate: Candidate, profile: str, endorsements: Endorsements, at: datetime) -> None:
+    """
+    4., 9. Pass a chip and a key to which the appraisal policy lets this profile be issued today.
+
+    Refused: evidence.certification.*, evidence.algorithm.*.
+    """
+    for found in ineligible(candidate.attested, profile, endorsements, at):
+        raise Refused(FORBIDDEN, found.id, found.detail, hint="see the profile in endorsements.toml")
 
 
 def demand_certificate(intent: Issuance, terms: Mapping[str, Terms], issuer: x509.Certificate) -> LintedCertificate:

@@ -27,6 +27,7 @@ from birthmark.ca.demands import (
     decide,
     decide_renewal,
     demand_certificate,
+    demand_eligible,
     demand_profile,
     demand_renewable,
     demand_rig_of_order,
@@ -115,6 +116,7 @@ class Issuer:
             ending=Ending.UNCONFIRMED,
         )
         try:
+            demand_eligible(candidate, order.profile, self._policy.endorsements, at)
             return Draft(intent, self._linted(intent))
         except Refused as refusal:
             return Draft(intent, refusal)
@@ -218,6 +220,7 @@ class Issuer:
         decision = decide_renewal(job.candidate, job.current, facts, terms, job.trail.at)
         if decision.existing is not None:
             return decision, self._redraft(decision.existing), None
+        demand_eligible(job.candidate, job.current.profile, self._policy.endorsements, job.trail.at)
         overlap_ends = job.trail.at + self._policy.rotation_overlap
         # A second renewal from the same certificate replaces the first; it does not begin the overlap anew.
         end = End(latest.serial, min(overlap_ends, latest.dies_at or overlap_ends), Ending.ROTATED)

@@ -8,35 +8,55 @@ calendars let the algorithm be issued.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
-from birthmark.evidence.endorsements import Endorsements
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from birthmark.evidence.endorsements import NO_TERMS, Endorsements
+from birthmark.evidence.policy.calendars import Schedule
 from birthmark.evidence.verdict import AttestedKey, Finding
-from birthmark.pki.algorithms import KeyAlgorithm
+from birthmark.pki.algorithms import KeyAlgorithm, key_algorithm
+from birthmark.pki.errors import AlgorithmRefused
 
 
-def ineligible(
-    attested: AttestedKey, algorithm: KeyAlgorithm, profile: str, endorsements: Endorsements, at: datetime
-) -> tuple[Finding, ...]:
+def ineligible(attested: AttestedKey, profile: str, endorsements: Endorsements, at: datetime) -> tuple[Finding, ...]:
     """
     Return what stands against issuing a certificate of the profile at the moment `at` (aware): nothing, if it may be.
 
     `attested` comes from an appraisal under the same endorsements. Days are those of UTC.
 
-    evidence.certification.missing | revoked | level | historical | expired, evidence.algorithm.ended
+    evidence.certification.missing | revoked | level | historical | expired, evidence.algorithm.ended | unknown
     """
-    return tuple(_findings(attested, algorithm, profile, endorsements, at))
-
-
-def _findings(
-    attested: AttestedKey, algorithm: KeyAlgorithm, profile: str, endorsements: Endorsements, at: datetime
-) -> Iterator[Finding]:
-    terms, on = endorsements.terms(profile), at.astimezone(UTC).date()
-    certifications = next((each.certifications for each in endorsements.models if each.id == attested.chip.model), ())
-    shortfall = terms.requirement.shortfall(certifications, on)
+    terms = endorsements.terms(profile)
+    if terms is NO_TERMS:
+        return ()
+    on = at.astimezone(UTC).date()
+    model = next((each for each in endorsements.models if each.id == attested.chip.model), None)
+    shortfall = terms.requirement.shortfall(model.certifications if model else (), on)
+    findings = list(_of_algorithm(attested.spki, terms.schedule, profile, on))
     if shortfall is not None:
         finding, reason = shortfall
-        yield Finding(finding, f"{attested.chip.model}: {reason}; profile {profile} demands more")
-    ended = terms.schedule.refusal(algorithm, on)
+        detail = f"{attested.chip.model}: {reason}; profile {profile} demands more"
+        findings.insert(0, Finding(finding, detail))
+    return tuple(findings)
+
+
+def algorithm_of(spki: bytes) -> KeyAlgorithm | None:
+    """Return the type of a key in DER; None for one that nobody certifies."""
+    try:
+        return key_algorithm(load_der_public_key(spki))
+    except (AlgorithmRefused, ValueError, UnsupportedAlgorithm):
+        return None
+
+
+def _of_algorithm(spki: bytes, schedule: Schedule, profile: str, on: date) -> Iterator[Finding]:
+    if not schedule.endings:
+        return
+    algorithm = algorithm_of(spki)
+    if algorithm is None:
+        yield Finding("evidence.algorithm.unknown", f"profile {profile}: not a key that is certified")
+        return
+    ended = schedule.refusal(algorithm, on)
     if ended is not None:
         yield Finding("evidence.algorithm.ended", f"profile {profile}: {ended}")

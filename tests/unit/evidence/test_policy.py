@@ -4,9 +4,10 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.core.config import parse
@@ -175,7 +176,7 @@ def test_firmware_that_cannot_be_compared_is_not_known_to_be_new_enough() -> Non
 
 def certification(
     *,
-    id: str = "cc",
+    name: str = "cc",
     scheme: str = "CC",
     level: str = "EAL6+",
     status: str = "valid",
@@ -184,7 +185,7 @@ def certification(
     end = f"expires = {expires}\n" if expires else ""
     return f"""
 [[certification]]
-id = "{id}"
+id = "{name}"
 scheme = "{scheme}"
 certificate = "BSI-DSZ-CC-0000"
 product = "a chip"
@@ -195,14 +196,13 @@ source = "https://example.org/certificates"
 """
 
 
-def attested(endorsements: Endorsements) -> AttestedKey:
+def attested(endorsements: Endorsements, key: ec.EllipticCurvePublicKey = KEY) -> AttestedKey:
     chip = MAKER.chip()
-    return require(appraise(chip.bundle(chip.attest(KEY, NONCE)), spki(KEY), endorsements, NOW))
+    return require(appraise(chip.bundle(chip.attest(key, NONCE)), spki(key), endorsements, NOW))
 
 
-def eligible(endorsements: Endorsements, at: datetime = NOW, algorithm: KeyAlgorithm = KeyAlgorithm.P256) -> list[str]:
-    key = attested(endorsements)
-    return [finding.id for finding in ineligible(key, algorithm, "device", endorsements, at)]
+def eligible(endorsements: Endorsements, at: datetime = NOW, key: ec.EllipticCurvePublicKey = KEY) -> list[str]:
+    return [finding.id for finding in ineligible(attested(endorsements, key), "device", endorsements, at)]
 
 
 HAS_CC = BASE + 'certifications = ["cc"]\n'
@@ -234,7 +234,7 @@ def test_a_profile_is_issued_only_to_chips_with_the_certification_that_it_demand
 
 def test_of_several_certifications_one_is_enough() -> None:
     both = BASE + 'certifications = ["cc", "fips"]\n' + certification(status="revoked")
-    fips = certification(id="fips", scheme="FIPS 140-3", level="2")
+    fips = certification(name="fips", scheme="FIPS 140-3", level="2")
     demand = '\n[[profile]]\nname = "device"\nminimum = { "CC" = "EAL5", "FIPS 140-3" = "%s" }\n'
     assert eligible(policy(both + fips + demand % "2")) == []
     assert eligible(policy(both + fips + demand % "3")) == ["evidence.certification.level"]
@@ -283,16 +283,38 @@ def test_an_algorithm_is_issued_until_the_earliest_day_of_its_calendars(
     day: date,
     refused: bool,  # noqa: FBT001 a table's column
 ) -> None:
-    endorsements = policy(BASE + f'\n[[profile]]\nname = "device"\n{profile}\n')
-    at = datetime.combine(day, datetime.min.time(), UTC) + timedelta(hours=23, minutes=59)
-    found = [f.id for f in ineligible(attested(endorsements), algorithm, "device", endorsements, at)]
-    assert found == (["evidence.algorithm.ended"] if refused else [])
+    terms = policy(BASE + f'\n[[profile]]\nname = "device"\n{profile}\n').terms("device")
+    assert (terms.schedule.refusal(algorithm, day) is not None) == refused
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        (datetime(2035, 12, 31, 23, 59, tzinfo=UTC), []),
+        (datetime(2036, 1, 1, 0, 30, tzinfo=timezone(timedelta(hours=1))), []),
+        (datetime(2036, 1, 1, tzinfo=UTC), ["evidence.algorithm.ended"]),
+    ],
+)
+def test_days_are_those_of_utc(at: datetime, expected: list[str]) -> None:
+    assert eligible(policy(BASE + '\n[[profile]]\nname = "device"\ncalendars = ["nist-ir-8547"]\n'), at) == expected
+
+
+def test_the_key_that_was_attested_decides() -> None:
+    endorsements = policy(BASE + '\n[[profile]]\nname = "device"\ncalendars = ["cnsa-2.0"]\n')
+    assert eligible(endorsements) == ["evidence.algorithm.ended"]
+    assert eligible(endorsements, key=new_key(ec.SECP384R1()).public_key()) == []
 
 
 def test_the_reason_names_its_source() -> None:
     endorsements = policy(BASE + '\n[[profile]]\nname = "device"\ncalendars = ["cnsa-2.0"]\n')
-    (finding,) = ineligible(attested(endorsements), KeyAlgorithm.P256, "device", endorsements, NOW)
+    (finding,) = ineligible(attested(endorsements), "device", endorsements, NOW)
     assert "CNSA 2.0 (FAQ 2.1, December 2024)" in finding.detail
+
+
+def test_a_key_that_nobody_certifies_is_none_for_a_calendar() -> None:
+    endorsements = policy(BASE + '\n[[profile]]\nname = "device"\ncalendars = ["cnsa-2.0"]\n')
+    (finding,) = ineligible(replace(attested(endorsements), spki=b"\x30\x00"), "device", endorsements, NOW)
+    assert finding.id == "evidence.algorithm.unknown"
 
 
 def test_the_shipped_calendars_name_their_sources_and_known_algorithms_alone() -> None:
