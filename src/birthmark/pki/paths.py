@@ -9,6 +9,9 @@ says no, the path is walked once more to tell the caller which of the few usual 
 Two signatures per path are most of its price, and the upper one is the same for every device. So an intermediate that
 we were given together with its anchor is remembered once its own path was verified, and leaves directly under it
 need one signature. What is remembered holds for one purpose; times are checked anew on every call.
+
+It verifies ML-DSA, and refuses an Ed25519 key that issues. Such a path, and no other, is judged here by the same rules
+(`_validate_walked`, docs/adr/0011-ed25519-paths.md).
 """
 
 from collections.abc import Sequence
@@ -20,7 +23,7 @@ from typing import TypeAlias
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, PublicKeyAlgorithmOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
 from birthmark.core.errors import ConfigError
@@ -32,6 +35,16 @@ from birthmark.pki.reading import UNREADABLE, subject_text
 PATH_MAX_INTERMEDIATES = 3
 PRESENTED_MAX_CERTIFICATES = 8
 
+# What `_validate_walked` reads, or may pass over though it is critical: names in the SAN are their readers' business.
+_LOOKED_AT = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+    }
+)
+
 Path: TypeAlias = tuple[x509.Certificate, ...]
 
 
@@ -42,6 +55,8 @@ class Purpose(Enum):
     SERVER = (frozenset({ExtendedKeyUsageOID.SERVER_AUTH}),)
     RIG = (frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ID_KP_CMC_RA}),)
     ATTESTATION_KEY = (frozenset({ID_KP_ATTESTATION_KEY}), frozenset({TCG_KP_AIK_CERTIFICATE}))
+    IDEVID = (frozenset[OID](),)
+    """An initial device identity (IEEE 802.1AR): it lists no usage at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +107,7 @@ def read_trust(pem: bytes, where: str) -> TrustAnchors:
     intermediates: list[x509.Certificate] = []
     for certificate in certificates:
         acceptable_certificate(certificate)
-        (anchors if _issued_by(certificate, certificate) else intermediates).append(certificate)
+        (anchors if issued_by(certificate, certificate) else intermediates).append(certificate)
     if not anchors:
         raise ConfigError(
             f"{where}: no self-signed root among {len(certificates)} certificates",
@@ -137,7 +152,10 @@ def validate_path(
         acceptable_certificate(leaf)
         return _through_proven(leaf, trust, at, purpose) or _through_all(leaf, known, trust, at, purpose)
     except VerificationError as error:
-        raise _explained(leaf, known, trust, at, purpose, error) from error
+        path = _walked(leaf, known, trust)
+        if any(map(_is_ed25519, path[1:])):
+            return _validate_walked(path, trust, at, purpose)
+        raise _explained(path, trust, at, purpose, error) from error
     except UNREADABLE as error:
         raise PathError(f"a certificate on the path cannot be read: {error}") from error
 
@@ -183,6 +201,8 @@ def _constrains_names(certificate: x509.Certificate) -> bool:
 
 def _check_purpose(certificate: x509.Certificate, usage: x509.ExtendedKeyUsage | None, purpose: Purpose) -> None:
     present = frozenset[OID]() if usage is None else frozenset(usage)
+    if purpose is Purpose.IDEVID and usage is not None:
+        raise ValueError(f"{subject_text(certificate)} lists extended key usages: it is no IDevID")
     if not any(wanted <= present for wanted in purpose.value):
         raise ValueError(f"{subject_text(certificate)} has no extended key usage for {purpose.name.lower()}")
 
@@ -195,35 +215,35 @@ def _check_ca_purpose(usage: x509.ExtendedKeyUsage | None, purpose: Purpose) -> 
         raise ValueError(f"a CA on the path is not for {purpose.name.lower()}")
 
 
-def _check_signs_data(_policy: Policy, certificate: x509.Certificate, usage: x509.KeyUsage) -> None:
+def _check_signs_data(certificate: x509.Certificate, usage: x509.KeyUsage) -> None:
     if not usage.digital_signature:
         raise ValueError(f"{subject_text(certificate)} may not sign data")
 
 
-def _check_no_ca(_policy: Policy, certificate: x509.Certificate, constraints: x509.BasicConstraints | None) -> None:
+def _check_no_ca(certificate: x509.Certificate, constraints: x509.BasicConstraints | None) -> None:
     if constraints is not None and constraints.ca:
         raise ValueError(f"{subject_text(certificate)} is a CA")
 
 
-def _check_ca(_policy: Policy, certificate: x509.Certificate, constraints: x509.BasicConstraints) -> None:
+def _check_ca(certificate: x509.Certificate, constraints: x509.BasicConstraints) -> None:
     if not constraints.ca:
         raise ValueError(f"{subject_text(certificate)} is no CA")
 
 
-def _check_signs_certificates(_policy: Policy, certificate: x509.Certificate, usage: x509.KeyUsage) -> None:
+def _check_signs_certificates(certificate: x509.Certificate, usage: x509.KeyUsage) -> None:
     if not usage.key_cert_sign:
         raise ValueError(f"{subject_text(certificate)} may not sign certificates")
 
 
 def _leaf_policy(purpose: Purpose) -> ExtensionPolicy:
-    def check(_policy: Policy, certificate: x509.Certificate, usage: x509.ExtendedKeyUsage) -> None:
+    def check(_policy: Policy, certificate: x509.Certificate, usage: x509.ExtendedKeyUsage | None) -> None:
         _check_purpose(certificate, usage, purpose)
 
     return (
         ExtensionPolicy.permit_all()
-        .require_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, check)
-        .require_present(x509.KeyUsage, Criticality.AGNOSTIC, _check_signs_data)
-        .may_be_present(x509.BasicConstraints, Criticality.AGNOSTIC, _check_no_ca)
+        .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, check)
+        .require_present(x509.KeyUsage, Criticality.AGNOSTIC, lambda _, *asked: _check_signs_data(*asked))
+        .may_be_present(x509.BasicConstraints, Criticality.AGNOSTIC, lambda _, *asked: _check_no_ca(*asked))
     )
 
 
@@ -233,8 +253,8 @@ def _ca_policy(purpose: Purpose) -> ExtensionPolicy:
 
     return (
         ExtensionPolicy.permit_all()
-        .require_present(x509.BasicConstraints, Criticality.CRITICAL, _check_ca)
-        .require_present(x509.KeyUsage, Criticality.AGNOSTIC, _check_signs_certificates)
+        .require_present(x509.BasicConstraints, Criticality.CRITICAL, lambda _, *asked: _check_ca(*asked))
+        .require_present(x509.KeyUsage, Criticality.AGNOSTIC, lambda _, *asked: _check_signs_certificates(*asked))
         .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, check)
         # We ask for no policy, so certificate policies decide nothing (RFC 5280 §6.1.1 c), critical or not. A CA that
         # demands one says so in policyConstraints, which is critical, unknown here, and so refused.
@@ -250,22 +270,10 @@ def _policy_builder(purpose: Purpose) -> PolicyBuilder:
 _POLICIES = {purpose: _policy_builder(purpose) for purpose in Purpose}
 
 
-def _explained(
-    leaf: x509.Certificate,
-    known: Sequence[x509.Certificate],
-    trust: TrustAnchors,
-    at: datetime,
-    purpose: Purpose,
-    error: VerificationError,
-) -> PathError:
+def _explained(path: Path, trust: TrustAnchors, at: datetime, purpose: Purpose, error: VerificationError) -> PathError:
     """Return the refusal with the reason that a person can act on. Runs only after the verifier has refused."""
-    path = _walked(leaf, known, trust)
     try:
-        for certificate in path:
-            acceptable_certificate(certificate)
-        _check_anchored(path, trust)
-        _check_times(path, at)
-        _check_leaf_purpose(leaf, purpose)
+        _check_usual(path, trust, at, purpose)
     except PathError as reason:
         return reason
     except UNREADABLE as reason:
@@ -273,11 +281,77 @@ def _explained(
     return PathError(f"no valid path: {error}")
 
 
+def _check_usual(path: Path, trust: TrustAnchors, at: datetime, purpose: Purpose) -> None:
+    for certificate in path:
+        acceptable_certificate(certificate)
+    _check_anchored(path, trust)
+    _check_times(path, at)
+    _check_leaf_purpose(path[0], purpose)
+
+
+def _is_ed25519(certificate: x509.Certificate) -> bool:
+    return certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.ED25519
+
+
+def _validate_walked(path: Path, trust: TrustAnchors, at: datetime, purpose: Purpose) -> Path:
+    """
+    Return a path whose names and signatures `_walked` has verified, after the rest of RFC 5280 §6.1 that applies.
+
+    Narrower than the RFC: name constraints are refused, since nothing here could judge them, and so is every critical
+    extension beyond the few that are looked at. A path length counts every CA below, self-issued ones too.
+    """
+    _check_usual(path, trust, at, purpose)
+    leaf, *authorities = path
+    if len(authorities) > PATH_MAX_INTERMEDIATES + 1:
+        raise PathError(f"more than {PATH_MAX_INTERMEDIATES} CAs between leaf and anchor")
+    try:
+        _check_understood(leaf)
+        _check_leaf(leaf)
+        for below, authority in enumerate(authorities):
+            _check_understood(authority)
+            _check_authority(authority, below, purpose)
+    except x509.ExtensionNotFound as error:
+        raise PathError(f"a certificate on the path lacks an extension: {error}") from error
+    except UNREADABLE as error:
+        raise PathError(f"no valid path: {error}") from error
+    return path
+
+
+def _check_understood(certificate: x509.Certificate) -> None:
+    if certificate.version is not x509.Version.v3:
+        raise ValueError(f"{subject_text(certificate)} is not of version 3")
+    for extension in certificate.extensions:
+        unknown = extension.critical and extension.oid not in _LOOKED_AT
+        if unknown or extension.oid == ExtensionOID.NAME_CONSTRAINTS:
+            raise ValueError(f"{subject_text(certificate)}: {extension.oid.dotted_string} cannot be judged here")
+
+
+def _check_leaf(leaf: x509.Certificate) -> None:
+    _check_signs_data(leaf, leaf.extensions.get_extension_for_class(x509.KeyUsage).value)
+    for extension in leaf.extensions:
+        if isinstance(extension.value, x509.BasicConstraints):
+            _check_no_ca(leaf, extension.value)
+
+
+def _check_authority(authority: x509.Certificate, below: int, purpose: Purpose) -> None:
+    """Pass a CA with so many CAs below it on the path."""
+    constraints = authority.extensions.get_extension_for_class(x509.BasicConstraints)
+    if not constraints.critical:
+        raise ValueError(f"{subject_text(authority)}: its basic constraints are not critical")
+    _check_ca(authority, constraints.value)
+    if constraints.value.path_length is not None and constraints.value.path_length < below:
+        raise ValueError(f"{subject_text(authority)} may have {constraints.value.path_length} CAs below it")
+    _check_signs_certificates(authority, authority.extensions.get_extension_for_class(x509.KeyUsage).value)
+    for extension in authority.extensions:
+        if isinstance(extension.value, x509.ExtendedKeyUsage):
+            _check_ca_purpose(extension.value, purpose)
+
+
 def _walked(leaf: x509.Certificate, known: Sequence[x509.Certificate], trust: TrustAnchors) -> Path:
     """Follow issuers upwards by name and signature alone, as far as they are known."""
     path = [leaf]
     while path[-1] not in trust.certs and len(path) <= PATH_MAX_INTERMEDIATES + 1:
-        issuers = (c for c in (*trust.certs, *known) if c not in path and _issued_by(path[-1], c))
+        issuers = (c for c in (*trust.certs, *known) if c not in path and issued_by(path[-1], c))
         above = next(issuers, None)
         if above is None:
             break
@@ -313,15 +387,14 @@ def _check_time(certificate: x509.Certificate, at: datetime, family: str) -> Non
 
 def _check_leaf_purpose(leaf: x509.Certificate, purpose: Purpose) -> None:
     try:
-        usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        _check_purpose(leaf, usage, purpose)
-    except x509.ExtensionNotFound as error:
-        raise PathError(f"{subject_text(leaf)} has no extended key usage", finding="pki.path.purpose") from error
+        listed = (e.value for e in leaf.extensions if isinstance(e.value, x509.ExtendedKeyUsage))
+        _check_purpose(leaf, next(listed, None), purpose)
     except UNREADABLE as error:
         raise PathError(str(error), finding="pki.path.purpose") from error
 
 
-def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Tell whether the issuer's name and signature are on the certificate. That alone is no path."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except (InvalidSignature, *UNREADABLE):
