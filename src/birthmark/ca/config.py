@@ -73,6 +73,7 @@ class CAConfig(Config, frozen=True):
     """The SQLite file; without a database_dsn_file, ca.sqlite."""
     database_dsn_file: Text | None = None
     endorsements: Text = "endorsements.toml"
+    rollover: Text | None = None
     nonce_expiry_s: Seconds = 60
     birth_grace_s: Seconds = 86_400
     rotation_overlap_s: Seconds = 604_800

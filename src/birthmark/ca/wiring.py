@@ -30,8 +30,10 @@ from birthmark.evidence.endorsements import read_endorsements
 from birthmark.net import asgi, tls
 from birthmark.pki.algorithms import acceptable_certificate
 from birthmark.pki.authorities import Authority
+from birthmark.pki.errors import PathError
 from birthmark.pki.paths import read_certificates, read_trust
 from birthmark.pki.profiles import AlgorithmPolicy
+from birthmark.pki.rollover import joined
 from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.tlog.errors import VerifierKeyRefused
 from birthmark.tlog.keys import NotePrivateKey, Signer
@@ -114,12 +116,24 @@ def _policy(config: CAConfig, folder: Path) -> Policy:
         endorsements=read_endorsements(folder / config.endorsements, read_file),
         terms=MappingProxyType({section.name: _terms(section) for section in config.profile}),
         organization=config.organization,
-        ca_chain=_certificates(folder, config.ca_chain),
+        ca_chain=_served(config, folder),
         nonce_expiry=timedelta(seconds=config.nonce_expiry_s),
         birth_grace=timedelta(seconds=config.birth_grace_s),
         rotation_overlap=timedelta(seconds=config.rotation_overlap_s),
         crl_next_update=timedelta(seconds=config.crl_next_update_s),
     )
+
+
+def _served(config: CAConfig, folder: Path) -> tuple[x509.Certificate, ...]:
+    """Return what `cacerts` answers: the chain, and while the root rolls over, the certificates that bridge it."""
+    chain = _certificates(folder, config.ca_chain)
+    bridge = _certificates(folder, config.rollover) if config.rollover else ()
+    try:
+        return joined(chain, bridge)
+    except PathError as error:
+        raise ConfigError(
+            f"rollover: {error.message}", hint="name the bundle that the ceremony wrote", finding="pki.trust"
+        ) from error
 
 
 def _terms(section: ProfileSection) -> Terms:

@@ -395,6 +395,7 @@ def _check_leaf_purpose(leaf: x509.Certificate, purpose: Purpose) -> None:
 
 def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Tell whether the issuer's name and signature are on the certificate. That alone is no path."""
+    """Tell whether the issuer's name and signature are on the certificate. That alone is no path."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except (InvalidSignature, *UNREADABLE):

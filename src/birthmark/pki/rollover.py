@@ -10,14 +10,18 @@ Roll-over certificates: two roots that certify each other's key while the fleet 
 The two roots may have different names. RFC 7030 §4.1.3: `cacerts` serves both, together with the old root itself.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeAlias
 
 from cryptography import x509
 
 from birthmark.pki import extensions
-from birthmark.pki.algorithms import signature_hash, verifying_key
+from birthmark.pki.algorithms import acceptable_certificate, signature_hash, verifying_key
 from birthmark.pki.authorities import Authority, new_serial
+from birthmark.pki.errors import PathError
+from birthmark.pki.paths import issued_by
+from birthmark.pki.reading import UNREADABLE, subject_text
 
 Validity: TypeAlias = tuple[datetime, datetime]
 """First and last moment."""
@@ -61,3 +65,33 @@ def make_rollover(issuer: Authority, subject: x509.Certificate, validity: Validi
         .add_extension(identifier, critical=False)
     )
     return builder.sign(issuer.key, signature_hash(issuer.key.public_key()))
+
+
+def joined(chain: Sequence[x509.Certificate], bridge: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+    """
+    Return what a CA hands out while its root rolls over: its own chain, then the bridge to the other root, each once.
+
+    The bridge is old-with-new, new-with-old, and the old root (RFC 7030 §4.1.3). Nothing strange gets in: each of its
+    certificates is a CA's, signed by one of the chain or of the bridge, and the bridge holds on to the chain.
+
+    Raises:
+        PathError: `pki.path.malformed`, a certificate that is no part of such a bridge; `pki.path.algorithm`.
+
+    """
+    both = (*chain, *bridge)
+    for certificate in bridge:
+        acceptable_certificate(certificate)
+        if not _is_ca(certificate):
+            raise PathError(f"{subject_text(certificate)} is no CA")
+        if not any(issued_by(certificate, issuer) for issuer in both):
+            raise PathError(f"{subject_text(certificate)} is signed by nobody in the chain or in the bridge")
+    if bridge and not any(issued_by(one, top) for one in bridge for top in chain):
+        raise PathError("none of the roll-over certificates is signed by a root of the chain")
+    return tuple(dict.fromkeys(both))
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, *UNREADABLE):
+        return False

@@ -13,7 +13,7 @@ from birthmark.pki.authorities import Authority, make_root, make_sub_ca
 from birthmark.pki.errors import PathError
 from birthmark.pki.keys.software import generate
 from birthmark.pki.paths import Path, Purpose, TrustAnchors, validate_path
-from birthmark.pki.rollover import Validity, make_rollover, new_with_old_validity, old_with_new_validity
+from birthmark.pki.rollover import Validity, joined, make_rollover, new_with_old_validity, old_with_new_validity
 from support.hierarchy import AT, device_certificate
 from support.openssl import made_by_openssl
 
@@ -99,3 +99,29 @@ def test_it_lives_no_longer_than_either_root(
 
     assert old_with_new_validity(dates(old), dates(new)) == dates(old_with_new)
     assert new_with_old_validity(dates(old), dates(new)) == dates(new_with_old)
+
+
+BRIDGE = (OLD.certificate, OLD_WITH_NEW, NEW_WITH_OLD)
+NEW_CHAIN = (make_sub_ca(NEW, "Acme Issuing 2", generate(KeyAlgorithm.P256), LATER).certificate, NEW.certificate)
+
+
+def test_a_ca_hands_out_its_chain_and_the_bridge_to_the_other_root_each_once() -> None:
+    assert joined(NEW_CHAIN, BRIDGE) == (*NEW_CHAIN, *BRIDGE)
+    assert joined(NEW_CHAIN, (NEW.certificate, *BRIDGE)) == (*NEW_CHAIN, *BRIDGE)
+    assert joined(NEW_CHAIN, ()) == NEW_CHAIN
+
+
+STRANGER = make_root("Eve", "Eve Root", generate(KeyAlgorithm.P256), AT)
+
+
+@pytest.mark.parametrize(
+    ("bridge", "reason"),
+    [
+        pytest.param((STRANGER.certificate,), "a root of the chain", id="a root that nobody vouches for"),
+        pytest.param((NEW_WITH_OLD,), "signed by nobody", id="the old root is missing"),
+        pytest.param((*BRIDGE, chain_under(NEW)[0]), "is no CA", id="a device"),
+    ],
+)
+def test_it_hands_out_nothing_strange(bridge: tuple[x509.Certificate, ...], reason: str) -> None:
+    with pytest.raises(PathError, match=reason):
+        joined(NEW_CHAIN, bridge)
