@@ -3,7 +3,7 @@
 set -eu
 wanted="swtpm tpm2-tools libtss2-dev softhsm2 opensc strongswan-pki libstrongswan-standard-plugins \
   libstrongswan-extra-plugins postgresql openssl curl gcc python3-dev pkg-config golang-go \
-  golang-golang-x-mod-dev"
+  golang-golang-x-mod-dev libbcpkix-java default-jdk-headless"
 missing=""
 for package in $wanted; do
   dpkg-query --show --showformat='${Status}\n' "$package" 2>/dev/null | grep -q 'install ok installed' \

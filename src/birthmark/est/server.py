@@ -185,4 +185,6 @@ def refusal_answer(status: int, error: BirthmarkError, retry_after_s: int | None
 
 
 def _encoded(media_type: str, der: bytes) -> ESTAnswer:
-    return ESTAnswer(200, messages.encode_body(der), {"content-type": media_type})
+    # RFC 8951 §3 has the second header ignored. Clients that know RFC 7030 alone, as BouncyCastle's, need it to decode.
+    headers = {"content-type": media_type, "content-transfer-encoding": "base64"}
+    return ESTAnswer(200, messages.encode_body(der), headers)

@@ -123,6 +123,7 @@ def test_answers_carry_the_media_types_of_the_rfc_and_one_line_of_base64() -> No
     ]
     for answer, media_type in answers:
         assert (answer.status, answer.headers["content-type"]) == (200, media_type)
+        assert answer.headers["content-transfer-encoding"] == "base64"
         assert not set(answer.body) & set(b"\r\n \t")
         assert messages.decode_body(answer.body)
 
