@@ -14,7 +14,10 @@ PKIError
     ├── PassphraseRefused   the passphrase does not open the key file
     ├── TokenMissing        no such module or token
     ├── PinRefused          the token refuses the PIN
+    ├── MechanismMissing    the token cannot do what the key needs
+    ├── KeyPolicyRefused    a key in the token that is not kept as the policy wants
     └── TokenFailed         the token or its session died; worth another try
+        └── TokenHealing    it is being reopened; the error says when to come back
 
 Bytes that are malformed raise core.errors.DecodeError, files that a person wrote core.errors.ConfigError.
 """
@@ -100,8 +103,33 @@ class PinRefused(KeyStoreError):
     default_hint = "check the PIN file before the next try: tokens lock"
 
 
+class MechanismMissing(KeyStoreError):
+    """The token has no mechanism for this kind of key."""
+
+    default_finding = "key.mechanism"
+    default_hint = "see what it offers: birthmark ca hsm probe"
+
+
+class KeyPolicyRefused(KeyStoreError):
+    """A key that could leave its token, came from outside or may do more than sign. The finding says which."""
+
+    default_finding = "key.policy"
+    default_hint = "make a new key in the token (docs/reference/hsm-keys.md): what was outside cannot be taken back"
+
+
 class TokenFailed(KeyStoreError):
-    """The token or the session to it failed while in use. The next call opens a new session."""
+    """The token or the session to it failed while in use."""
 
     default_finding = "key.token-failed"
     default_hint = "see that the token is in its place, and try again"
+
+
+class TokenHealing(TokenFailed):
+    """The token failed and is being reopened, or all its sessions are taken. Nothing was signed."""
+
+    default_finding = "key.token-healing"
+    default_hint = "come back after retry_after_s: no restart is needed"
+
+    def __init__(self, message: str, *, retry_after_s: int, hint: str = "", finding: str = "") -> None:
+        super().__init__(message, hint=hint, finding=finding)
+        self.retry_after_s = retry_after_s

@@ -17,8 +17,16 @@ from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.authorities import make_sub_ca
 from birthmark.pki.crl import build_crl, read_crl
 from birthmark.pki.csr import build_csr, read_csr
-from birthmark.pki.errors import KeyExists, KeyMissing, KeyStoreError, PinRefused, TokenFailed, TokenMissing
-from birthmark.pki.keys.pkcs11 import POOL_MAX_SESSIONS, Token, TokenKey
+from birthmark.pki.errors import (
+    KeyExists,
+    KeyMissing,
+    KeyStoreError,
+    MechanismMissing,
+    PinRefused,
+    TokenFailed,
+    TokenMissing,
+)
+from birthmark.pki.keys.pkcs11 import POOL_MAX_SESSIONS, Token, TokenEd25519Key, TokenKey
 from birthmark.pki.names import request_subject
 from birthmark.pki.paths import Purpose, TrustAnchors, validate_path
 from support.hierarchy import AT, device_certificate, hierarchy
@@ -63,10 +71,39 @@ def test_a_generated_key_cannot_leave(token: Token, hsm: SoftHSM) -> None:
     assert "Usage:      sign\n" in private
 
 
-def test_a_key_that_pkcs11_tool_made_is_used(hsm: SoftHSM) -> None:
-    pkcs11_tool(hsm, "--keypairgen", "--key-type", "EC:prime256v1", "--id", "01", "--label", "ceremony")
-    with Token.open(MODULE, LABEL, PIN) as token:
-        check(token.key("ceremony"))
+def test_an_ed25519_key_signs_messages_and_is_found_again(token: Token) -> None:
+    made = token.generate("ledger-1", KeyAlgorithm.ED25519)
+    found = token.key("ledger-1")
+    assert isinstance(found, TokenEd25519Key)
+    assert found.public_key() == made.public_key()
+    found.public_key().verify(found.sign(b"checkpoint"), b"checkpoint")
+    with pytest.raises(KeyStoreError) as refused:
+        found.private_bytes_raw()
+    assert refused.value.finding == "key.usage"
+    assert copy.deepcopy(found) is found
+    assert repr(found) == "<TokenEd25519Key 'ledger-1'>"
+
+
+@pytest.mark.parametrize("algorithm", [KeyAlgorithm.MLDSA44, KeyAlgorithm.MLDSA65, KeyAlgorithm.MLDSA87])
+def test_ml_dsa_in_a_token_is_refused_with_the_reason(token: Token, algorithm: KeyAlgorithm) -> None:
+    with pytest.raises(MechanismMissing, match=f"{algorithm.value} in a token is not supported") as refused:
+        token.generate("issuing-pq", algorithm)
+    assert refused.value.finding == "key.mechanism"
+    assert token.keys() == ()
+
+
+def test_a_batch_is_signed_in_order(token: Token) -> None:
+    key = token.generate("issuing", KeyAlgorithm.P256)
+    assert isinstance(key, TokenKey)
+    digests = [hashlib.sha256(bytes([number])).digest() for number in range(20)]
+    for digest, signature in zip(digests, key.sign_digests(digests), strict=True):
+        key.public_key().verify(signature, digest, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
+
+
+def test_a_label_that_was_not_opened_signs_nothing(token: Token) -> None:
+    token.generate("issuing", KeyAlgorithm.P256)
+    with pytest.raises(KeyMissing, match="was not opened"):
+        token.sign("issuing-2", bytes(32))
 
 
 def test_the_builders_take_a_key_in_the_token(token: Token) -> None:
@@ -168,42 +205,6 @@ def test_a_process_opens_a_token_once(token: Token) -> None:
     with pytest.raises(TokenFailed, match="AlreadyLoggedIn"):
         Token.open(MODULE, LABEL, PIN)
     check(token.generate("issuing", KeyAlgorithm.P256))
-
-
-def test_a_token_that_went_away_and_came_back_is_used_again(token: Token, hsm: SoftHSM) -> None:
-    key = token.generate("issuing", KeyAlgorithm.P256)
-    away = hsm.tokens.with_name("away")
-    hsm.tokens.rename(away)
-    for _ in range(3):
-        with pytest.raises(KeyStoreError) as refused:
-            check(key)
-        assert isinstance(refused.value, TokenFailed)
-    away.rename(hsm.tokens)
-    check(key)
-
-
-def test_a_session_that_died_is_replaced(token: Token) -> None:
-    key = token.generate("issuing", KeyAlgorithm.P256)
-    check(key)
-    token._module._native.C_CloseAllSessions(token._token.slot.slot_id)
-    with pytest.raises(TokenFailed):
-        check(key)
-    check(key)
-
-
-def test_a_pin_that_was_changed_meanwhile_is_offered_once(token: Token, hsm: SoftHSM) -> None:
-    """Tokens lock after a few wrong PINs: the heart of a service must not be the thing that locks them."""
-    key = token.generate("issuing", KeyAlgorithm.P256)
-    check(key)
-    pkcs11_tool(hsm, "--change-pin", "--new-pin", "654321")
-    token._module._native.C_CloseAllSessions(token._token.slot.slot_id)
-    with pytest.raises(TokenFailed):
-        check(key)
-    with pytest.raises(PinRefused) as first:
-        check(key)
-    with pytest.raises(PinRefused) as second:
-        check(key)
-    assert second.value is first.value
 
 
 @pytest.mark.usefixtures("hsm")
