@@ -26,6 +26,7 @@ from birthmark.ca.service import CA
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
+from birthmark.evidence.difference import PolicyDifference
 from birthmark.evidence.endorsements import read_endorsements
 from birthmark.net import asgi, tls
 from birthmark.pki.algorithms import acceptable_certificate
@@ -38,7 +39,7 @@ from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.tlog.errors import VerifierKeyRefused
 from birthmark.tlog.keys import NotePrivateKey, Signer
 
-__all__ = ["migrate", "open_ca", "read_order", "serve"]
+__all__ = ["check_policy", "migrate", "open_ca", "read_order", "serve"]
 
 DEFAULT_DATABASE = "ca.sqlite"
 LAPSES_EVERY_S = 10.0
@@ -80,6 +81,20 @@ def open_ca(config_path: Path) -> Iterator[Administration]:
     config = load_config(config_path)
     with _store(config, config_path.parent) as store:
         yield Administration(store, system_clock)
+
+
+def check_policy(config_path: Path, candidate: Path) -> PolicyDifference:
+    """
+    Return what the appraisal policy in another file would change for the living fleet. Changes nothing.
+
+    Raises:
+        ConfigError, PathError: either policy cannot be used. StoreError: the database cannot be read.
+
+    """
+    old = read_endorsements(config_path.parent / load_config(config_path).endorsements, read_file)
+    new = read_endorsements(candidate, read_file)
+    with open_ca(config_path) as administration:
+        return administration.policy_difference(old, new)
 
 
 @contextmanager

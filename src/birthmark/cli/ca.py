@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from birthmark.cli.ca_ceremony import ceremony
+from birthmark.cli.ca_policy import policy
 from birthmark.cli.values import CERTIFICATE_SERIAL
 
 CONFIG = click.option(
@@ -18,6 +19,8 @@ CONFIG = click.option(
 def ca() -> None:
     """Run and administer the issuing CA."""
 
+
+ca.add_command(policy)
 
 ca.add_command(ceremony)
 

@@ -14,16 +14,16 @@ from cryptography.x509 import ObjectIdentifier
 from birthmark.core.errors import DecodeError
 from birthmark.core.registry import TCG_AT_TPM_MODEL, TCG_HW_TYPE_TPM20
 from birthmark.evidence.errors import AttestationKeyError, StatementSignatureError
+from birthmark.pki.algorithms import VerifyingKey, verifying_key
+from birthmark.pki.errors import AlgorithmRefused
 from birthmark.pki.names import read_hardware_module_name
-
-CURVES = (ec.SECP256R1, ec.SECP384R1)
 
 
 @dataclass(frozen=True, slots=True)
 class AttestationKey:
     """An AK and the chip named in its certificate. Worth trust once the certificate's path is validated."""
 
-    public_key: ec.EllipticCurvePublicKey
+    public_key: VerifyingKey
     fingerprint: str
     """
     SHA-256 of the AK's SubjectPublicKeyInfo, in hexadecimal: how a compromised AK is denied.
@@ -36,10 +36,21 @@ class AttestationKey:
     tpm_model: str | None
     """The directory attribute tpmModel; None for a chip that is not a TPM."""
 
-    def check_signature(self, signature: bytes, data: bytes, algorithm: hashes.HashAlgorithm) -> None:
-        """Raise StatementSignatureError unless the DER ECDSA `signature` over `data` is this key's."""
+    def check_signature(self, signature: bytes, data: bytes, algorithm: hashes.HashAlgorithm | None) -> None:
+        """
+        Pass a signature over `data` that this key made: ECDSA in DER with a hash, Ed25519 or ML-DSA without one.
+
+        Raises:
+            StatementSignatureError: it did not, or it is a key for another kind of signature.
+
+        """
         try:
-            self.public_key.verify(signature, data, ec.ECDSA(algorithm))
+            if isinstance(self.public_key, ec.EllipticCurvePublicKey) and algorithm is not None:
+                self.public_key.verify(signature, data, ec.ECDSA(algorithm))
+            elif not isinstance(self.public_key, ec.EllipticCurvePublicKey) and algorithm is None:
+                self.public_key.verify(signature, data)
+            else:
+                raise StatementSignatureError("the attestation key makes no signatures of the kind that is named")
         except InvalidSignature:
             raise StatementSignatureError("the attestation key did not sign this statement") from None
 
@@ -53,11 +64,9 @@ def read_attestation_key(certificate: x509.Certificate) -> AttestationKey:
 
     """
     try:
-        key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+        key = verifying_key(certificate.public_key())
+    except (ValueError, UnsupportedAlgorithm, AlgorithmRefused) as error:
         raise AttestationKeyError(f"the AK cannot be used: {error}", finding="evidence.ak.algorithm") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, CURVES):
-        raise AttestationKeyError("the AK is on neither P-256 nor P-384", finding="evidence.ak.algorithm")
     try:
         module = read_hardware_module_name(certificate)
     except DecodeError as error:
@@ -71,8 +80,8 @@ def read_attestation_key(certificate: x509.Certificate) -> AttestationKey:
     )
 
 
-def canonical_spki(key: ec.EllipticCurvePublicKey) -> bytes:
-    """Return the DER SubjectPublicKeyInfo with the curve by name and the point uncompressed (RFC 5480 §2)."""
+def canonical_spki(key: VerifyingKey) -> bytes:
+    """Return the DER SubjectPublicKeyInfo in its one right spelling (RFC 5480 §2, RFC 8410, RFC 9881)."""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 

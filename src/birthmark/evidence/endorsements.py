@@ -180,14 +180,11 @@ def _digest(meaning: object, content_by_name: Mapping[str, bytes]) -> str:
 
 
 def _bundle(maker: MakerEntry, content_by_name: Mapping[str, bytes]) -> Bundle:
-    bundles = [
-        read(content_by_name[name], name)
-        for name, read in ((maker.trust, read_bundle), (maker.anchors, read_anchors))
-        if name is not None
-    ]
-    if not bundles:
+    readers = ((maker.trust, read_bundle), (maker.anchors, read_anchors))
+    named = [(name, read) for name, read in readers if name is not None]
+    if not named:
         raise ConfigError(f"endorsements: maker {maker.name!r} has neither `trust` nor `anchors`")
-    return joined(bundles)
+    return joined((read(content_by_name[name], name) for name, read in named), ", ".join(name for name, _ in named))
 
 
 def _joined(bundles: Iterable[Bundle]) -> TrustAnchors:

@@ -8,6 +8,7 @@ each with every claim that the appraisal needs. A claim or element that we do no
 and it cannot take back one that we demand. A claim given twice is refused.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Final, TypeVar
@@ -20,17 +21,22 @@ from birthmark.core.errors import DecodeError
 from birthmark.evidence.attestation_key import AttestationKey
 from birthmark.evidence.claims import NONCE_BYTES, KeyClaims
 from birthmark.evidence.errors import StatementSignatureError
+from birthmark.pki.algorithms import KeyAlgorithm, key_algorithm
 
 EVIDENCE_VERSION = 1
 DEBUG_CLOSED = (registry.DEBUGSTAT_DISABLED, registry.DEBUGSTAT_DISABLED + 1)
 """dbgstat disabled-permanently and disabled-fully-and-permanently (RFC 9711 §4.2.9)."""
 
 _STRUCTURE = "PKIX Evidence"
-_HASHES: Final = MappingProxyType(
-    {
-        "1.2.840.10045.4.3.2": hashes.SHA256(),  # ecdsa-with-SHA256, RFC 5758 §3.2
-        "1.2.840.10045.4.3.3": hashes.SHA384(),
-    }
+# The hash of each signature algorithm, and the algorithm of the key that makes it; ECDSA goes with either curve.
+_SIGNATURES: Final[Mapping[ObjectIdentifier, tuple[hashes.HashAlgorithm | None, KeyAlgorithm | None]]] = (
+    MappingProxyType(
+        {
+            KeyAlgorithm.P256.signature_oid: (hashes.SHA256(), None),
+            KeyAlgorithm.P384.signature_oid: (hashes.SHA384(), None),
+            **{a.signature_oid: (None, a) for a in KeyAlgorithm if a not in {KeyAlgorithm.P256, KeyAlgorithm.P384}},
+        }
+    )
 )
 
 T = TypeVar("T")
@@ -39,7 +45,7 @@ Claims = dict[ObjectIdentifier, der.TLV]
 
 @der.sequence
 class _Algorithm:
-    algorithm: ObjectIdentifier  # ECDSA has no parameters (RFC 5758 §3.2), so none are admitted
+    algorithm: ObjectIdentifier  # none has parameters (RFC 5758 §3.2, RFC 8410 §3, RFC 9881 §2), so none are admitted
 
 
 @der.sequence
@@ -89,7 +95,7 @@ class PKIXEvidence:
     signed: bytes
     """The exact bytes under the signature."""
     key_id: bytes
-    hash_algorithm: hashes.HashAlgorithm
+    algorithm: ObjectIdentifier
     signature: bytes
     nonce: bytes
     hw_model: str
@@ -117,7 +123,10 @@ def verify(statement: bytes, ak: AttestationKey) -> KeyClaims:
     evidence = read(statement)
     if evidence.key_id.hex() != ak.fingerprint:
         raise StatementSignatureError("the statement names another attestation key as its signer")
-    ak.check_signature(evidence.signature, evidence.signed, evidence.hash_algorithm)
+    hash_algorithm, maker = _SIGNATURES[evidence.algorithm]
+    if maker not in {None, key_algorithm(ak.public_key)}:
+        raise StatementSignatureError("the statement's signature is of another kind than its attestation key")
+    ak.check_signature(evidence.signature, evidence.signed, hash_algorithm)
     return KeyClaims(
         spki=evidence.spki,
         nonce=evidence.nonce,
@@ -137,9 +146,9 @@ def read(statement: bytes) -> PKIXEvidence:
     if len(evidence.signatures) != 1:
         raise DecodeError(f"{_STRUCTURE} with {len(evidence.signatures)} signatures; exactly one is read")
     signature = evidence.signatures[0]
-    algorithm = signature.algorithm.algorithm.dotted_string
-    if algorithm not in _HASHES:
-        raise DecodeError(f"{_STRUCTURE} signed with {algorithm}, which is not an accepted algorithm")
+    algorithm = signature.algorithm.algorithm
+    if algorithm not in _SIGNATURES:
+        raise DecodeError(f"{_STRUCTURE} signed with {algorithm.dotted_string}, which is not an accepted algorithm")
     tbs = der.parse(_TbsEvidence, evidence.tbs, _STRUCTURE)
     if tbs.version != EVIDENCE_VERSION:
         raise DecodeError(f"{_STRUCTURE} of version {tbs.version}; {EVIDENCE_VERSION} is read")
@@ -149,7 +158,7 @@ def read(statement: bytes) -> PKIXEvidence:
     return PKIXEvidence(
         signed=der.encode(evidence.tbs),
         key_id=signature.sid.key_id,
-        hash_algorithm=_HASHES[algorithm],
+        algorithm=algorithm,
         signature=signature.value,
         nonce=_nonce(transaction),
         hw_model=_ascii(_claim(platform, registry.CLAIM_HWMODEL, bytes)),

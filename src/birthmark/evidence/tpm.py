@@ -24,6 +24,7 @@ from birthmark.core.reader import ByteReader
 from birthmark.evidence.attestation_key import AttestationKey, canonical_spki
 from birthmark.evidence.claims import KeyClaims
 from birthmark.evidence.errors import EvidenceError
+from birthmark.pki.algorithms import signature_hash
 
 TPM_GENERATED_VALUE = 0xFF544347
 TPM_ST_ATTEST_CERTIFY = 0x8017
@@ -102,7 +103,7 @@ def verify(statement: bytes, ak: AttestationKey) -> KeyClaims:
 
     """
     parts = read(statement)
-    algorithm = parts.signature.hash_algorithm or _hash_of_curve(ak.public_key.curve)
+    algorithm = parts.signature.hash_algorithm or signature_hash(ak.public_key)
     ak.check_signature(parts.signature.der, parts.attest.signed, algorithm)
     if parts.attest.name != parts.public.name:
         raise EvidenceError("the TPM certified another key than the one shown", finding="evidence.key.mismatch")
@@ -220,10 +221,6 @@ def _check_scheme(reader: ByteReader) -> None:
 def _demand_null(reader: ByteReader, problem: str) -> None:
     if reader.u16() != TPM_ALG_NULL:
         raise reader.error(problem)
-
-
-def _hash_of_curve(curve: ec.EllipticCurve) -> hashes.HashAlgorithm:
-    return hashes.SHA384() if isinstance(curve, ec.SECP384R1) else hashes.SHA256()
 
 
 def _spki(public: Public) -> bytes:

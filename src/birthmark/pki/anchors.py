@@ -97,7 +97,7 @@ def read_bundle(content: bytes, where: str) -> Bundle:
     Return a file whose self-signed certificates are anchors and whose others are intermediates, as `read_trust` does.
 
     Raises:
-        ConfigError: as `read_anchors`; an intermediate that is not canonical; no anchor at all.
+        ConfigError: as `read_anchors`; an intermediate that is not canonical.
         PathError: `pki.path.algorithm`.
 
     """
@@ -111,18 +111,14 @@ def read_bundle(content: bytes, where: str) -> Bundle:
             raise _unusable(where, f"{subject_text(anchor.certificate)} is not canonical and not self-signed")
         else:
             intermediates.append(anchor.certificate)
-    if not anchors:
-        raise ConfigError(
-            f"{where}: no self-signed root among {len(intermediates)} certificates",
-            hint="name the PEM file with the root",
-            finding="pki.trust",
-        )
     return Bundle(tuple(anchors), tuple(intermediates))
 
 
-def joined(bundles: Iterable[Bundle]) -> Bundle:
+def joined(bundles: Iterable[Bundle], where: str) -> Bundle:
     """
     Return the bundles of one maker as one, each anchor once, and once more under each spelling of its name.
+
+    `where` names their files.
 
     The verifier compares names byte for byte. RFC 5280 §7.1 compares what they say: a name in PrintableString is the
     same in UTF8String (ST's ECC root and four CAs under it). An anchor that an intermediate names in another spelling
@@ -131,6 +127,12 @@ def joined(bundles: Iterable[Bundle]) -> Bundle:
     every = tuple(bundles)
     anchors = {anchor.fingerprint: anchor for bundle in every for anchor in bundle.anchors}
     intermediates = tuple(dict.fromkeys(certificate for bundle in every for certificate in bundle.intermediates))
+    if not anchors:
+        raise ConfigError(
+            f"{where}: no self-signed root among {len(intermediates)} certificates",
+            hint="name the PEM file with the root",
+            finding="pki.trust",
+        )
     # By their bytes: pyca's names are equal in every spelling.
     issuers = {certificate.issuer.public_bytes(): certificate.issuer for certificate in intermediates}
     respelled = {

@@ -207,8 +207,6 @@ def test_the_moment_decides() -> None:
 # --- what is written differently
 
 
-
-
 @pytest.mark.parametrize(
     ("new", "expected"),
     [

@@ -16,7 +16,7 @@ from birthmark.evidence import pkix
 from birthmark.evidence.attestation_key import AttestationKey, read_attestation_key
 from birthmark.evidence.errors import StatementSignatureError
 from birthmark.testing.forge import Chip, Forge, new_key, spki
-from birthmark.testing.statements import ECDSA_WITH_SHA256, PKIXSays, element, oid, pkix_statement, pkix_tbs, tlv
+from birthmark.testing.statements import PKIXSays, element, oid, pkix_statement, pkix_tbs, tlv
 from support.damage import damaged
 
 AK = new_key()
@@ -129,7 +129,7 @@ def signed(  # noqa: PLR0913 each argument is one field to be wrong
     key_id: bytes = KEY_ID,
     key: ec.EllipticCurvePrivateKey = AK,
     hash_algorithm: hashes.HashAlgorithm | None = None,
-    algorithm: bytes = oid(ECDSA_WITH_SHA256),
+    algorithm: bytes = oid(SignatureAlgorithmOID.ECDSA_WITH_SHA256),
     sid: bytes | None = None,
     copies: int = 1,
     tail: bytes = b"",
@@ -211,7 +211,7 @@ WRONG: dict[str, Callable[[], bytes]] = {
     ),
     "an implicit tag": lambda: signed(GOOD_TBS, sid=tlv(0x80, KEY_ID)),
     "SHA-1": lambda: signed(GOOD_TBS, algorithm=SHA1),
-    "parameters": lambda: signed(GOOD_TBS, algorithm=oid(ECDSA_WITH_SHA256) + tlv(0x05)),
+    "parameters": lambda: signed(GOOD_TBS, algorithm=oid(SignatureAlgorithmOID.ECDSA_WITH_SHA256) + tlv(0x05)),
     "version 2": lambda: told(version=tlv(0x02, b"\2")),
     "version in two bytes": lambda: told(version=tlv(0x02, b"\0\1")),
     "no elements": lambda: signed(tlv(0x30, VERSION, tlv(0x30))),

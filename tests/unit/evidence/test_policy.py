@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -366,6 +367,19 @@ def test_a_ca_may_be_an_anchor_without_its_root() -> None:
     endorsements = policy(text, anchors_pem=MAKER.ak_ca.certificate.public_bytes(Encoding.PEM))
     assert findings(MAKER.chip(), endorsements) == []
     assert endorsements.trust.certs == (MAKER.ak_ca.certificate,)
+
+
+def test_the_roots_and_intermediates_of_all_tpm_makers_make_one_policy() -> None:
+    vectors = Path(__file__).parents[2] / "vectors" / "tpm-roots"
+    text = BASE.replace('trust = "maker.pem"', 'trust = "intermediates.pem"\nanchors = "roots.pem"')
+    files = {f"{name}_pem": (vectors / f"{name}.pem").read_bytes() for name in ("roots", "intermediates")}
+    endorsements = policy(text, **files)
+    assert (len(endorsements.trust.certs), len(endorsements.trust.intermediates)) == (26 + 1, 143)
+    assert sorted({notice.finding for notice in endorsements.notices}) == [
+        "pki.anchor.non-canonical",
+        "pki.anchor.respelled",
+    ]
+    assert findings(MAKER.chip(), endorsements) == ["evidence.ak.unendorsed"]
 
 
 # --- the digest

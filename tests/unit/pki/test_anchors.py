@@ -44,7 +44,7 @@ def real_intermediates() -> tuple[x509.Certificate, ...]:
 
 
 def real_bundle() -> Bundle:
-    return joined([read_anchors(ROOTS, "roots.pem"), Bundle((), real_intermediates())])
+    return joined([read_anchors(ROOTS, "roots.pem"), read_bundle(INTERMEDIATES, "intermediates.pem")], "both")
 
 
 def trust(bundle: Bundle) -> TrustAnchors:
@@ -231,7 +231,7 @@ def test_a_name_in_two_spellings_gives_nobody_else_the_anchors_rights() -> None:
     own = make_ak_ca(_spelled(key, _ASN1Type.PrintableString), "AK CA", new_key(), AT)
     impostor = make_ak_ca(_spelled(new_key(), _ASN1Type.PrintableString), "AK CA", new_key(), AT)
     pems = [authority.certificate.public_bytes(Encoding.PEM) for authority in (root, own, impostor)]
-    anchors = trust(joined([read_bundle(b"".join(pems), "maker.pem")]))
+    anchors = trust(joined([read_bundle(b"".join(pems), "maker.pem")], "maker.pem"))
     assert len(anchors.certs) == 2
     assert lineage(own.certificate, anchors, AT)[0] == own.certificate
     with pytest.raises(PathError):
@@ -337,10 +337,10 @@ def test_a_certificate_that_is_no_ca_is_no_anchor() -> None:
         read_anchors(ak.public_bytes(Encoding.PEM), "anchors.pem")
 
 
-def test_a_bundle_without_a_root_is_refused() -> None:
+def test_bundles_without_any_root_are_refused() -> None:
     _, ak_ca = ak_under(straight_root(AT))
     with pytest.raises(ConfigError, match="no self-signed root"):
-        read_bundle(ak_ca.public_bytes(Encoding.PEM), "maker.pem")
+        joined([read_bundle(ak_ca.public_bytes(Encoding.PEM), "maker.pem")], "maker.pem")
 
 
 @given(st.binary(max_size=200))

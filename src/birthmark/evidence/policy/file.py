@@ -25,7 +25,8 @@ class MakerEntry(Config, frozen=True, omit_defaults=True):
     """
     `[[maker]]`: a chip maker, and the files with its roots and AK CAs.
 
-    In `trust` the self-signed certificates are anchors; in `anchors` every certificate is one. One of them is there.
+    In `trust` the self-signed certificates are anchors and the others intermediates; in `anchors` every certificate is
+    an anchor. One of the two is there.
     """
 
     name: Name
