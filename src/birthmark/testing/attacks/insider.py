@@ -1,15 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Threat: the insider at the contract manufacturer, who holds valid rig credentials."""
+"""
+Threat: the insiders.
+
+The one at the contract manufacturer holds valid rig credentials; the one at the chip maker has chips or keys that
+nobody should have.
+"""
 
 from contextlib import suppress
 
+from cryptography import x509
+
+from birthmark.core.registry import PKIX_EVIDENCE
 from birthmark.est.errors import ESTClientRefused
 from birthmark.pki.csr import build_csr
 from birthmark.pki.names import request_subject
 from birthmark.testing.attacks.catalogue import Attack
 from birthmark.testing.attacks.intruder import Intruder
-from birthmark.testing.forge import ChipMaker, new_key
-from birthmark.testing.lab.files import ORDER_OF_ONE, ORDER_OF_THE_OTHER_RIG, ORDER_PAST
+from birthmark.testing.forge import Chip, ChipMaker, Model, new_key
+from birthmark.testing.lab.files import (
+    DELIVERED_MODEL,
+    ORDER_OF_ONE,
+    ORDER_OF_THE_OTHER_RIG,
+    ORDER_PAST,
+    WITHDRAWN_MODEL,
+    apdu_hw_type,
+)
 
 THREAT = "insider"
 
@@ -61,6 +76,32 @@ def drawer_certificate(intruder: Intruder) -> None:
     intruder.enrol(build_csr(key, request_subject(second), bundle))
 
 
+def undelivered(intruder: Intruder) -> None:
+    """Enrol a genuine chip of a model whose chips are listed, that is on no list: stolen at its maker."""
+    _enrol_chip(intruder, intruder.genuine_chip(_model(DELIVERED_MODEL)))
+
+
+def withdrawn_model(intruder: Intruder) -> None:
+    """Enrol a genuine chip of a model whose endorsement has ended."""
+    _enrol_chip(intruder, intruder.genuine_chip(_model(WITHDRAWN_MODEL)))
+
+
+def stolen_ak_ca(intruder: Intruder) -> None:
+    """Enrol a chip of software, certified under the endorsed root by an attestation CA whose key was stolen."""
+    maker = intruder.stolen
+    _enrol_chip(intruder, maker.chip(), maker.ak_ca.certificate)
+
+
+def _model(name: str) -> Model:
+    return Model(name, apdu_hw_type(name), PKIX_EVIDENCE)
+
+
+def _enrol_chip(intruder: Intruder, chip: Chip, *others: x509.Certificate) -> None:
+    unit, key = intruder.new_unit(), new_key()
+    bundle = chip.bundle(chip.attest(key.public_key(), intruder.nonce(unit)), *others)
+    intruder.enrol(build_csr(key, request_subject(unit), bundle))
+
+
 def _attested(intruder: Intruder, maker: ChipMaker, order: str | None) -> None:
     """Ask for a certificate with evidence from a chip of `maker`."""
     unit, chip, key = intruder.new_unit(), maker.chip(), new_key()
@@ -85,5 +126,26 @@ ATTACKS = (
     ),
     Attack(
         "insider.drawer", THREAT, "a second certificate for the same chip", ("ca.7.chip-alive",), drawer_certificate
+    ),
+    Attack(
+        "insider.undelivered",
+        THREAT,
+        "a chip that was never delivered",
+        ("evidence.chip.undelivered",),
+        undelivered,
+    ),
+    Attack(
+        "insider.withdrawn-model",
+        THREAT,
+        "a chip of a withdrawn model",
+        ("evidence.model.withdrawn",),
+        withdrawn_model,
+    ),
+    Attack(
+        "insider.stolen-ak-ca",
+        THREAT,
+        "a chip maker's CA that was stolen",
+        ("evidence.ak.ca-denied",),
+        stolen_ak_ca,
     ),
 )

@@ -83,6 +83,12 @@ class Intruder:
         return ChipMaker(MAKER, maker, ak_ca, self.now)
 
     @cached_property
+    def stolen(self) -> ChipMaker:
+        """The endorsed maker once more, as the thief of one of its attestation CAs is: the root is the same."""
+        lost = offline_authority(self.lab.path, "lost_ak_ca")
+        return ChipMaker(MAKER, self.drawer.root, lost, self.now)
+
+    @cached_property
     def victim(self) -> x509.Certificate:
         """The certificate of the first board, as anyone who saw its TLS session or flash can have it."""
         with self.chip() as chip:

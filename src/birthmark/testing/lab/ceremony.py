@@ -35,6 +35,8 @@ class Authorities:
     issuing: Authority
     maker: Authority
     ak_ca: Authority
+    lost_ak_ca: Authority
+    """A CA of the endorsed maker whose key is known to be in other hands: the lab's endorsements deny it."""
     legacy: Authority
 
 
@@ -48,11 +50,12 @@ def hold_ceremony(directory: Path, issuing_key: SigningKey, at: datetime) -> Aut
         issuing=authorities.make_sub_ca(root, "Device Issuing CA", issuing_key, at),
         maker=maker,
         ak_ca=authorities.make_ak_ca(maker, "Attestation CA 1", _new_key(), at),
+        lost_ak_ca=authorities.make_ak_ca(maker, "Attestation CA 0", _new_key(), at),
         legacy=authorities.make_root(ORGANIZATION, "Corporate CA (old)", _new_key(), at),
     )
     _write_trust(directory / "pki", made)
     _write_end_entities(directory / "pki", made, at)
-    for name in ("root", "operations", "maker", "ak_ca", "legacy"):
+    for name in ("root", "operations", "maker", "ak_ca", "lost_ak_ca", "legacy"):
         authority: Authority = getattr(made, name)
         write_secret(directory / "offline" / f"{name}.key", _key_pem(authority.key))
         (directory / "offline" / f"{name}.pem").write_bytes(_pem(authority.certificate))

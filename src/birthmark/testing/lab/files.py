@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the lab's configuration files: the same files that a real deployment would have reviewed."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,14 +14,19 @@ from birthmark.testing.lab.record import FIRST_UNIT, LAST_UNIT, ORDER, PRODUCT, 
 
 APDU_MODELS = {"optiga-trust-m": 1, "se050": 2, "slb9670": 3}
 TPM_MODEL = "swtpm"
-CHIP_MODELS = (*APDU_MODELS, TPM_MODEL)
+DELIVERED_MODEL, WITHDRAWN_MODEL = "se-by-the-piece", "se-of-2019"
+"""Two models that no board of a lab has: of one, a manifest lists the chips; of the other, the endorsement ended."""
+_ATTACKED = {DELIVERED_MODEL: 901, WITHDRAWN_MODEL: 902}
+CHIP_MODELS = (*APDU_MODELS, TPM_MODEL, *_ATTACKED)
+MANIFEST = "delivered.txt"
+MANIFEST_TEXT = "# Chips that Example Silicon has delivered\n0123456789ABCDEF\n"
 LOG_ORIGIN = "example.com/lab-ca"
 _LEGACY_SUNSET = "2028-12-31T00:00:00Z"
 
 
 def apdu_hw_type(model: str) -> ObjectIdentifier:
     """Return the hardware type of a simulated APDU chip model."""
-    return ObjectIdentifier(f"{CHIP_MODEL_ARC}.{APDU_MODELS[model]}")
+    return ObjectIdentifier(f"{CHIP_MODEL_ARC}.{(APDU_MODELS | _ATTACKED)[model]}")
 
 
 def endorsements_toml() -> str:
@@ -28,6 +34,23 @@ def endorsements_toml() -> str:
     models = [_model(model, apdu_hw_type(model).dotted_string, PKIX_EVIDENCE.dotted_string) for model in APDU_MODELS]
     models.append(_model(TPM_MODEL, TCG_HW_TYPE_TPM20.dotted_string, TCG_ATTEST_TPM_CERTIFY.dotted_string))
     return f'[[maker]]\nname = "{MAKER}"\ntrust = "pki/chipmaker.pem"\n\n' + "\n".join(models)
+
+
+def lab_endorsements_toml(lost_ak_ca: str) -> str:
+    """Return the endorsements of a running lab, with what the attacks on them need. `lost_ak_ca` is a fingerprint."""
+    piece, old = (_model(model, apdu_hw_type(model).dotted_string, PKIX_EVIDENCE.dotted_string) for model in _ATTACKED)
+    return f"""denied_ak_cas = ["{lost_ak_ca}"]
+
+{endorsements_toml()}
+{piece}
+{old}withdrawn = 2024-12-31T00:00:00Z
+
+[[delivery]]
+maker = "{MAKER}"
+model = "{DELIVERED_MODEL}"
+file = "{MANIFEST}"
+sha256 = "{hashlib.sha256(MANIFEST_TEXT.encode()).hexdigest()}"
+"""
 
 
 @dataclass(frozen=True, slots=True)

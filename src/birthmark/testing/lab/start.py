@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from birthmark.ca.wiring import open_ca, read_order
 from birthmark.core.clock import system_clock
+from birthmark.evidence.endorsements import key_fingerprint
 from birthmark.testing.lab import files, softhsm
 from birthmark.testing.lab.boards import plug_in
 from birthmark.testing.lab.ceremony import Authorities, hold_ceremony
@@ -101,7 +102,9 @@ def _build(home: Path, *, boards: int, chip: str, hsm: bool, started: list[LabPr
     at = system_clock()
     with new_issuing_key(home, hsm=hsm) as key:
         made = hold_ceremony(home, key, at)
-    files.write(home / "endorsements.toml", files.endorsements_toml())
+    lost_ak_ca = key_fingerprint(made.lost_ak_ca.certificate)
+    files.write(home / "endorsements.toml", files.lab_endorsements_toml(lost_ak_ca))
+    files.write(home / files.MANIFEST, files.MANIFEST_TEXT)
     orders = [files.write(home / "orders" / f"{order.name}.toml", order.toml(at)) for order in files.ORDERS]
     files.write(home / "ca.toml", files.ca_toml(str(softhsm.MODULE) if hsm else None))
     panel = _boards(home, made, boards, chip, started)
