@@ -37,6 +37,7 @@ from birthmark.ca.ceremony.file import (
 from birthmark.pki import names
 from birthmark.pki.algorithms import KeyAlgorithm, key_algorithm
 from birthmark.pki.authorities import BACKDATE
+from birthmark.pki.keys.pkcs11.policy import ATTRIBUTE_RULES, Said
 from birthmark.pki.rollover import Validity, new_with_old_validity, old_with_new_validity
 
 FORMAT: Final = "birthmark.ceremony-plan.v1"
@@ -61,17 +62,10 @@ PROFILES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 """The extensions of each profile, in their order; `certificates.extension_texts` reads them back from what was made."""
 
-SIGNING_ATTRIBUTES: Final = (
-    "CKA_TOKEN=true",
-    "CKA_PRIVATE=true",
-    "CKA_SENSITIVE=true",
-    "CKA_EXTRACTABLE=false",
-    "CKA_SIGN=true",
-    "CKA_DECRYPT=false",
-    "CKA_UNWRAP=false",
-    "CKA_DERIVE=false",
+TOKEN_ATTRIBUTES: Final = tuple(
+    f"CKA_{rule.name}={str(rule.value).lower()}" for rule in ATTRIBUTE_RULES if rule.said is not Said.OFFERED
 )
-"""What a private key in a token is made with; what the token says of it is read back into the transcript."""
+"""What the token must say of a private key that was made in it; the transcript holds what it did say."""
 
 FILE_ATTRIBUTES: Final = ("PKCS#8", "PBES2", "AES-256-CBC", "mode 0600")
 """How a private key in a file is kept."""
@@ -332,7 +326,7 @@ def _present_key(section: PresentSection, certificate: x509.Certificate) -> Plan
 
 
 def _planned_key(name: str, use: str, algorithm: KeyAlgorithm, place: Place, *, present: bool) -> PlannedKey:
-    attributes = SIGNING_ATTRIBUTES if isinstance(place, TokenKey) else FILE_ATTRIBUTES
+    attributes = TOKEN_ATTRIBUTES if isinstance(place, TokenKey) else FILE_ATTRIBUTES
     return PlannedKey(id=name, use=use, algorithm=algorithm, place=place, attributes=attributes, present=present)
 
 

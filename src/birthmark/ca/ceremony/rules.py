@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import PurePosixPath
+from posixpath import dirname, normpath
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -19,6 +19,8 @@ from birthmark.ca.ceremony.plan import (
     public_key_file,
 )
 from birthmark.pki.algorithms import KeyAlgorithm
+from birthmark.pki.errors import KeyPolicyRefused
+from birthmark.pki.keys.pkcs11.policy import check_new, use_of
 from birthmark.pki.names import COMMON_NAME_MAX
 
 REHEARSAL: Final = "REHEARSAL"
@@ -91,7 +93,11 @@ def _spare(plan: Plan) -> Iterator[Problem]:
 
 def _container(place: Place) -> str:
     """Return what is lost when one thing is lost: the token, or the medium or directory of a file."""
-    return f"token {place.token}" if isinstance(place, TokenKey) else str(PurePosixPath(place.file).parent)
+    return f"token {place.token}" if isinstance(place, TokenKey) else f"directory {_directory(place.file)}"
+
+
+def _directory(file: str) -> str:
+    return dirname(normpath(file)) or "."
 
 
 def _names(plan: Plan) -> Iterator[Problem]:
@@ -176,9 +182,23 @@ def _places(plan: Plan) -> Iterator[Problem]:
     for (token, label), times in labels.items():
         if times > 1:
             yield Problem("ceremony.key-place", f"{times} keys have the label {label!r} in token {token}")
-    for file, times in Counter(str(PurePosixPath(name)) for name in planned_files(plan)).items():
+    for file, times in Counter(normpath(name) for name in planned_files(plan)).items():
         if times > 1:
             yield Problem("ceremony.file", f"{file} would be written {times} times")
+
+
+def _token_policy(plan: Plan) -> Iterator[Problem]:
+    """Hold keys in tokens to the key policy: its labels say what a key is for, and each use has its algorithms."""
+    for key in plan.keys:
+        if isinstance(key.place, TokenKey) and not key.present:
+            try:
+                check_new(key.place.label, key.algorithm)
+                word = use_of(key.place.label).value
+            except KeyPolicyRefused as error:
+                yield Problem(error.finding, f"key {key.id}: {error.message}")
+            else:
+                if word != key.use.split(",")[0].removesuffix(" CA"):
+                    yield Problem("key.policy.label", f"key {key.id} ({key.use}) is labelled as {word}")
 
 
 def planned_files(plan: Plan) -> list[str]:
@@ -191,7 +211,7 @@ def planned_files(plan: Plan) -> list[str]:
     return names + [f"{plan.folder}/{public_key_file(key)}" for key in bare_keys(plan)]
 
 
-RULES: Final[tuple[Rule, ...]] = (_participants, _spare, _names, _issuers, _validity, _strength, _places)
+RULES: Final[tuple[Rule, ...]] = (_participants, _spare, _names, _issuers, _validity, _strength, _places, _token_policy)
 
 
 def remarks(plan: Plan) -> list[str]:
@@ -205,5 +225,5 @@ def _software_remark(key: PlannedKey) -> str:
         return ""
     if not key.use.startswith("root"):
         return f"key {key.id} ({key.use}) is used every day and lives in a file: not for production"
-    folders = {str(PurePosixPath(name).parent) for name in (key.place.file, *key.place.passphrase_files)}
+    folders = {_directory(name) for name in (key.place.file, *key.place.passphrase_files)}
     return "" if len(folders) > 1 else f"key {key.id} and its whole passphrase are kept in one place, {folders.pop()}"

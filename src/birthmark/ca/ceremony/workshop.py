@@ -16,6 +16,7 @@ from birthmark.pki.algorithms import SigningKey, key_algorithm
 from birthmark.pki.errors import KeyMissing
 from birthmark.pki.keys import software
 from birthmark.pki.keys.pkcs11 import Token
+from birthmark.pki.keys.pkcs11.policy import KeyFacts
 
 PASSPHRASE_PART_BYTES: Final = 16
 """Random bytes in each part of a passphrase; it is written in hexadecimal, twice as long."""
@@ -87,12 +88,18 @@ class Workshop:
                 return self._make_file(planned.place, planned)
 
     def is_taken(self, place: TokenKey) -> bool:
-        """Tell whether the token has anything of that label. Raises KeyStoreError."""
-        return self._find_in_token(place) is not None
+        """Tell whether the token shows a private key of that label. Raises KeyStoreError."""
+        return self._facts(place) is not None
 
     def attributes(self, planned: PlannedKey) -> tuple[str, ...]:
         """Return what the token, or the file, says of a key that is there, in the plan's words."""
-        return planned.attributes if isinstance(planned.place, FileKey) else ("not read back from the token",)
+        match planned.place:
+            case FileKey():
+                return planned.attributes
+            case TokenKey():
+                facts = self._facts(planned.place)
+                said = sorted(facts.attributes.items()) if facts else ()
+                return tuple(f"CKA_{name}={str(value).lower()}" for name, value in said)
 
     def find_passphrase(self, place: FileKey) -> bool:
         """Tell whether every part of the passphrase is there."""
@@ -126,3 +133,7 @@ class Workshop:
             return self.token(place.token).key(place.label)
         except KeyMissing:
             return None
+
+    def _facts(self, place: TokenKey) -> KeyFacts | None:
+        shown = self.token(place.token).keys()
+        return next((facts for facts in shown if facts.label == place.label), None)
