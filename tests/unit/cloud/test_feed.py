@@ -13,11 +13,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from birthmark.cloud.errors import RevocationFetch, RevocationUnknown
 from birthmark.cloud.ports import CRLAnswer
 from birthmark.cloud.revocation import ListSource, RevocationFeed
+from birthmark.cloud.verification import Revocations
 from birthmark.core.errors import BirthmarkError
 from birthmark.core.revocation import RELEASED, RevocationChange, RevocationPage, encode_page
-from birthmark.pki.crl import Edition, Partition, RevokedCertificate, build_crl, number_at
-from birthmark.testing.forge import Forge
-from support.cloud_parts import NOW, Clock
+from birthmark.pki.authorities import make_sub_ca
+from birthmark.pki.crl import Edition, Partition, RevokedCertificate, build_crl, number_at, read_crl
+from birthmark.testing.forge import Device, Forge, new_key
+from support.cloud_parts import NOW, Clock, crl
 
 HOUR_S = 3600
 BASE = "https://ca.example/v1/crl"
@@ -251,6 +253,39 @@ def test_a_partition_that_is_not_made_anew_loses_no_change() -> None:
     authority.clock.forward(seconds=1)
     feed.pull()
     assert dark(authority, feed) == {1, 2}, "what one list does not hold yet is not forgotten"
+
+
+# --- several CAs -----------------------------------------------------------------------------------------------
+
+
+def test_each_ca_has_its_own_lists(forge: Forge) -> None:
+    """While a fleet moves from one issuing CA to the next, both speak of their own certificates."""
+    other = make_sub_ca(forge.root, "Next issuing CA", new_key(), NOW)
+    lists = [
+        (ca.certificate, read_crl(crl(ca, serial), ca.certificate, NOW))
+        for ca, serial in ((forge.issuing, 5), (other, 6))
+    ]
+    revocations = Revocations.of(lists)
+    for ca, serial in ((forge.issuing, 5), (other, 6)):
+        name = ca.certificate.subject
+        assert [revocations.clear(name, each, NOW) for each in (serial, 7)] == [False, True]
+    assert not revocations.clear(forge.root.certificate.subject, 7, NOW), "a CA without a list is not known"
+    assert not Revocations.of([*lists, lists[0]]).clear(forge.issuing.certificate.subject, 7, NOW), (
+        "two full lists of one"
+    )
+
+
+def test_a_list_counts_for_the_key_that_signed_it_under_whichever_certificate(forge: Forge, device: Device) -> None:
+    again = make_sub_ca(forge.root, "again", forge.issuing.key, NOW).certificate
+    stranger = Forge.at(NOW).issuing.certificate
+    revocations = Revocations.of(
+        [(forge.issuing.certificate, read_crl(crl(forge.issuing), forge.issuing.certificate, NOW))]
+    )
+    leaf = device.certificate
+    revocations.require_not_revoked((leaf, again), NOW)
+    for path in ((leaf, stranger), (leaf,)):
+        with pytest.raises(RevocationUnknown):
+            revocations.require_not_revoked(path, NOW)
 
 
 class Follower(RuleBasedStateMachine):
