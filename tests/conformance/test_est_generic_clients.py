@@ -9,12 +9,15 @@ openssl s_client are told what to say.
 import base64
 import re
 import subprocess
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 
+from birthmark.ca.wiring import open_ca, read_order
 from birthmark.core.registry import ID_AA_ATTESTATION
 from birthmark.testing.forge import new_key
 from support import bouncycastle
@@ -70,6 +73,16 @@ def test_bouncycastle_is_told_why_it_is_refused(ca: RunningCA, judge: Path, tmp_
     done = java(ca, judge, RIG, ORDER, "simpleenroll", request)
     assert done.returncode == 3, done.stderr
     assert done.stdout.startswith("REFUSED 403 ca.6.nonce-unknown: "), done.stdout
+
+
+def test_bouncycastle_is_told_to_come_again(ca: RunningCA, judge: Path, tmp_path: Path) -> None:
+    order = replace(read_order(ca.files.folder / "order.toml"), id="order-2")
+    with open_ca(ca.files.config) as authority:
+        authority.add_order(replace(order, approved_at=ca.files.now + timedelta(days=1)))
+    request = pem_request(tmp_path, enrolment(ca, ca.files.board("BM-000508"), order.id))
+    done = java(ca, judge, RIG, order.id, "simpleenroll", request)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert done.stdout.startswith("PENDING until ")
 
 
 # --- curl as a device ------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import base64
 import re
 import socket
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -18,7 +19,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
 
+from birthmark.ca.wiring import open_ca, read_order
+from birthmark.core.issuance import Order
 from birthmark.core.registry import PKIX_EVIDENCE
+from birthmark.est.client import ESTClient, Patience
 from birthmark.est.errors import ESTClientRefused
 from birthmark.est.messages import Operation
 from birthmark.net.errors import TLSRefused
@@ -262,6 +266,38 @@ def test_a_refusal_that_passes_by_itself_says_when_to_come_again(ca: RunningCA) 
     with pytest.raises(ESTClientRefused) as refused:
         ca.est("rig-b").nonce(PKIX_EVIDENCE, "BM-000711")
     assert refused.value.retry_after_s
+
+
+@pytest.fixture
+def waiting(ca: RunningCA) -> Order:
+    """An order that its second person approves tomorrow."""
+    order = replace(read_order(ca.files.folder / "order.toml"), id="order-2")
+    with open_ca(ca.files.config) as authority:
+        authority.add_order(replace(order, approved_at=ca.files.now + timedelta(days=1)))
+    return order
+
+
+def test_a_request_that_waits_for_an_approval_is_answered_with_202_and_retry_after(
+    ca: RunningCA, waiting: Order
+) -> None:
+    board = ca.files.board("BM-000713")
+    answer = post(ca, RIG, "simpleenroll", enrolment(ca, board, label=waiting.id), waiting.id)
+    assert finding(answer) == (202, "ca.8.unapproved")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_the_same_request_gets_its_certificate_when_the_approval_has_come(ca: RunningCA, waiting: Order) -> None:
+    board, waits = ca.files.board("BM-000714"), list[float]()
+
+    def approve(wait_s: float) -> None:
+        waits.append(wait_s)
+        with open_ca(ca.files.config) as authority:
+            authority.add_order(replace(waiting, approved_at=ca.files.now))
+
+    client = ESTClient(ca.transport(RIG).request, waiting.id, Patience(approve, 120))
+    assert client.simpleenroll(enrolment(ca, board, label=waiting.id)).public_key() == board.key.public_key()
+    assert len(waits) == 1
 
 
 # --- §4.3 fullcmc, §4.4 serverkeygen ---------------------------------------------------------------------------

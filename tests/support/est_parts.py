@@ -36,7 +36,7 @@ from birthmark.silicon.tpm2.chip import TPM2Chip
 from birthmark.silicon.tpm2.provision import provision
 from birthmark.testing.forge import TPM
 from support.ca_parts import Board, birth_record
-from support.ca_process import RunningCA
+from support.ca_process import ORDER, RunningCA
 from support.swtpm import swtpm
 
 RIG = "rig-a"
@@ -65,9 +65,9 @@ class TPMDevice:
     """The same, with the SAN in Microsoft's attribute for extensions instead of PKCS#9's."""
 
 
-def enrolment(ca: RunningCA, board: Board, rig: str = RIG) -> bytes:
+def enrolment(ca: RunningCA, board: Board, label: str = ORDER) -> bytes:
     """Return a ready CSR (DER): made by the board's chip, fresh for a nonce that the rig has fetched."""
-    return board.csr(ca.est(rig).nonce(PKIX_EVIDENCE, board.unit).nonce)
+    return board.csr(ca.est(RIG, label).nonce(PKIX_EVIDENCE, board.unit).nonce)
 
 
 def renewal(ca: RunningCA, device: BornDevice, key: ec.EllipticCurvePrivateKey) -> bytes:
