@@ -21,9 +21,12 @@ from birthmark.core.issuance import (
     LedgerFacts,
     NonceGrant,
     Order,
+    OrderAccount,
     OrderUse,
     Revocation,
+    UnitMark,
 )
+from birthmark.core.proposals import Proposal, Ruling
 
 
 class LedgerReader(Protocol):
@@ -71,6 +74,26 @@ class LedgerReader(Protocol):
 
     def unfinished(self, serials: Sequence[str], at: datetime) -> frozenset[str]:
         """Return those of the intents that have not ended by then and have no certificate yet."""
+        ...
+
+    def issuances_of_unit(self, unit_serial: str) -> tuple[Issuance, ...]:
+        """Return every issuance to this unit, living or dead, oldest first."""
+        ...
+
+    def order_account(self, order_id: str, at: datetime) -> OrderAccount:
+        """Return what became of the units that took from the order's quantity, as it is at this moment."""
+        ...
+
+    def proposal(self, proposal_id: str) -> Proposal | None:
+        """Return the proposal, or None."""
+        ...
+
+    def proposals(self, limit: int) -> tuple[Proposal, ...]:
+        """Return the latest proposals, the last one first."""
+        ...
+
+    def overdue_proposals(self, at: datetime, limit: int) -> tuple[Proposal, ...]:
+        """Return proposals without a ruling whose time is over at this moment, the oldest first."""
         ...
 
     def denial(self, chip: ChipID) -> str | None:
@@ -123,6 +146,18 @@ class Ledger(LedgerReader, Protocol):
 
     def take_quota(self, takes: Sequence[tuple[str, str]]) -> None:
         """Count each unit (order, unit serial) towards its order, once however often it is said."""
+        ...
+
+    def mark_unit(self, order_id: str, unit_serial: str, mark: UnitMark) -> None:
+        """Write down that a unit which took a place of the order is scrapped, or is made again in the same place."""
+        ...
+
+    def put_proposal(self, proposal: Proposal) -> None:
+        """Keep a new proposal, with its ruling when it has one."""
+        ...
+
+    def rule(self, proposal_id: str, ruling: Ruling) -> None:
+        """Write down the end of a proposal that has none."""
         ...
 
     def grant_nonces(self, grants: Sequence[NonceGrant]) -> None:

@@ -6,21 +6,18 @@ On the wire it is a JWS (RFC 7515, compact) over the JSON of `BirthRecord`, sign
 SHA-256 of the rig's certificate as `x5t#S256`. The compact JWS is what every store keeps: nothing re-encodes it.
 """
 
-import base64
-from typing import Literal
+from typing import Final, Literal
 
-import jwt
 import msgspec
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from birthmark.core import jws
 from birthmark.core.errors import DecodeError
 
 BIRTH_MAX_BYTES = 16_384
-_ALGORITHM = "ES256"
-_JWS = jwt.PyJWS(algorithms=[_ALGORITHM])
-_UNVERIFIED_JWS = jwt.PyJWS(options={"verify_signature": False})
+_TYP: Final = "birth+jws"
+_FOREIGN: Final = frozenset({"jws.signature", "jws.signer"})
 
 
 class BirthRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,13 +50,12 @@ class BirthRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 def certificate_thumbprint(certificate: x509.Certificate) -> str:
     """Return `x5t#S256` (RFC 7515 §4.1.8): base64url of the certificate's SHA-256, without padding."""
-    return base64.urlsafe_b64encode(certificate.fingerprint(hashes.SHA256())).rstrip(b"=").decode()
+    return jws.thumbprint(certificate)
 
 
 def sign_birth(record: BirthRecord, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> str:
     """Return the compact JWS of `record`, signed by the rig."""
-    header = {"typ": "birth+jws", "x5t#S256": certificate_thumbprint(certificate)}
-    return _JWS.encode(msgspec.json.encode(record), key, _ALGORITHM, headers=header)
+    return jws.sign(msgspec.json.encode(record), _TYP, key, certificate)
 
 
 def read_birth(token: str) -> BirthRecord:
@@ -71,10 +67,9 @@ def read_birth(token: str) -> BirthRecord:
 
     """
     try:
-        whole = _UNVERIFIED_JWS.decode_complete(token)
-    except (jwt.InvalidTokenError, ValueError) as error:
-        raise DecodeError(f"not a birth record: {error}") from error
-    return _record(whole["payload"])
+        return _record(jws.read(token).payload)
+    except DecodeError as error:
+        raise DecodeError(f"not a birth record: {error.message}") from error
 
 
 def verify_birth(token: str, certificate: x509.Certificate) -> BirthRecord:
@@ -87,16 +82,11 @@ def verify_birth(token: str, certificate: x509.Certificate) -> BirthRecord:
     """
     if len(token) > BIRTH_MAX_BYTES:
         raise DecodeError(f"a birth record of {len(token)} bytes; at most {BIRTH_MAX_BYTES} are read")
-    key = certificate.public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise DecodeError("the rig's certificate has no elliptic-curve key", finding="birth.signer")
     try:
-        whole = _JWS.decode_complete(token, key, algorithms=[_ALGORITHM])
-    except (jwt.InvalidTokenError, ValueError) as error:
-        raise DecodeError(f"the birth record is not signed by this rig: {error}", finding="birth.signature") from error
-    if whole["header"].get("x5t#S256") != certificate_thumbprint(certificate):
-        raise DecodeError("the birth record names another rig certificate", finding="birth.signer")
-    return _record(whole["payload"])
+        return _record(jws.verify(token, _TYP, certificate))
+    except DecodeError as error:
+        finding = error.finding.replace("jws.", "birth.") if error.finding in _FOREIGN else ""
+        raise DecodeError(f"not a birth record of this rig: {error.message}", finding=finding) from error
 
 
 def _record(payload: bytes) -> BirthRecord:

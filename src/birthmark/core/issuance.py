@@ -85,6 +85,45 @@ class OrderUse:
 
     units: int
     holds_unit: bool
+    scrapped: bool = False
+    """Whether the unit was scrapped. It keeps its place: scrap gives none back."""
+
+
+class UnitMark(Enum):
+    """What was said of a unit after it took a place of its order."""
+
+    SCRAPPED = "scrapped"
+    REWORKED = "reworked"
+    """It is made again, with another chip, in the same place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderAccount:
+    """
+    What became of the places of an order.
+
+    Each unit that took a place is counted in exactly one of `confirmed` (alive, its birth confirmed), `unconfirmed`
+    (alive, its birth record is awaited), `ended` (born, and its identity has ended since), `lapsed` (never confirmed,
+    and nothing of it lives) and `scrapped`. `reworked` counts the times that a unit was made again in its place.
+    """
+
+    ordered: int
+    confirmed: int = 0
+    unconfirmed: int = 0
+    ended: int = 0
+    lapsed: int = 0
+    scrapped: int = 0
+    reworked: int = 0
+
+    @property
+    def taken(self) -> int:
+        """Places that are taken, whatever became of the units."""
+        return self.confirmed + self.unconfirmed + self.ended + self.lapsed + self.scrapped
+
+    @property
+    def left(self) -> int:
+        """Places that are left."""
+        return self.ordered - self.taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,7 +92,10 @@ ATTESTATION_BUNDLE_MEDIA_TYPE: Final = "application/vnd.birthmark.bundle+der"
 """What the CMW record in id-pe-cmw carries: the very AttestationBundle of the CSR. No registered type exists."""
 
 CHIP_MODEL_ARC: Final = "1.3.6.1.4.1.58270.2"
-"""hwType OIDs of the simulated chip models: `.1` optiga-trust-m, `.2` se050, `.3` slb9670."""
+"""hwType OIDs of the simulated chip models: `.1` optiga-trust-m, `.2` se050, `.3` slb9670, `.4` nextgen-pq."""
 
 CRL_FEED_POSITION: Final = OID("1.3.6.1.4.1.58270.3.1")
 """CRL extension, never critical: INTEGER, the change of the CA's revocation feed up to which the list says them all."""
+
+ID_KP_OFFICER: Final = OID("1.3.6.1.4.1.58270.4.1")
+"""Extended key usage of a person who works on the CA. The subject's OU says in which role."""

@@ -4,7 +4,7 @@ The certificates that a ceremony or a lab makes: one small function per kind.
 
 ```text
 root CA      ── issuing CA (devices, the CRL and its OCSP responder)
-             └─ operations CA ── TLS servers, rigs, signers
+             └─ operations CA ── TLS servers, rigs, officers, signers
 legacy root  ── one certificate per SKU
 maker root   ── AK CA ── one AK certificate per chip
 ```
@@ -26,11 +26,13 @@ from birthmark.core import ids
 from birthmark.core.registry import (
     ID_KP_ATTESTATION_KEY,
     ID_KP_CMC_RA,
+    ID_KP_OFFICER,
     TCG_AT_TPM_MANUFACTURER,
     TCG_AT_TPM_MODEL,
     TCG_AT_TPM_VERSION,
     TCG_KP_AIK_CERTIFICATE,
 )
+from birthmark.core.roles import Role
 from birthmark.pki import extensions, names
 from birthmark.pki.algorithms import SigningKey, VerifyingKey, signature_hash
 
@@ -42,6 +44,7 @@ AK_DAYS = 20 * 365
 LEGACY_DAYS = 10 * 365
 TLS_DAYS = 397
 RIG_DAYS = 397
+OFFICER_DAYS = 397
 OCSP_DAYS = 397
 SIGNER_DAYS = 5 * 365
 LEGACY_PREFIX = "sku:"
@@ -127,6 +130,18 @@ def make_rig(issuer: Authority, rig: str, key: VerifyingKey, at: datetime, days:
     """Return a rig's certificate: TLS client and EST registration authority (RFC 7030 §3.7). CN is the rig's name."""
     builder = _end_entity(issuer, names.named(issuer.organization, rig), key, at, days)
     return _sign(_for(builder, ExtendedKeyUsageOID.CLIENT_AUTH, ID_KP_CMC_RA), issuer)
+
+
+def make_officer(
+    issuer: Authority, name: str, role: Role, key: VerifyingKey, at: datetime, days: int = OFFICER_DAYS
+) -> x509.Certificate:
+    """
+    Return the certificate of a person who works on the CA: TLS client, and signer of what they propose and decide.
+
+    The subject says name and role; id-kp-officer keeps every other certificate of the hierarchy from passing for one.
+    """
+    builder = _end_entity(issuer, names.officer_subject(issuer.organization, name, role), key, at, days)
+    return _sign(_for(builder, ExtendedKeyUsageOID.CLIENT_AUTH, ID_KP_OFFICER), issuer)
 
 
 def make_ocsp_responder(

@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 from birthmark.core import der, ids
 from birthmark.core.errors import DecodeError
 from birthmark.core.registry import ID_ON_HARDWARE_MODULE_NAME
+from birthmark.core.roles import Role
 from birthmark.pki.reading import UNREADABLE
 
 HW_SERIAL_MAX_BYTES = 64
@@ -96,6 +97,26 @@ def named(organization: str, common_name: str, serial: str | None = None) -> x50
     if serial is not None:
         attributes.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, serial))
     return x509.Name(attributes)
+
+
+def officer_subject(organization: str, name: str, role: Role) -> x509.Name:
+    """Return the subject of a person's certificate: the role is its organizational unit, the name its common name."""
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, role.value),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+        ]
+    )
+
+
+def role_of(name: x509.Name) -> Role:
+    """Return the role in a subject. Raises DecodeError unless there is exactly one OU and it is a role."""
+    text = _only(name, NameOID.ORGANIZATIONAL_UNIT_NAME, "organizationalUnitName")
+    try:
+        return Role(text)
+    except ValueError as error:
+        raise DecodeError(f"{text[:64]!r} is no role", finding="name.subject") from error
 
 
 def unit_serial_of(name: x509.Name) -> str:

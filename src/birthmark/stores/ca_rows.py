@@ -2,11 +2,13 @@
 """How the issuing authority's values lie in table rows, the same in every database (ca_schema/*.sql)."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from birthmark.core.issuance import ChipID, End, Ending, Issuance, NonceGrant, Order, UnitRange
+from birthmark.core.proposals import Proposal, Ruling, State
 
 Row: TypeAlias = tuple[Any, ...]
 Value: TypeAlias = str | bytes | int | None
@@ -43,11 +45,22 @@ ENDING = _table("ending", "serial dies_us:bigint ending", first_number=0)
 NONCE = _table("nonce", "digest holder unit_serial expires_us:bigint")
 NONCE_USE = _table("nonce_use", "digest serial")
 BIRTH = _table("birth", "certificate_sha256 received_us:bigint jws")
+PROPOSAL = _table(
+    "proposal",
+    "id act subject document certificate:bytea proposed_by proposed_us:bigint expires_us:bigint",
+    first_number=1,
+)
+RULING = _table("ruling", "proposal_id state decided_by decided_us:bigint reason document certificate:bytea")
 LEAF = _table("leaf", "unit_serial entry:bytea", first_number=0)
 
 ORDER_COLUMNS: Final = (
     "id, product, quantity, chip_models, rigs, first_unit, last_unit, not_before_us, not_after_us, profile, document,"
     " approved_us, closed_us"
+)
+SELECT_PROPOSAL: Final = (
+    "SELECT p.id, p.act, p.subject, p.document, p.certificate, p.proposed_by, p.proposed_us, p.expires_us, r.state,"
+    " r.decided_by, r.decided_us, r.reason, r.document, r.certificate"
+    " FROM proposal p LEFT JOIN ruling r ON r.proposal_id = p.id"
 )
 SELECT_ISSUANCE: Final = (
     "SELECT i.serial, i.unit_serial, i.chip, i.chip_model, i.hw_type, i.spki, i.evidence, i.order_id, i.product,"
@@ -203,3 +216,58 @@ def end_of(row: Row) -> End:
     """Return the decision of a row with ENDING's columns."""
     serial, dies_us, ending = row
     return End(serial, moment(dies_us), Ending(ending))
+
+
+def proposal_values(proposal: Proposal) -> tuple[Value, ...]:
+    """Return the values in the order of PROPOSAL's columns."""
+    return (
+        proposal.id,
+        proposal.act,
+        proposal.subject,
+        proposal.document,
+        proposal.certificate,
+        proposal.proposed_by,
+        us(proposal.proposed_at),
+        us(proposal.expires_at),
+    )
+
+
+def ruling_values(proposal_id: str, ruling: Ruling) -> tuple[Value, ...]:
+    """Return the values in the order of RULING's columns."""
+    return (
+        proposal_id,
+        ruling.state.value,
+        ruling.decided_by,
+        us(ruling.decided_at),
+        ruling.reason,
+        ruling.document,
+        ruling.certificate,
+    )
+
+
+def proposal_of(row: Row) -> Proposal:
+    """Return the proposal of a row of SELECT_PROPOSAL."""
+    proposal_id, act, subject, document, certificate, proposed_by, proposed_us, expires_us, *ruling = row
+    return Proposal(
+        id=proposal_id,
+        act=act,
+        subject=subject,
+        document=document,
+        certificate=bytes(certificate),
+        proposed_by=proposed_by,
+        proposed_at=moment(proposed_us),
+        expires_at=moment(expires_us),
+        ruling=None if ruling[0] is None else _ruling_of(ruling),
+    )
+
+
+def _ruling_of(values: Sequence[Any]) -> Ruling:
+    state, decided_by, decided_us, reason, document, certificate = values
+    return Ruling(
+        state=State(state),
+        decided_by=decided_by,
+        decided_at=moment(decided_us),
+        reason=reason,
+        document=document,
+        certificate=bytes(certificate),
+    )

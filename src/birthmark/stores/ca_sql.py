@@ -24,11 +24,14 @@ from birthmark.core.issuance import (
     LedgerFacts,
     NonceGrant,
     Order,
+    OrderAccount,
     OrderUse,
     Revocation,
+    UnitMark,
 )
+from birthmark.core.proposals import Proposal, Ruling
 from birthmark.stores import ca_rows as rows
-from birthmark.stores.ca_rows import ORDER_COLUMNS, SELECT_ISSUANCE, Row, Table, Value
+from birthmark.stores.ca_rows import ORDER_COLUMNS, SELECT_ISSUANCE, SELECT_PROPOSAL, Row, Table, Value
 
 Argument: TypeAlias = Value | Sequence[str]
 Query: TypeAlias = tuple[str, tuple[Argument, ...]]
@@ -49,6 +52,23 @@ _PUT_ORDER = (
 )
 _FINAL = ", ".join(f"'{ending.value}'" for ending in Ending if ending.final)
 _OPEN = f"(l.dies_us IS NULL OR l.dies_us > ?) AND (l.ending IS NULL OR l.ending NOT IN ({_FINAL}))"
+
+_MARK: Final = {
+    UnitMark.SCRAPPED: "UPDATE order_unit SET scrapped = 1 WHERE unit_serial = ? AND order_id = ?",
+    UnitMark.REWORKED: (
+        "UPDATE order_unit SET scrapped = 0, reworked = reworked + 1 WHERE unit_serial = ? AND order_id = ?"
+    ),
+}
+# Of each unit of the order, its furthest life: 3 alive and confirmed, 2 alive, 1 born and ended, 0 never confirmed.
+_ACCOUNT = (
+    "SELECT CASE WHEN u.scrapped > 0 THEN 'scrapped' WHEN f.stage = 3 THEN 'confirmed' WHEN f.stage = 2 THEN"  # noqa: S608 constant text
+    " 'unconfirmed' WHEN f.stage = 1 THEN 'ended' ELSE 'lapsed' END AS fate, count(*), sum(u.reworked)"
+    " FROM order_unit u LEFT JOIN ("
+    f"SELECT i.unit_serial AS unit_serial, max((CASE WHEN {_OPEN} THEN 2 ELSE 0 END)"
+    " + (CASE WHEN l.confirmed_us IS NOT NULL THEN 1 ELSE 0 END)) AS stage"
+    " FROM issuance i JOIN life l ON l.serial = i.serial WHERE i.order_id = ? GROUP BY i.unit_serial"
+    ") f ON f.unit_serial = u.unit_serial WHERE u.order_id = ? GROUP BY fate"
+)
 
 
 class Database(Protocol):
@@ -90,7 +110,7 @@ class SQLLedger:
                 (_SELECT_ORDERS_IN_USE, (_once(ask.order for ask in asks),)),
                 (f"{_SELECT_NONCE} WHERE n.digest IN LIST", ([ask.nonce for ask in asks],)),
                 (f"{SELECT_ISSUANCE} WHERE l.chip IN LIST OR l.unit_serial IN LIST ORDER BY i.number", (chips, units)),
-                ("SELECT order_id, unit_serial FROM order_unit WHERE unit_serial IN LIST", (units,)),
+                ("SELECT order_id, unit_serial, scrapped FROM order_unit WHERE unit_serial IN LIST", (units,)),
                 ("SELECT chip, reason FROM denied_chip WHERE chip IN LIST", (chips,)),
             )
         )
@@ -98,7 +118,7 @@ class SQLLedger:
             orders={row[0]: (rows.order_of(row[:-1]), row[-1]) for row in orders},
             grants={row[0]: rows.nonce_of(row) for row in nonces},
             issuances=tuple(rows.issuance_of(row) for row in near),
-            held={(order_id, unit) for order_id, unit in held},
+            held={(order_id, unit): scrapped > 0 for order_id, unit, scrapped in held},
             denied=dict(denied),
         )
         return tuple(known.of(ask) for ask in asks)
@@ -112,8 +132,17 @@ class SQLLedger:
 
     def order_use(self, order_id: str, unit_serial: str) -> OrderUse:
         row = self._one("SELECT units FROM production_order WHERE id = ?", order_id)
-        held = self._one("SELECT 1 FROM order_unit WHERE unit_serial = ? AND order_id = ?", unit_serial, order_id)
-        return OrderUse(units=0 if row is None else row[0], holds_unit=held is not None)
+        query = "SELECT scrapped FROM order_unit WHERE unit_serial = ? AND order_id = ?"
+        held = self._one(query, unit_serial, order_id)
+        units = 0 if row is None else row[0]
+        return OrderUse(units, holds_unit=held is not None, scrapped=held is not None and held[0] > 0)
+
+    def order_account(self, order_id: str, at: datetime) -> OrderAccount:
+        ordered = self._one("SELECT quantity FROM production_order WHERE id = ?", order_id)
+        counts = {row[0]: row[1:] for row in self._db.read(_ACCOUNT, rows.us(at), order_id, order_id)}
+        fates = {fate: count for fate, (count, _) in counts.items()}
+        reworked = sum(int(times) for _, times in counts.values())
+        return OrderAccount(ordered=0 if ordered is None else ordered[0], reworked=reworked, **fates)
 
     def nonce(self, digest: str) -> NonceGrant | None:
         row = self._one(f"{_SELECT_NONCE} WHERE n.digest = ?", digest)
@@ -139,6 +168,10 @@ class SQLLedger:
     def issuances_near(self, chip: ChipID, unit_serial: str) -> tuple[Issuance, ...]:
         where = "WHERE l.chip = ? OR l.unit_serial = ? ORDER BY i.number"
         found = self._db.read(f"{SELECT_ISSUANCE} {where}", rows.chip_key(chip), unit_serial)
+        return tuple(rows.issuance_of(row) for row in found)
+
+    def issuances_of_unit(self, unit_serial: str) -> tuple[Issuance, ...]:
+        found = self._db.read(f"{SELECT_ISSUANCE} WHERE l.unit_serial = ? ORDER BY i.number", unit_serial)
         return tuple(rows.issuance_of(row) for row in found)
 
     def issuance(self, serial: str) -> Issuance | None:
@@ -183,6 +216,28 @@ class SQLLedger:
         query = "SELECT number, serial, dies_us, ending FROM ending WHERE number > ? ORDER BY number LIMIT ?"
         return tuple((row[0], rows.end_of(row[1:])) for row in self._db.read(query, after, limit))
 
+    # --- acts that need two persons ---
+
+    def proposal(self, proposal_id: str) -> Proposal | None:
+        row = self._one(f"{SELECT_PROPOSAL} WHERE p.id = ?", proposal_id)
+        return None if row is None else rows.proposal_of(row)
+
+    def proposals(self, limit: int) -> tuple[Proposal, ...]:
+        found = self._db.read(f"{SELECT_PROPOSAL} ORDER BY p.number DESC LIMIT ?", limit)
+        return tuple(rows.proposal_of(row) for row in found)
+
+    def overdue_proposals(self, at: datetime, limit: int) -> tuple[Proposal, ...]:
+        where = "WHERE r.state IS NULL AND p.expires_us <= ? ORDER BY p.number LIMIT ?"
+        return tuple(rows.proposal_of(row) for row in self._db.read(f"{SELECT_PROPOSAL} {where}", rows.us(at), limit))
+
+    def put_proposal(self, proposal: Proposal) -> None:
+        self._db.insert(rows.PROPOSAL, [rows.proposal_values(proposal)])
+        if proposal.ruling is not None:
+            self.rule(proposal.id, proposal.ruling)
+
+    def rule(self, proposal_id: str, ruling: Ruling) -> None:
+        self._db.insert(rows.RULING, [rows.ruling_values(proposal_id, ruling)])
+
     # --- the transparency log ---
 
     def log_size(self) -> int:
@@ -220,6 +275,11 @@ class SQLLedger:
             added[order_id] = self._take(order_id, units)
         update = "UPDATE production_order SET units = units + ? WHERE id = ?"
         self._db.write_each(update, [(count, order_id) for order_id, count in added.items() if count])
+
+    def mark_unit(self, order_id: str, unit_serial: str, mark: UnitMark) -> None:
+        changed = self._db.write(_MARK[mark], unit_serial, order_id)
+        if not changed:
+            raise StoreError(f"unit {unit_serial} has no place in order {order_id}", finding="store.conflict")
 
     def grant_nonces(self, grants: Sequence[NonceGrant]) -> None:
         replaced = (
@@ -302,7 +362,7 @@ class _Known:
         orders: Mapping[str, tuple[Order, int]],
         grants: Mapping[str, NonceGrant],
         issuances: tuple[Issuance, ...],
-        held: set[tuple[str, str]],
+        held: Mapping[tuple[str, str], bool],
         denied: Mapping[str, str],
     ) -> None:
         self._orders = orders
@@ -313,11 +373,12 @@ class _Known:
 
     def of(self, ask: Ask) -> LedgerFacts:
         order, units = self._orders.get(ask.order, (None, 0))
+        scrapped = self._held.get((ask.order, ask.unit_serial))
         return LedgerFacts(
             order=order,
             grant=self._grants.get(ask.nonce),
             near=tuple(i for i in self._issuances if i.chip == ask.chip or i.unit_serial == ask.unit_serial),
-            use=OrderUse(units, (ask.order, ask.unit_serial) in self._held),
+            use=OrderUse(units, holds_unit=scrapped is not None, scrapped=bool(scrapped)),
             denial=self._denied.get(rows.chip_key(ask.chip)),
         )
 

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Acts that need two persons, as plain values and as the documents that the two sign.
+
+One person signs a document that says what shall be done; another signs a ruling on that very document. Both are
+compact JWS (`core.jws`); a proposal is known by the SHA-256 of its document. docs/reference/orders.md describes them.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from birthmark.core.errors import DecodeError
+
+PROPOSAL_TYP: Final = "proposal+jws"
+RULING_TYP: Final = "ruling+jws"
+DOCUMENT_MAX_CHARACTERS: Final = 16_384
+REASON_MAX: Final = 500
+
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_MAX)]
+_Act = Annotated[str, msgspec.Meta(pattern=r"\A[a-z]+(\.[a-z-]+)+\Z", max_length=64)]
+_Subject = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+_Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+
+
+class ProposalDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the proposer signs. `terms` are the act's own: each act has one type for them."""
+
+    record: Literal["birthmark.proposal.v1"] = "birthmark.proposal.v1"
+    act: _Act
+    subject: _Subject
+    """What it is about: an order, a unit, a chip model."""
+    reason: Reason
+    terms: msgspec.Raw
+
+
+class RulingDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the second person signs."""
+
+    record: Literal["birthmark.ruling.v1"] = "birthmark.ruling.v1"
+    proposal: _Digest
+    act: _Act
+    ruling: Literal["approved", "rejected"]
+    reason: Reason
+
+
+class State(Enum):
+    """What became of a proposal."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """The end of a proposal. One that expired was decided by nobody: it has no document and no certificate."""
+
+    state: State
+    decided_by: str
+    decided_at: datetime
+    reason: str
+    document: str = ""
+    """The approver's compact JWS."""
+    certificate: bytes = b""
+    """The approver's certificate (DER)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """An act that somebody has proposed. `document` is their compact JWS, `certificate` theirs (DER)."""
+
+    id: str
+    """SHA-256 of the document, in lower-case hexadecimal."""
+    act: str
+    subject: str
+    document: str
+    certificate: bytes
+    proposed_by: str
+    proposed_at: datetime
+    expires_at: datetime
+    ruling: Ruling | None = None
+
+    def state(self, at: datetime) -> State:
+        """Return what became of it by this moment: one that nobody has decided on in its time is expired by itself."""
+        if self.ruling is not None:
+            return self.ruling.state
+        return State.OPEN if at < self.expires_at else State.EXPIRED
+
+
+def read_document(payload: bytes) -> ProposalDocument:
+    """Return the document of a proposal. Raises DecodeError (proposal.malformed)."""
+    try:
+        return msgspec.json.decode(payload, type=ProposalDocument)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise DecodeError(f"not a proposal: {error}", finding="proposal.malformed") from error
+
+
+def read_ruling(payload: bytes) -> RulingDocument:
+    """Return the document of a ruling. Raises DecodeError (proposal.malformed)."""
+    try:
+        return msgspec.json.decode(payload, type=RulingDocument)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise DecodeError(f"not a ruling: {error}", finding="proposal.malformed") from error

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Four eyes: what one person proposes, another one lets happen, once, and the log holds both signatures."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from birthmark.ca.approvals import APPROVERS, PROPOSAL_LIFE, SECURITY_OFFICERS, Act, Approvals, Asked
+from birthmark.ca.errors import Refused
+from birthmark.ca.ports import Ledger
+from birthmark.core.audit import AuditRow, decode_row
+from birthmark.core.ids import fingerprint
+from birthmark.core.issuance import ChipID
+from birthmark.core.proposals import Proposal, State
+from birthmark.core.roles import Role
+from birthmark.pki.authorities import make_officer
+from support.ca_parts import CAParts
+from support.officers import Person
+
+DENY = "chip.deny"
+
+
+class DenyTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    maker: str
+
+
+def demand_not_denied(ledger: Ledger, asked: Asked) -> None:
+    if ledger.denial(ChipID(asked.terms.maker, asked.subject)) is not None:
+        raise Refused(409, "test.denied", "denied already")
+
+
+def deny(ledger: Ledger, asked: Asked) -> Sequence[AuditRow]:
+    ledger.deny(ChipID(asked.terms.maker, asked.subject), asked.reason)
+    return [asked.row("done")]
+
+
+ACT = Act(DENY, DenyTerms, "chip_serial", SECURITY_OFFICERS, APPROVERS, demand_not_denied, deny)
+CHIP = ChipID("Smith", "0123456789ABCDEF")
+
+
+class Office:
+    """People, and the mechanism with one act."""
+
+    def __init__(self, parts: CAParts) -> None:
+        self.parts = parts
+        at = parts.clock()
+        self.approvals = Approvals(parts.store, [ACT], parts.policy.trust, parts.clock)
+        self.ada = Person.hired(parts.operations, "Ada", Role.SECURITY_OFFICER, at)
+        self.bob = Person.hired(parts.operations, "Bob", Role.APPROVER, at)
+        self.token = self.ada.proposal(DENY, CHIP.serial, {"maker": CHIP.maker})
+
+    def propose(self, person: Person, token: str | None = None) -> Proposal:
+        officer = person.officer(self.parts.policy.trust, self.parts.clock())
+        return self.approvals.propose(officer, token or self.token)
+
+    def rule(self, person: Person, token: str, proposal: str | None = None) -> Proposal:
+        officer = person.officer(self.parts.policy.trust, self.parts.clock())
+        return self.approvals.rule(officer, proposal or fingerprint(self.token.encode()), token)
+
+    def denial(self) -> str | None:
+        with self.parts.store.reading() as ledger:
+            return ledger.denial(CHIP)
+
+    def rows(self) -> list[AuditRow]:
+        with self.parts.store.reading() as ledger:
+            return [decode_row(entry) for entry in ledger.entries(0, 100)][1:]
+
+
+@pytest.fixture
+def office(parts: CAParts) -> Office:
+    return Office(parts)
+
+
+def refused(finding: str) -> object:
+    return pytest.raises(Refused, check=lambda error: error.finding == finding)
+
+
+def test_nothing_happens_before_the_second_person_says_so(office: Office) -> None:
+    proposal = office.propose(office.ada)
+    assert (proposal.state(office.parts.clock()), proposal.proposed_by) == (State.OPEN, "security-officer:Ada")
+    assert office.denial() is None
+    decided = office.rule(office.bob, office.bob.ruling(office.token, DENY))
+    assert decided.state(office.parts.clock()) is State.APPROVED
+    assert office.denial() == "as planned"
+
+
+def test_the_log_holds_the_digests_of_both_signatures_and_the_act(office: Office) -> None:
+    office.propose(office.ada)
+    ruling = office.bob.ruling(office.token, DENY)
+    office.rule(office.bob, ruling)
+    digest = fingerprint(office.token.encode())
+    assert [(row.act, row.who, row.about, row.chip_serial) for row in office.rows()] == [
+        ("propose", "security-officer:Ada", digest, CHIP.serial),
+        ("approve", "approver:Bob", fingerprint(ruling.encode()), CHIP.serial),
+        (DENY, "approver:Bob", digest, CHIP.serial),
+    ]
+    assert digest in office.rows()[1].detail
+
+
+def test_both_documents_and_certificates_are_kept(office: Office) -> None:
+    office.propose(office.ada)
+    ruling = office.bob.ruling(office.token, DENY)
+    office.rule(office.bob, ruling)
+    kept = office.approvals.proposal(fingerprint(office.token.encode()))
+    assert kept.ruling is not None
+    assert (kept.document, kept.ruling.document) == (office.token, ruling)
+    assert office.approvals.proposals(10) == (kept,)
+
+
+def test_a_repeat_changes_nothing(office: Office) -> None:
+    assert office.propose(office.ada) == office.propose(office.ada)
+    ruling = office.bob.ruling(office.token, DENY)
+    assert office.rule(office.bob, ruling) == office.rule(office.bob, ruling)
+    assert len(office.rows()) == 3
+
+
+def test_a_rejected_proposal_does_nothing_and_cannot_be_approved(office: Office) -> None:
+    office.propose(office.ada)
+    assert office.rule(office.bob, office.bob.ruling(office.token, DENY, "rejected")).ruling is not None
+    assert office.rows()[-1].act == "reject"
+    with refused("ca.approval.decided"):
+        office.rule(office.bob, office.bob.ruling(office.token, DENY))
+    assert office.denial() is None
+
+
+def test_a_proposal_expires(office: Office) -> None:
+    office.propose(office.ada)
+    office.parts.clock.now += PROPOSAL_LIFE
+    with refused("ca.approval.decided"):
+        office.rule(office.bob, office.bob.ruling(office.token, DENY))
+    assert office.approvals.expire() == 1
+    assert office.approvals.expire() == 0
+    assert (office.rows()[-1].act, office.rows()[-1].who) == ("expire", "authority")
+
+
+def other_name_same_key(office: Office) -> Person:
+    certificate = make_officer(
+        office.parts.operations, "Eve", Role.APPROVER, office.ada.key.public_key(), office.parts.clock()
+    )
+    return Person(office.ada.key, certificate)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        lambda office: office.ada,
+        lambda office: Person.hired(office.parts.operations, " ada", Role.APPROVER, office.parts.clock()),
+        other_name_same_key,
+    ],
+    ids=["the proposer", "another certificate of the same name", "another certificate of the same key"],
+)
+def test_nobody_approves_their_own_proposal(office: Office, second: object) -> None:
+    office.propose(office.ada)
+    person: Person = second(office)  # type: ignore[operator]
+    with refused("ca.approval.same-person"):
+        office.rule(person, person.ruling(office.token, DENY))
+    assert office.denial() is None
+
+
+@pytest.mark.parametrize("role", [Role.APPROVER, Role.AUDITOR, Role.LINE_LEAD])
+def test_only_those_propose_who_may(office: Office, role: Role) -> None:
+    person = Person.hired(office.parts.operations, "Carl", role, office.parts.clock())
+    with refused("ca.1.role"):
+        office.propose(person, person.proposal(DENY, CHIP.serial, {"maker": CHIP.maker}))
+
+
+@pytest.mark.parametrize("role", [Role.AUDITOR, Role.LINE_LEAD])
+def test_only_those_decide_who_may(office: Office, role: Role) -> None:
+    office.propose(office.ada)
+    person = Person.hired(office.parts.operations, "Carl", role, office.parts.clock())
+    with refused("ca.1.role"):
+        office.rule(person, person.ruling(office.token, DENY))
+
+
+def test_a_document_of_somebody_else_is_not_proposed(office: Office) -> None:
+    carl = Person.hired(office.parts.operations, "Carl", Role.SECURITY_OFFICER, office.parts.clock())
+    with refused("ca.approval.signature"):
+        office.propose(carl)
+
+
+def test_a_ruling_of_somebody_else_does_not_count(office: Office) -> None:
+    office.propose(office.ada)
+    with refused("ca.approval.signature"):
+        office.rule(office.bob, office.ada.ruling(office.token, DENY))
+
+
+@pytest.mark.parametrize("changes", [{"proposal": "0" * 64}, {"act": "order.create"}])
+def test_a_ruling_on_another_proposal_does_not_count(office: Office, changes: dict[str, str]) -> None:
+    office.propose(office.ada)
+    with refused("ca.approval.mismatch"):
+        office.rule(office.bob, office.bob.ruling(office.token, **({"act": DENY} | changes)))
+
+
+def test_a_proposal_document_is_no_ruling(office: Office) -> None:
+    office.propose(office.ada)
+    with refused("ca.approval.malformed"):
+        office.rule(office.bob, office.bob.proposal(DENY, CHIP.serial, {"maker": CHIP.maker}))
+
+
+@pytest.mark.parametrize("terms", [{}, {"maker": 1}, {"maker": "Smith", "more": 1}, []])
+def test_terms_are_read_strictly(office: Office, terms: object) -> None:
+    with refused("ca.approval.malformed"):
+        office.propose(office.ada, office.ada.proposal(DENY, CHIP.serial, terms))
+
+
+def test_an_unknown_act_is_refused(office: Office) -> None:
+    with refused("ca.approval.act"):
+        office.propose(office.ada, office.ada.proposal("key.export", "issuing", {}))
+
+
+def test_an_unknown_proposal_is_refused(office: Office) -> None:
+    with refused("ca.approval.unknown"):
+        office.rule(office.bob, office.bob.ruling(office.token, DENY))
+
+
+def test_a_proposer_whose_certificate_has_expired_proposes_no_more(office: Office) -> None:
+    key, at = office.ada.key, office.parts.clock()
+    short = Person(
+        key, make_officer(office.parts.operations, "Ada", Role.SECURITY_OFFICER, key.public_key(), at, days=1)
+    )
+    token = short.proposal(DENY, CHIP.serial, {"maker": CHIP.maker})
+    office.propose(short, token)
+    office.parts.clock.now += timedelta(days=2)
+    with refused("ca.1.officer"):
+        office.rule(office.bob, office.bob.ruling(token, DENY), fingerprint(token.encode()))
+
+
+def test_what_was_changed_in_the_database_is_not_executed(office: Office) -> None:
+    proposal = office.propose(office.ada)
+    other = office.ada.proposal(DENY, "FEDCBA9876543210", {"maker": CHIP.maker})
+    with office.parts.store.writing() as ledger:
+        ledger._db.write("UPDATE proposal SET document = ? WHERE id = ?", other, proposal.id)  # type: ignore[attr-defined]
+    with refused("ca.approval.mismatch"):
+        office.rule(office.bob, office.bob.ruling(office.token, DENY))
+
+
+def test_the_act_is_asked_when_it_is_proposed(office: Office) -> None:
+    with office.parts.store.writing() as ledger:
+        ledger.deny(CHIP, "lost")
+    with refused("test.denied"):
+        office.propose(office.ada)
+    assert office.rows() == []
