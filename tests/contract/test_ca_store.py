@@ -116,9 +116,11 @@ def test_an_order_comes_back_as_it_was_put(store: CAStore) -> None:
 
 
 def test_a_unit_takes_from_the_quota_once(store: CAStore) -> None:
-    for unit in ("BM-000001", "BM-000001", "BM-000002"):
-        with store.writing() as ledger:
-            ledger.take_quota([("order-1", unit)])
+    with store.writing() as ledger:
+        ledger.take_quota([("order-1", "BM-000001"), ("order-1", "BM-000002")])
+    with pytest.raises(StoreError) as refused, store.writing() as ledger:
+        ledger.take_quota([("order-1", "BM-000001")])
+    assert refused.value.finding == "store.conflict"
     with store.reading() as ledger:
         assert ledger.order_use("order-1", "BM-000001") == OrderUse(units=2, holds_unit=True)
         assert ledger.order_use("order-1", "BM-000003") == OrderUse(units=2, holds_unit=False)

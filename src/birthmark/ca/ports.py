@@ -145,7 +145,7 @@ class Ledger(LedgerReader, Protocol):
         ...
 
     def take_quota(self, takes: Sequence[tuple[str, str]]) -> None:
-        """Count each unit (order, unit serial) towards its order, once however often it is said."""
+        """Count units (order, unit serial) towards their orders; one that counts already is store.conflict."""
         ...
 
     def mark_unit(self, order_id: str, unit_serial: str, mark: UnitMark) -> None:

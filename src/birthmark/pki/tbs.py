@@ -150,7 +150,10 @@ def read_tbs(tbs: bytes) -> TBSCertificate:
         issuer=der.encode(parts.issuer),
         not_before=parts.validity.not_before.as_datetime(),
         not_after=parts.validity.not_after.as_datetime(),
-        subject=[[(each.oid, each.value.tag_bytes + bytes(each.value.data)) for each in rdn.as_list()] for rdn in parts.subject],
+        subject=[
+            [(each.oid, each.value.tag_bytes + bytes(each.value.data)) for each in rdn.as_list()]
+            for rdn in parts.subject
+        ],
         spki=der.encode(parts.spki),
         extensions=found,
     )

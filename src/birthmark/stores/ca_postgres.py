@@ -26,7 +26,8 @@ WAIT_TIMEOUT_S: Final = 5.0
 """How long a call waits for a connection before it fails with store.unreachable."""
 POOL_MAX_CONNECTIONS: Final = 4
 _WRITERS_LOCK: Final = 0x424D4C47  # "BMLG"
-_LOCK_WRITERS: LiteralString = "SELECT pg_advisory_xact_lock(%s)"
+_LOCK_WRITERS: LiteralString = f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"
+_READ_ONE_STATE: LiteralString = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _VERSION_TABLE: LiteralString = (
     "CREATE TABLE IF NOT EXISTS schema_version (number BIGINT PRIMARY KEY, name TEXT NOT NULL)"
 )
@@ -51,7 +52,6 @@ class PostgresCAStore:
             min_size=1,
             max_size=POOL_MAX_CONNECTIONS,
             kwargs={"connect_timeout": CONNECT_TIMEOUT_S, "options": _SETTINGS, "prepare_threshold": 2},
-            check=ConnectionPool.check_connection,
             open=True,
         )
         try:
@@ -63,29 +63,31 @@ class PostgresCAStore:
     @contextmanager
     def reading(self) -> Iterator[SQLLedger]:
         """Open a consistent view."""
-        with self._connection() as connection:
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        with self._begun(_READ_ONE_STATE) as connection:
             yield SQLLedger(_Postgres(connection))
 
     @contextmanager
     def writing(self) -> Iterator[SQLLedger]:
         """Open a transaction that no other writer, on any machine, can come between."""
-        with self._connection() as connection:
-            connection.execute(_LOCK_WRITERS, (_WRITERS_LOCK,))
+        with self._begun(_LOCK_WRITERS) as connection:
             yield SQLLedger(_Postgres(connection))
+            # Inside the pipeline: the last writes and the commit travel together.
+            connection.commit()
 
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
 
     @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection]:
-        with _explained(), self._pool.connection(WAIT_TIMEOUT_S) as connection:
+    def _begun(self, first: LiteralString) -> Iterator[psycopg.Connection]:
+        """Lend a connection in pipeline mode, in a transaction that the statement begins."""
+        with _explained(), self._pool.connection(WAIT_TIMEOUT_S) as connection, connection.pipeline():
+            connection.execute(first)
             yield connection
 
     def _require_version(self) -> None:
         wanted = len(migrations())
-        with self._connection() as connection:
+        with _explained(), self._pool.connection(WAIT_TIMEOUT_S) as connection:
             found = _version(connection)
         if found != wanted:
             raise StoreError(
@@ -105,7 +107,7 @@ def migrate(dsn: str) -> tuple[str, ...]:
     """
     _check_dsn(dsn)
     with _explained(), psycopg.connect(dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-        connection.execute(_LOCK_WRITERS, (_WRITERS_LOCK,))
+        connection.execute(_LOCK_WRITERS)
         connection.execute(_VERSION_TABLE)
         missing = migrations()[_version(connection) :]
         for step in missing:
@@ -115,7 +117,7 @@ def migrate(dsn: str) -> tuple[str, ...]:
 
 
 class _Postgres:
-    """Implements ca_sql.Database."""
+    """Implements ca_sql.Database in pipeline mode: what is written is sent along with the next read or the commit."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
@@ -124,22 +126,20 @@ class _Postgres:
         return self._connection.execute(_spoken(query), arguments, binary=True).fetchall()
 
     def read_all(self, queries: Sequence[Query]) -> list[list[Row]]:
-        with self._connection.pipeline():
-            cursors = [self._connection.execute(_spoken(query), arguments, binary=True) for query, arguments in queries]
-            return [cursor.fetchall() for cursor in cursors]
+        cursors = [self._connection.execute(_spoken(query), arguments, binary=True) for query, arguments in queries]
+        return [cursor.fetchall() for cursor in cursors]
 
-    def write(self, statement: str, *arguments: Argument) -> int:
-        return self._connection.execute(_spoken(statement), arguments).rowcount
+    def write(self, statement: str, *arguments: Argument) -> None:
+        self._connection.execute(_spoken(statement), arguments)
 
     def write_each(self, statement: str, arguments: Sequence[tuple[Argument, ...]]) -> None:
-        if arguments:
-            self._connection.cursor().executemany(_spoken(statement), arguments)
+        for each in arguments:
+            self._connection.execute(_spoken(statement), each)
 
-    def insert(self, table: Table, values: Sequence[tuple[Value, ...]], *, or_ignore: bool = False) -> int:
-        if not values:
-            return 0
-        columns = list(map(list, zip(*values, strict=True)))
-        return self._connection.execute(_insert(table, or_ignore=or_ignore), columns).rowcount
+    def insert(self, table: Table, values: Sequence[tuple[Value, ...]], *, or_ignore: bool = False) -> None:
+        if values:
+            columns = list(map(list, zip(*values, strict=True)))
+            self._connection.execute(_insert(table, or_ignore=or_ignore), columns)
 
 
 @contextmanager
@@ -184,7 +184,7 @@ def _spoken(statement: str) -> LiteralString:
 @functools.cache
 def _insert(table: Table, *, or_ignore: bool) -> LiteralString:
     names = ", ".join(table.columns)
-    arrays = ", ".join(f"%s::{each}[]" for each in table.types)
+    arrays = ", ".join(f"%b::{each}[]" for each in table.types)
     ignored = " ON CONFLICT DO NOTHING" if or_ignore else ""
     if table.first_number is None:
         return f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}){ignored}"  # noqa: S608 constant text

@@ -33,6 +33,7 @@ def _table(name: str, columns: str, first_number: int | None = None) -> Table:
     return Table(name, tuple(p[0] for p in pairs), tuple(p[2] or "text" for p in pairs), first_number)
 
 
+ORDER_UNIT = _table("order_unit", "order_id unit_serial")
 ISSUANCE = _table(
     "issuance",
     "serial unit_serial chip chip_model hw_type spki:bytea evidence:bytea order_id product organization profile"

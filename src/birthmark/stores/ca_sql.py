@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Final, Protocol, TypeAlias
 
 from birthmark.core.audit import AuditRow, encode_row
-from birthmark.core.errors import StoreError
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import (
     Ask,
@@ -82,16 +81,16 @@ class Database(Protocol):
         """Return the rows of several queries, in one round trip where the database is elsewhere."""
         ...
 
-    def write(self, statement: str, *arguments: Argument) -> int:
-        """Run a statement; return how many rows it touched."""
+    def write(self, statement: str, *arguments: Argument) -> None:
+        """Run a statement."""
         ...
 
     def write_each(self, statement: str, arguments: Sequence[tuple[Argument, ...]]) -> None:
         """Run a statement once for each set of arguments."""
         ...
 
-    def insert(self, table: Table, values: Sequence[tuple[Value, ...]], *, or_ignore: bool = False) -> int:
-        """Add rows; return how many are new. A numbered table numbers them on, in this order, without a gap."""
+    def insert(self, table: Table, values: Sequence[tuple[Value, ...]], *, or_ignore: bool = False) -> None:
+        """Add rows. A numbered table numbers them on, in this order, without a gap."""
         ...
 
 
@@ -269,12 +268,10 @@ class SQLLedger:
         self._db.write(_PUT_ORDER, *rows.order_values(order))
 
     def take_quota(self, takes: Sequence[tuple[str, str]]) -> None:
-        added: Counter[str] = Counter()
-        for order_id in _once(order_id for order_id, _ in takes):
-            units = [unit for each, unit in takes if each == order_id]
-            added[order_id] = self._take(order_id, units)
+        self._db.insert(rows.ORDER_UNIT, takes)
         update = "UPDATE production_order SET units = units + ? WHERE id = ?"
-        self._db.write_each(update, [(count, order_id) for order_id, count in added.items() if count])
+        counts = Counter(order_id for order_id, _ in takes)
+        self._db.write_each(update, [(count, order_id) for order_id, count in counts.items()])
 
     def mark_unit(self, order_id: str, unit_serial: str, mark: UnitMark) -> None:
         changed = self._db.write(_MARK[mark], unit_serial, order_id)
@@ -340,17 +337,9 @@ class SQLLedger:
     def put_checkpoint(self, size: int, note: str) -> None:
         self._db.write("INSERT INTO checkpoint (size, note) VALUES (?, ?) ON CONFLICT (size) DO NOTHING", size, note)
 
-    def _take(self, order_id: str, units: Sequence[str]) -> int:
-        if self._one("SELECT 1 FROM production_order WHERE id = ?", order_id) is None:
-            raise StoreError(f"there is no order {order_id}", finding="store.conflict")
-        return self._db.insert(_ORDER_UNIT, [(order_id, unit) for unit in _once(units)], or_ignore=True)
-
     def _one(self, query: str, *arguments: Argument) -> Row | None:
         found = self._db.read(query, *arguments)
         return found[0] if found else None
-
-
-_ORDER_UNIT: Final = Table("order_unit", ("order_id", "unit_serial"), ("text", "text"))
 
 
 class _Known:

@@ -58,14 +58,14 @@ class _SQLite:
     def read_all(self, queries: Sequence[Query]) -> list[list[Row]]:
         return [self.read(query, *arguments) for query, arguments in queries]
 
-    def write(self, statement: str, *arguments: Argument) -> int:
-        return self._file.write(_spoken(statement), *map(_bound, arguments)).rowcount
+    def write(self, statement: str, *arguments: Argument) -> None:
+        self._file.write(_spoken(statement), *map(_bound, arguments))
 
     def write_each(self, statement: str, arguments: Sequence[tuple[Argument, ...]]) -> None:
         self._file.write_each(_spoken(statement), [tuple(map(_bound, each)) for each in arguments])
 
-    def insert(self, table: Table, values: Sequence[tuple[Value, ...]], *, or_ignore: bool = False) -> int:
-        return self._file.write_each(_insert(table, or_ignore=or_ignore), values)
+    def insert(self, table: Table, values: Sequence[tuple[Value, ...]], *, or_ignore: bool = False) -> None:
+        self._file.write_each(_insert(table, or_ignore=or_ignore), values)
 
 
 def _in_sqlite(script: str) -> str:
