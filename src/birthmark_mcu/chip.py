@@ -15,7 +15,7 @@ Instructions (class 80; P1 is the slot, 0 or 1):
     10 GENERATE      P2 = algorithm, data = attributes (1 byte, optional) -> SubjectPublicKeyInfo
     11 GET PUBLIC KEY   -> SubjectPublicKeyInfo
     12 ATTEST        data = nonce (32 bytes) -> evidence
-    13 SIGN          data = digest -> DER signature
+    13 SIGN          data = digest (ECDSA), mu of 64 bytes (ML-DSA) or the data itself (Ed25519) -> signature
     14 PUT CERTIFICATE  data = certificate
     15 GET CERTIFICATE  -> certificate
     16 ACTIVATE, 17 ERASE
@@ -27,7 +27,9 @@ from birthmark_mcu.errors import LinkError, LinkFailed, Refused
 from birthmark_mcu.link import ADDRESS, Link
 
 SLOTS = ("device-identity", "device-identity.next")
-ALGORITHMS = ("P-256", "P-384")
+ALGORITHMS = ("P-256", "P-384", "Ed25519", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
+"""What a chip may be asked to make; P2 counts from 1. Most chips refuse all but the first two."""
+
 STATES = ("empty", "keyed", "certified")
 APPLET = b"\xf0birthmark"
 """Application identifier: the unregistered category (F0), then "birthmark"."""
@@ -54,12 +56,14 @@ TAG_AK_CERTIFICATE = 0x83
 _CLA = 0x80
 _SELECT = (0x00, 0xA4, 0x04, 0x00)
 _TIME_UNIT_US = 100
-_LARGE = 4096
+_LARGE = 0x3000
+_MU_BYTES = 64
 _SIGNATURE_BYTES = 72
 _SPKI_BYTES = 91
 _TIMES_BYTES = 18
 _STATUS_BYTES = 4
 _FIELD_HEADER = 3
+_SMALL_ALGORITHMS = 3
 _NOT_FOUND = 0x6A88
 _WRONG_PARAMETERS = 0x6A86
 
@@ -92,7 +96,8 @@ class SecureElement:
         if algorithm not in ALGORITHMS:
             raise Refused(_WRONG_PARAMETERS, f"algorithm {algorithm!r}")
         code = ALGORITHMS.index(algorithm) + 1
-        return self.command(GENERATE, slot_number(slot), code, expected=256, likely=_SPKI_BYTES)
+        expected = _LARGE if code > _SMALL_ALGORITHMS else 256
+        return self.command(GENERATE, slot_number(slot), code, expected=expected, likely=_SPKI_BYTES)
 
     def public_key(self, slot: str) -> bytes:
         """Return the DER SubjectPublicKeyInfo of the key in the slot."""
@@ -103,8 +108,13 @@ class SecureElement:
         return self.command(ATTEST, slot_number(slot), data=nonce, expected=_LARGE)
 
     def sign(self, slot: str, digest: bytes) -> bytes:
-        """Return the DER ECDSA signature over a digest as long as the key."""
-        return self.command(SIGN, slot_number(slot), data=digest, expected=256, likely=_SIGNATURE_BYTES)
+        """
+        Return the signature over a digest as long as the key; in DER.
+
+        A key of type ML-DSA takes mu (64 bytes) in place of the digest, one of type Ed25519 the data itself.
+        """
+        expected = _LARGE if len(digest) == _MU_BYTES else 256
+        return self.command(SIGN, slot_number(slot), data=digest, expected=expected, likely=_SIGNATURE_BYTES)
 
     def import_certificate(self, slot: str, der: bytes) -> None:
         """Write the certificate beside its key, in place of an earlier one."""

@@ -37,8 +37,8 @@ WAITING_LIMIT_MS = 10_000
 INFORMATION_BYTES = 1024
 """Largest information field that this side accepts (IFSD), announced at first contact."""
 
-RESPONSE_LIMIT = 8192
-"""The longest response APDU that is collected from chained blocks."""
+RESPONSE_LIMIT = 16384
+"""The longest response APDU that is collected from chained blocks: a certificate with ML-DSA, and room to spare."""
 
 _CHIP_INFORMATION_BYTES = 254
 _NAK_ERRNOS = (5, 19)  # EIO and ENODEV: what MicroPython's ports and Linux raise for an address without ACK

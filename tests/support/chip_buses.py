@@ -18,10 +18,10 @@ from birthmark_mcu.bus import I2C
 class LocalBus(I2C):
     """The simulated chip without process and socket: the same code, thousands of transfers per second."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, model: str = "optiga-trust-m") -> None:
         latency = LATENCIES["none"]
         file = MemoryFile(state)
-        memory = new_memory("optiga-trust-m", "0A1B2C3D4E5F", "1.0.0")
+        memory = new_memory(model, "0A1B2C3D4E5F", "1.0.0")
         file.save(memory)
         self.faults = ArmedFaults()
         self.chip = Chip(Applet(file, memory, latency), latency, self.faults, time.monotonic)

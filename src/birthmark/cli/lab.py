@@ -22,7 +22,7 @@ def lab() -> None:
     "--chip",
     default="none",
     show_default=True,
-    type=click.Choice(["none", "optiga-trust-m", "se050", "slb9670"]),
+    type=click.Choice(["none", "optiga-trust-m", "se050", "slb9670", "nextgen-pq"]),
     help="Timing of the simulated chips.",
 )
 @click.option("--tpm", is_flag=True, help="TPM 2.0 chips (swtpm) instead of simulated APDU chips.")

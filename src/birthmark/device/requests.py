@@ -7,13 +7,13 @@ from birthmark.device.errors import CertificateRejected
 from birthmark.evidence.bundle import make_bundle
 from birthmark.pki.csr import build_csr
 from birthmark.pki.names import request_subject
-from birthmark.silicon.keys import ChipPrivateKey
+from birthmark.silicon.keys import chip_key
 from birthmark.silicon.port import SecureElement
 
 
 def make_bare_csr(chip: SecureElement, slot: str, unit: str) -> bytes:
     """Return the DER of a first request without evidence: what a CA of ours refuses."""
-    return build_csr(ChipPrivateKey(chip, slot), request_subject(unit), None)
+    return build_csr(chip_key(chip, slot), request_subject(unit), None)
 
 
 def make_csr(chip: SecureElement, slot: str, unit: str, nonce: bytes) -> bytes:
@@ -25,7 +25,7 @@ def make_csr(chip: SecureElement, slot: str, unit: str, nonce: bytes) -> bytes:
         DecodeError: `unit` is not a unit serial.
 
     """
-    return build_csr(ChipPrivateKey(chip, slot), request_subject(unit), make_evidence(chip, slot, nonce))
+    return build_csr(chip_key(chip, slot), request_subject(unit), make_evidence(chip, slot, nonce))
 
 
 def make_renewal_csr(chip: SecureElement, slot: str, current: x509.Certificate, bundle: bytes) -> bytes:
@@ -41,7 +41,7 @@ def make_renewal_csr(chip: SecureElement, slot: str, current: x509.Certificate, 
         san = current.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError) as error:
         raise CertificateRejected(f"the certificate in use names no chip: {error}") from error
-    return build_csr(ChipPrivateKey(chip, slot), current.subject, bundle, san)
+    return build_csr(chip_key(chip, slot), current.subject, bundle, san)
 
 
 def make_evidence(chip: SecureElement, slot: str, nonce: bytes) -> bytes:

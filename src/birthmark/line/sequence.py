@@ -44,7 +44,7 @@ from birthmark.pki.cmw import read_cmw
 from birthmark.pki.csr import build_csr
 from birthmark.pki.names import request_subject
 from birthmark.silicon.errors import ChipCommunication
-from birthmark.silicon.keys import ChipPrivateKey
+from birthmark.silicon.keys import chip_key
 from birthmark.silicon.port import Algorithm, ChipIdentity
 
 FRESH_NONCES = 3
@@ -180,7 +180,7 @@ class Sequence:
         bundle = make_bundle(evidence.statement_type, evidence.statement, seen.chip.ak_certificates[:1])
         self._journal.check_room()
         with self._step(Step.ENROL):
-            key = ChipPrivateKey(self._chip, seen.slot, seen.spki)
+            key = chip_key(self._chip, seen.slot, seen.spki)
             csr = build_csr(key, request_subject(self._unit), bundle)
             return self._station.holds.call(self._unit, lambda: self._station.authority.enrol(csr))
 

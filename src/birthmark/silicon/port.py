@@ -22,6 +22,10 @@ class Algorithm(Enum):
 
     P256 = "P-256"
     P384 = "P-384"
+    ED25519 = "Ed25519"
+    MLDSA44 = "ML-DSA-44"
+    MLDSA65 = "ML-DSA-65"
+    MLDSA87 = "ML-DSA-87"
 
 
 class SlotState(Enum):
@@ -75,7 +79,12 @@ class SecureElement(Protocol):
         ...
 
     def sign(self, slot: str, digest: bytes) -> bytes:
-        """Return the DER ECDSA signature over a digest (32 bytes for P-256)."""
+        """
+        Return the signature over what the host has condensed its data to.
+
+        For ECDSA that is the digest (32 bytes for P-256), and the signature is DER; for ML-DSA the 64 bytes mu (FIPS
+        204 §6.2, external mu); for Ed25519 the data itself, which the algorithm reads twice. `silicon.keys` condenses.
+        """
         ...
 
     def import_certificate(self, slot: str, der: bytes) -> None:

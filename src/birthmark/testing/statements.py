@@ -19,13 +19,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
+from cryptography.x509.oid import SignatureAlgorithmOID
 
 from birthmark.core import registry
+from birthmark.pki.algorithms import SigningKey, VerifyingKey, key_algorithm, sign_data
 
 DENIED_FIRMWARE: Final = "0.0.0.1"
 """Firmware that every endorsement of the forge denies."""
 
-ECDSA_WITH_SHA256: Final = ObjectIdentifier("1.2.840.10045.4.3.2")
 TPM_KEY_ATTRIBUTES: Final = 0x0004_0072
 """fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, sign: a device key as TPM2_Create makes it."""
 
@@ -109,13 +110,20 @@ TPM_LIES: Final[tuple[Lie[TPMSays], ...]] = (
 )
 
 
-def pkix_statement(says: PKIXSays, ak: ec.EllipticCurvePrivateKey) -> bytes:
+def pkix_statement(says: PKIXSays, ak: SigningKey) -> bytes:
     """Return the DER of PKIX Evidence with one signature by the AK, addressed by its keyId."""
     signed = pkix_tbs(says)
-    signature = ak.sign(signed, ec.ECDSA(hashes.SHA256()))
+    signature, algorithm = _signed_by(ak, signed)
     key_id = hashlib.sha256(_spki(ak.public_key())).digest()
-    block = tlv(0x30, tlv(0x30, tlv(0xA0, tlv(0x04, key_id))), tlv(0x30, oid(ECDSA_WITH_SHA256)), tlv(0x04, signature))
+    block = tlv(0x30, tlv(0x30, tlv(0xA0, tlv(0x04, key_id))), tlv(0x30, oid(algorithm)), tlv(0x04, signature))
     return tlv(0x30, signed, tlv(0x30, block))
+
+
+def _signed_by(ak: SigningKey, data: bytes) -> tuple[bytes, ObjectIdentifier]:
+    # Any curve, so that one that is refused can be tried.
+    if isinstance(ak, ec.EllipticCurvePrivateKey):
+        return ak.sign(data, ec.ECDSA(hashes.SHA256())), SignatureAlgorithmOID.ECDSA_WITH_SHA256
+    return sign_data(ak, data), key_algorithm(ak.public_key()).signature_oid
 
 
 def pkix_tbs(says: PKIXSays) -> bytes:
@@ -217,7 +225,7 @@ def _boolean(*, value: bool) -> bytes:
     return tlv(0x01, b"\xff" if value else b"\x00")
 
 
-def _spki(key: ec.EllipticCurvePublicKey) -> bytes:
+def _spki(key: VerifyingKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 

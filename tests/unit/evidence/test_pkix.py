@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
+from cryptography.x509.oid import SignatureAlgorithmOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +17,8 @@ from birthmark.core.errors import DecodeError
 from birthmark.evidence import pkix
 from birthmark.evidence.attestation_key import AttestationKey, read_attestation_key
 from birthmark.evidence.errors import StatementSignatureError
+from birthmark.pki.algorithms import KeyAlgorithm, SigningKey
+from birthmark.pki.keys.software import generate
 from birthmark.testing.forge import Chip, Forge, new_key, spki
 from birthmark.testing.statements import PKIXSays, element, oid, pkix_statement, pkix_tbs, tlv
 from support.damage import damaged
@@ -117,6 +121,31 @@ def test_a_p384_ak_may_sign_with_sha384() -> None:
     ak = AttestationKey(key.public_key(), KEY_ID.hex(), registry.TCG_HW_TYPE_TPM20, "00", None)
     statement = signed(pkix_tbs(SAYS), key=key, hash_algorithm=hashes.SHA384(), algorithm=SHA384)
     assert pkix.verify(statement, ak).nonce == SAYS.nonce
+
+
+@pytest.mark.parametrize("algorithm", KeyAlgorithm)
+def test_an_attestation_key_may_be_of_any_type_that_we_certify(algorithm: KeyAlgorithm) -> None:
+    key = generate(algorithm)
+    ak = AttestationKey(key.public_key(), fingerprint_of(key), registry.TCG_HW_TYPE_TPM20, "00", None)
+    assert pkix.verify(pkix_statement(SAYS, key), ak).nonce == SAYS.nonce
+
+
+@pytest.mark.parametrize("named", KeyAlgorithm)
+@pytest.mark.parametrize("made", KeyAlgorithm)
+def test_a_signature_of_another_kind_than_is_named_is_refused(made: KeyAlgorithm, named: KeyAlgorithm) -> None:
+    key = generate(made)
+    ak = AttestationKey(key.public_key(), fingerprint_of(key), registry.TCG_HW_TYPE_TPM20, "00", None)
+    right = pkix_statement(SAYS, key)
+    written = oid(pkix.read(right).algorithm)
+    wrong = right.replace(written, oid(named.signature_oid))
+    if wrong == right:
+        return
+    with pytest.raises((StatementSignatureError, DecodeError)):  # DecodeError: an OID of another length
+        pkix.verify(wrong, ak)
+
+
+def fingerprint_of(key: SigningKey) -> str:
+    return hashlib.sha256(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
 SHA384 = oid(ObjectIdentifier("1.2.840.10045.4.3.3"))

@@ -58,6 +58,6 @@ def test_fields_are_read_in_order_and_repeat() -> None:
 
 
 def test_an_endless_response_comes_to_an_end() -> None:
-    endless = [b"\x90\x00"] + [bytes(900) + b"\x61\x00"] * 12
+    endless = [b"\x90\x00"] + [bytes(900) + b"\x61\x00"] * 24
     with pytest.raises(LinkFailed, match="no end"):
         SecureElement(script(*endless)).get_certificate("device-identity")

@@ -59,7 +59,7 @@ class APDUChip:
             return Evidence(PKIX_EVIDENCE, self._firmware.attest(slot, nonce))
 
     def sign(self, slot: str, digest: bytes) -> bytes:
-        """Return the DER ECDSA signature over a digest as long as the key."""
+        """Return the signature over a digest as long as the key, over mu, or for Ed25519 over the data itself."""
         with _chip_errors(f"sign with {slot}"):
             return self._firmware.sign(slot, digest)
 

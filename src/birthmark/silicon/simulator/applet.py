@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec.structs import replace
 
 from birthmark.silicon.port import SLOTS
@@ -32,27 +29,19 @@ from birthmark.silicon.simulator.commands import (
     read_command,
 )
 from birthmark.silicon.simulator.evidence import KeyFacts, PlatformFacts, encode_evidence
-from birthmark.silicon.simulator.latency import P384_FACTOR, LatencyModel
+from birthmark.silicon.simulator.keys import ChipKey, KeyType, new_key, open_key, sign_condensed, spki_of, type_of
+from birthmark.silicon.simulator.latency import FACTORS, LatencyModel
 from birthmark.silicon.simulator.memory import (
     ChipMemory,
     KeyAttribute,
     LifeCycle,
     MemoryFile,
     SlotMemory,
-    new_key,
-    open_key,
 )
-
-CERTIFICATE_LIMIT = 1728
-"""Most bytes of a certificate: the smallest certificate object among the named chips (OPTIGA Trust M, E0E1..E0E3)."""
+from birthmark.silicon.simulator.models import capabilities
 
 AK_CERTIFICATES_LIMIT = 3
 NONCE_BYTES = 32
-CHAIN_LIMIT = 2048
-"""Most data bytes of a chained command."""
-
-_CURVES = {1: ec.SECP256R1(), 2: ec.SECP384R1()}
-_HASHES: dict[int, hashes.HashAlgorithm] = {32: hashes.SHA256(), 48: hashes.SHA384()}
 _TAGS = (0x80, 0x81, 0x82, 0x83)
 _EMPTY, _KEYED, _CERTIFIED = range(3)
 _TIME_UNIT_PER_MS = 10
@@ -77,6 +66,7 @@ class Applet:
         self._file = file
         self._memory = memory
         self._latency = latency
+        self._can = capabilities(memory.model)
         self._handlers = self._instructions()
         self.power_on()
 
@@ -105,7 +95,7 @@ class Applet:
                 raise StatusError(StatusWord.CHAIN_EXPECTED)
             data = chain.data + command.data
             command = Command(command.cla, command.ins, command.p1, command.p2, data, command.expected)
-        if len(command.data) > CHAIN_LIMIT:
+        if len(command.data) > self._can.chain_limit:
             raise StatusError(StatusWord.NO_MEMORY)
         if command.cla & CLA_CHAINING:
             self._chain = command
@@ -186,17 +176,17 @@ class Applet:
         return bytes((self._memory.active, *states, self._memory.life_cycle))
 
     def _generate(self, command: Command) -> bytes:
-        curve = _CURVES.get(command.p2)
-        if curve is None:
+        if command.p2 not in self._can.key_types:
             raise StatusError(StatusWord.WRONG_PARAMETERS)
         if len(command.data) > 1 or any(byte > KeyAttribute.EXPORTABLE | KeyAttribute.DECRYPT for byte in command.data):
             raise StatusError(StatusWord.WRONG_DATA)
         number, slot = self._slot(command)
         if _state(slot) == _CERTIFIED:
             raise StatusError(StatusWord.NOT_ALLOWED)
-        key = new_key(curve)
+        key_type = KeyType(command.p2)
+        key = new_key(key_type)
         self._replace_slot(number, SlotMemory(key=key, attributes=int.from_bytes(command.data, "big")))
-        self._busy_ms = self._latency.generate_ms * _factor(curve)
+        self._busy_ms = self._latency.generate_ms * FACTORS[key_type]
         return _spki(key)
 
     def _get_public_key(self, command: Command) -> bytes:
@@ -214,15 +204,15 @@ class Applet:
         memory = self._memory
         platform = PlatformFacts(memory.model, memory.serial, memory.firmware, memory.life_cycle == LifeCycle.DEBUG)
         self._busy_ms = self._latency.attest_ms
-        return encode_evidence(_opened(memory.ak_key), platform, key, command.data)
+        return encode_evidence(_attestation_key(memory.ak_key), platform, key, command.data)
 
     def _sign(self, command: Command) -> bytes:
         key = _opened(self._key(command))
-        algorithm = _HASHES.get(len(command.data))
-        if algorithm is None or len(command.data) * 8 != key.key_size:
+        signature = sign_condensed(key, command.data)
+        if signature is None:
             raise StatusError(StatusWord.WRONG_LENGTH)
-        self._busy_ms = self._latency.sign_ms * _factor(key.curve)
-        return key.sign(command.data, ec.ECDSA(Prehashed(algorithm)))
+        self._busy_ms = self._latency.sign_ms * FACTORS[type_of(key)]
+        return signature
 
     def _put_certificate(self, command: Command) -> bytes:
         number, slot = self._slot(command)
@@ -301,7 +291,7 @@ class Applet:
     def _check_certificate(self, der: bytes) -> None:
         if not der:
             raise StatusError(StatusWord.WRONG_LENGTH)
-        if len(der) > CERTIFICATE_LIMIT:
+        if len(der) > self._can.certificate_limit:
             raise StatusError(StatusWord.NO_MEMORY)
 
     def _replace_slot(self, number: int, slot: SlotMemory) -> None:
@@ -322,15 +312,18 @@ def _state(slot: SlotMemory) -> int:
     return _KEYED if slot.certificate is None else _CERTIFIED
 
 
-def _factor(curve: ec.EllipticCurve) -> int:
-    return 1 if curve.key_size == _CURVES[1].key_size else P384_FACTOR
+def _attestation_key(pkcs8: bytes) -> ec.EllipticCurvePrivateKey:
+    key = _opened(pkcs8)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):  # no chip was made with another
+        raise StatusError(StatusWord.FAILED)
+    return key
 
 
 @lru_cache(maxsize=8)
-def _opened(pkcs8: bytes) -> ec.EllipticCurvePrivateKey:
+def _opened(pkcs8: bytes) -> ChipKey:
     return open_key(pkcs8)
 
 
 @lru_cache(maxsize=8)
 def _spki(pkcs8: bytes) -> bytes:
-    return _opened(pkcs8).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return spki_of(_opened(pkcs8))

@@ -6,10 +6,9 @@ from enum import IntEnum, IntFlag
 from pathlib import Path
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 
 from birthmark.core.errors import ConfigError
+from birthmark.silicon.simulator.keys import KeyType, new_key
 
 
 class LifeCycle(IntEnum):
@@ -52,20 +51,7 @@ class ChipMemory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 def new_memory(model: str, serial: str, firmware: str) -> ChipMemory:
     """Return the memory of a chip fresh from the wafer, with an attestation key of its own."""
-    return ChipMemory(model=model, serial=serial, firmware=firmware, ak_key=new_key(ec.SECP256R1()))
-
-
-def new_key(curve: ec.EllipticCurve) -> bytes:
-    """Return a new private key as PKCS#8 DER."""
-    return ec.generate_private_key(curve).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-
-
-def open_key(pkcs8: bytes) -> ec.EllipticCurvePrivateKey:
-    """Return the private key in the record."""
-    key = load_der_private_key(pkcs8, None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ConfigError("the chip's state file holds a key of another kind")
-    return key
+    return ChipMemory(model=model, serial=serial, firmware=firmware, ak_key=new_key(KeyType.P256))
 
 
 class MemoryFile:

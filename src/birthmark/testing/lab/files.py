@@ -9,10 +9,11 @@ from pathlib import Path
 from cryptography.x509 import ObjectIdentifier
 
 from birthmark.core.registry import CHIP_MODEL_ARC, PKIX_EVIDENCE, TCG_ATTEST_TPM_CERTIFY, TCG_HW_TYPE_TPM20
+from birthmark.silicon.simulator.models import NEXT_GENERATION
 from birthmark.testing.lab.ceremony import MAKER, ORGANIZATION
 from birthmark.testing.lab.record import FIRST_UNIT, LAST_UNIT, ORDER, PRODUCT, RIGS, UNIT_SERIALS, Board
 
-APDU_MODELS = {"optiga-trust-m": 1, "se050": 2, "slb9670": 3}
+APDU_MODELS = {"optiga-trust-m": 1, "se050": 2, "slb9670": 3, NEXT_GENERATION: 4}
 TPM_MODEL = "swtpm"
 DELIVERED_MODEL, WITHDRAWN_MODEL = "se-by-the-piece", "se-of-2019"
 """Two models that no board of a lab has: of one, a manifest lists the chips; of the other, the endorsement ended."""
