@@ -19,8 +19,9 @@ from birthmark.ca.ceremony.plan import (
     public_key_file,
 )
 from birthmark.pki.algorithms import KeyAlgorithm
-from birthmark.pki.errors import KeyPolicyRefused
-from birthmark.pki.keys.pkcs11.policy import check_new, use_of
+from birthmark.pki.errors import KeyPolicyRefused, MechanismMissing
+from birthmark.pki.keys.pkcs11.objects import recipe
+from birthmark.pki.keys.pkcs11.policy import KeyUse, check_new, use_of
 from birthmark.pki.names import COMMON_NAME_MAX
 
 REHEARSAL: Final = "REHEARSAL"
@@ -187,18 +188,23 @@ def _places(plan: Plan) -> Iterator[Problem]:
             yield Problem("ceremony.file", f"{file} would be written {times} times")
 
 
-def _token_policy(plan: Plan) -> Iterator[Problem]:
-    """Hold keys in tokens to the key policy: its labels say what a key is for, and each use has its algorithms."""
+def _key_policy(plan: Plan) -> Iterator[Problem]:
+    """Hold the keys that are made to the key policy: algorithms for each use, labels in tokens that say the use."""
     for key in plan.keys:
-        if isinstance(key.place, TokenKey) and not key.present:
+        if not key.present:
             try:
-                check_new(key.place.label, key.algorithm)
-                word = use_of(key.place.label).value
-            except KeyPolicyRefused as error:
+                _require_policy(key, KeyUse(key.use.split(",")[0].removesuffix(" CA")))
+            except (KeyPolicyRefused, MechanismMissing) as error:
                 yield Problem(error.finding, f"key {key.id}: {error.message}")
-            else:
-                if word != key.use.split(",")[0].removesuffix(" CA"):
-                    yield Problem("key.policy.label", f"key {key.id} ({key.use}) is labelled as {word}")
+
+
+def _require_policy(key: PlannedKey, use: KeyUse) -> None:
+    check_new(use.value, key.algorithm)
+    if not isinstance(key.place, TokenKey):
+        return
+    recipe(key.algorithm)
+    if use_of(key.place.label) is not use:
+        raise KeyPolicyRefused(f"it is labelled {key.place.label!r}, as for another use", finding="key.policy.label")
 
 
 def planned_files(plan: Plan) -> list[str]:
@@ -211,7 +217,7 @@ def planned_files(plan: Plan) -> list[str]:
     return names + [f"{plan.folder}/{public_key_file(key)}" for key in bare_keys(plan)]
 
 
-RULES: Final[tuple[Rule, ...]] = (_participants, _spare, _names, _issuers, _validity, _strength, _places, _token_policy)
+RULES: Final[tuple[Rule, ...]] = (_participants, _spare, _names, _issuers, _validity, _strength, _places, _key_policy)
 
 
 def remarks(plan: Plan) -> list[str]:

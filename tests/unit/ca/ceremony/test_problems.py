@@ -52,6 +52,7 @@ LONG = "Acme " + "x" * 50
         pytest.param("= 397", "= 3651", "ceremony.validity", id="a signer that outlives its CA"),
         pytest.param('"P-384"', '"P-256"', "", id="a P-256 root over P-256 CAs"),
         pytest.param('"P-256"', '"ML-DSA-65"', "ceremony.algorithm", id="post-quantum under a P-384 root"),
+        pytest.param('"Ed25519"', '"ML-DSA-65"', "key.policy.algorithm", id="a kind of key that no log signs with"),
         pytest.param("usb-b/root-b.key", "usb-b/../pki/ear.key", "ceremony.file", id="one file by two paths"),
         pytest.param("safe-1/root-b", "safe-1/root-a", "ceremony.file", id="two passphrases in one file"),
         pytest.param("pki/rollover.pem", "ceremony/root-a.pem", "ceremony.file", id="a bundle over a certificate"),

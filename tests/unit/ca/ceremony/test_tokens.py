@@ -120,7 +120,7 @@ def test_a_label_that_is_taken_is_found_beforehand_and_nothing_is_made(path: Pat
         pytest.param(str(MODULE), "/nowhere.so", "key.token-missing", id="no such module"),
         pytest.param('"issuing-2026"', '"device-2026"', "key.policy.label", id="a label that says nothing"),
         pytest.param('"issuing-2026"', '"crl-2026"', "key.policy.label", id="a label for another use"),
-        pytest.param('"Ed25519"', '"ML-DSA-65"', "key.policy.algorithm", id="an algorithm that is not for it"),
+        pytest.param('"P-384"', '"ML-DSA-65"', "key.mechanism", id="an algorithm that no token makes"),
         pytest.param('pin_file = "pin"', 'pin_file = "no-pin"', "config.invalid", id="no PIN file"),
         pytest.param('[[token]]\nlabel = "ca"', '[[token]]\nlabel = "x"', "ceremony.token", id="a token not listed"),
     ],
