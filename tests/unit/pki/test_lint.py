@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """pkilint, the linter of RFC 5280, as a judge of every certificate that we make."""
 
+from dataclasses import replace
+from datetime import date
+
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkilint import loader
 from pkilint.pkix import certificate as pkix
 from pkilint.pkix import extension, name
@@ -20,13 +23,23 @@ from birthmark.pki.authorities import (
     make_tls_server,
 )
 from birthmark.pki.keys.software import generate
-from support.hierarchy import AT, CHIP, device_certificate, hierarchy
+from birthmark.pki.profiles import (
+    DEVICE_PRIVATE,
+    IDEVID,
+    KINDS,
+    PQ_CERTIFICATE_MAX_BYTES,
+    AlgorithmPolicy,
+    ProfileKind,
+)
+from support.hierarchy import AT, CHIP, PROFILE, device_certificate, hierarchy
 
 # Finding -> why it stays; docs/reference/pkilint-findings.md says it at length. A device's certificate has none.
 EXPLAINED = {
     "pkix.certificate_skid_end_entity_missing": "AK certificates travel inside the device's: 31 bytes saved",
     "pkix.invalid_domain_name_syntax": "localhost is a name of the lab's servers and no domain name",
 }
+PRIVATE = replace(PROFILE, kind=DEVICE_PRIVATE)
+FACTORY = replace(PROFILE, kind=IDEVID)
 REPORTED = {ValidationFindingSeverity.WARNING, ValidationFindingSeverity.ERROR, ValidationFindingSeverity.FATAL}
 
 PKI = hierarchy()
@@ -61,6 +74,8 @@ def test_the_linter_finds_what_is_wrong() -> None:
     "certificate",
     [
         pytest.param(device_certificate(PKI.issuing), id="device"),
+        pytest.param(device_certificate(PKI.issuing, profile=PRIVATE, result=b"EAR"), id="device-private"),
+        pytest.param(device_certificate(PKI.issuing, profile=FACTORY), id="idevid"),
         pytest.param(PKI.root.certificate, id="root"),
         pytest.param(PKI.issuing.certificate, id="issuing"),
         pytest.param(make_rig(PKI.operations, "rig-a", PUBLIC, AT), id="rig"),
@@ -70,6 +85,18 @@ def test_the_linter_finds_what_is_wrong() -> None:
 )
 def test_pkilint_has_nothing_to_report(certificate: x509.Certificate) -> None:
     assert findings(certificate) == set()
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("algorithm", KeyAlgorithm)
+def test_pkilint_has_nothing_to_report_whatever_the_algorithm(algorithm: KeyAlgorithm, kind: ProfileKind) -> None:
+    made = hierarchy(algorithm=algorithm)
+    policy = AlgorithmPolicy(algorithm, date.max, PQ_CERTIFICATE_MAX_BYTES)
+    spki = generate(algorithm).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    profile = replace(PROFILE, kind=kind, algorithms=(policy,))
+    certificate = device_certificate(made.issuing, profile=profile, spki=spki, result=b"EAR")
+    for each in (certificate, made.issuing.certificate, made.root.certificate):
+        assert findings(each) == set()
 
 
 @pytest.mark.parametrize(
