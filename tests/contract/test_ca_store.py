@@ -175,6 +175,14 @@ def test_a_new_nonce_replaces_the_holders_unused_one_for_the_unit_only(store: CA
         assert ledger.nonce(other.digest) is not None
 
 
+def test_a_nonce_is_extended_and_never_shortened(store: CAStore) -> None:
+    with store.writing() as ledger:
+        ledger.grant_nonces([GRANT])
+        ledger.extend_nonces([(GRANT.digest, AT + 9 * SECOND)])
+        ledger.extend_nonces([(GRANT.digest, AT), ("ff" * 32, AT)])
+        assert ledger.nonce(GRANT.digest) == replace(GRANT, expires_at=AT + 9 * SECOND)
+
+
 def test_an_issuance_comes_back_by_serial_chip_and_unit(store: CAStore) -> None:
     other = replace(INTENT, serial="40bb", chip=ChipID("Jones", CHIP.serial), unit_serial="BM-000002")
     put(store, INTENT, other)

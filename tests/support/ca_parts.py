@@ -110,6 +110,11 @@ class CAParts:
         """Return another worker of the same authority."""
         return CA(store, authority or self.forge.issuing, self.policy, self.clock)
 
+    def put_order(self, order: Order) -> None:
+        """Write an order into the ledger as it is."""
+        with self.store.writing() as ledger:
+            ledger.put_order(order)
+
     def client(self, rig: str = "rig-a") -> Client:
         return Client(self.rigs[rig], (self.operations.certificate, self.forge.root.certificate))
 

@@ -17,6 +17,7 @@ Refused for the first thing that it misses. `decide` is what the ledger's transa
 same transaction asks 9 of the certificate that it intends.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -74,7 +75,18 @@ class Client:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the leaf, in lower-case hexadecimal."""
-        return self.leaf.fingerprint(hashes.SHA256()).hex()
+        return _told_of(self.leaf)[0]
+
+    @property
+    def claim(self) -> str:
+        """Who the client says that it is: the subject of its leaf, which nobody has verified."""
+        return _told_of(self.leaf)[1]
+
+
+@functools.lru_cache(1_024)
+def _told_of(leaf: x509.Certificate) -> tuple[str, str]:
+    """Return fingerprint and subject: the same client comes again and again."""
+    return leaf.fingerprint(hashes.SHA256()).hex(), leaf.subject.rfc4514_string()
 
 
 @dataclass(frozen=True, slots=True)

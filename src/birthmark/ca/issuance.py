@@ -16,7 +16,7 @@ one waits and sees what the first has written.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -53,6 +53,7 @@ class _Writes:
 
     intents: list[Issuance] = field(default_factory=list)
     uses: list[tuple[str, str]] = field(default_factory=list)
+    extensions: list[tuple[str, datetime]] = field(default_factory=list)
     takes: list[tuple[str, str]] = field(default_factory=list)
     ends: list[End] = field(default_factory=list)
     rows: list[AuditRow] = field(default_factory=list)
@@ -67,6 +68,8 @@ class _Writes:
             ledger.take_quota(self.takes)
         if self.uses:
             ledger.use_nonces(self.uses)
+        if self.extensions:
+            ledger.extend_nonces(self.extensions)
         if self.rows:
             ledger.append(self.rows)
 
@@ -166,6 +169,10 @@ class Issuer:
                 chosen = self._choose(job, _with_taken(known, taken), writes)
             except (Refused, Pending) as refusal:
                 outcomes[index] = refusal
+                if isinstance(refusal, Pending):
+                    # The same request is to come again (RFC 7030 §4.2.3): its nonce must be good by then.
+                    again_at = job.trail.at + timedelta(seconds=refusal.retry_after_s)
+                    writes.extensions.append((job.candidate.nonce_digest, again_at + self._policy.nonce_expiry))
                 writes.rows.append(job.trail.row(finding=refusal.finding, detail=refusal.message))
                 continue
             taken = Counter(order_id for order_id, _ in writes.takes)

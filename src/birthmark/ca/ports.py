@@ -168,6 +168,10 @@ class Ledger(LedgerReader, Protocol):
         """Mark nonces (by digest) as consumed by the issuance with the serial; a repeat changes nothing."""
         ...
 
+    def extend_nonces(self, extensions: Sequence[tuple[str, datetime]]) -> None:
+        """Let nonces (by digest) live until the moments given, where that is longer."""
+        ...
+
     def forget_nonces(self, expired_before: datetime) -> None:
         """Forget grants, used or not, that expired before this moment."""
         ...

@@ -28,7 +28,7 @@ class Trail:
         """Return the trail of a request that has just arrived."""
         trail = cls(act, at, order=order)
         if client is not None:
-            trail.who = f"unverified:{client.leaf.subject.rfc4514_string()}"
+            trail.who = f"unverified:{client.claim}"
             trail.fingerprint = client.fingerprint
         return trail
 

@@ -63,27 +63,30 @@ class PostgresCAStore:
     @contextmanager
     def reading(self) -> Iterator[SQLLedger]:
         """Open a consistent view."""
-        with self._begun(_READ_ONE_STATE) as connection:
-            yield SQLLedger(_Postgres(connection))
+        with self._begun(_READ_ONE_STATE) as database:
+            yield SQLLedger(database)
 
     @contextmanager
     def writing(self) -> Iterator[SQLLedger]:
         """Open a transaction that no other writer, on any machine, can come between."""
-        with self._begun(_LOCK_WRITERS) as connection:
-            yield SQLLedger(_Postgres(connection))
-            # Inside the pipeline: the last writes and the commit travel together.
-            connection.commit()
+        with self._begun(_LOCK_WRITERS) as database:
+            yield SQLLedger(database)
+            database.commit()
 
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
 
     @contextmanager
-    def _begun(self, first: LiteralString) -> Iterator[psycopg.Connection]:
+    def _begun(self, first: LiteralString) -> Iterator["_Postgres"]:
         """Lend a connection in pipeline mode, in a transaction that the statement begins."""
-        with _explained(), self._pool.connection(WAIT_TIMEOUT_S) as connection, connection.pipeline():
+        with (
+            _explained(),
+            self._pool.connection(WAIT_TIMEOUT_S) as connection,
+            connection.pipeline() as pipeline,
+        ):
             connection.execute(first)
-            yield connection
+            yield _Postgres(connection, pipeline)
 
     def _require_version(self) -> None:
         wanted = len(migrations())
@@ -119,8 +122,13 @@ def migrate(dsn: str) -> tuple[str, ...]:
 class _Postgres:
     """Implements ca_sql.Database in pipeline mode: what is written is sent along with the next read or the commit."""
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(self, connection: psycopg.Connection, pipeline: psycopg.Pipeline) -> None:
         self._connection = connection
+        self._pipeline = pipeline
+
+    def commit(self) -> None:
+        """Commit; the last writes travel along."""
+        self._connection.commit()
 
     def read(self, query: str, *arguments: Argument) -> list[Row]:
         return self._connection.execute(_spoken(query), arguments, binary=True).fetchall()
@@ -131,6 +139,11 @@ class _Postgres:
 
     def write(self, statement: str, *arguments: Argument) -> None:
         self._connection.execute(_spoken(statement), arguments)
+
+    def change(self, statement: str, *arguments: Argument) -> int:
+        cursor = self._connection.execute(_spoken(statement), arguments)
+        self._pipeline.sync()
+        return cursor.rowcount
 
     def write_each(self, statement: str, arguments: Sequence[tuple[Argument, ...]]) -> None:
         for each in arguments:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final, Protocol, TypeAlias
 
 from birthmark.core.audit import AuditRow, encode_row
+from birthmark.core.errors import StoreError
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import (
     Ask,
@@ -83,6 +84,10 @@ class Database(Protocol):
 
     def write(self, statement: str, *arguments: Argument) -> None:
         """Run a statement."""
+        ...
+
+    def change(self, statement: str, *arguments: Argument) -> int:
+        """Run a statement; return how many rows it touched, which costs a round trip of its own."""
         ...
 
     def write_each(self, statement: str, arguments: Sequence[tuple[Argument, ...]]) -> None:
@@ -274,7 +279,7 @@ class SQLLedger:
         self._db.write_each(update, [(count, order_id) for order_id, count in counts.items()])
 
     def mark_unit(self, order_id: str, unit_serial: str, mark: UnitMark) -> None:
-        changed = self._db.write(_MARK[mark], unit_serial, order_id)
+        changed = self._db.change(_MARK[mark], unit_serial, order_id)
         if not changed:
             raise StoreError(f"unit {unit_serial} has no place in order {order_id}", finding="store.conflict")
 
@@ -288,6 +293,10 @@ class SQLLedger:
 
     def use_nonces(self, uses: Sequence[tuple[str, str]]) -> None:
         self._db.insert(rows.NONCE_USE, list(uses), or_ignore=True)
+
+    def extend_nonces(self, extensions: Sequence[tuple[str, datetime]]) -> None:
+        update = "UPDATE nonce SET expires_us = ? WHERE digest = ? AND expires_us < ?"
+        self._db.write_each(update, [(rows.us(until), digest, rows.us(until)) for digest, until in extensions])
 
     def forget_nonces(self, expired_before: datetime) -> None:
         limit = rows.us(expired_before)

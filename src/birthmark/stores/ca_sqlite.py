@@ -61,6 +61,9 @@ class _SQLite:
     def write(self, statement: str, *arguments: Argument) -> None:
         self._file.write(_spoken(statement), *map(_bound, arguments))
 
+    def change(self, statement: str, *arguments: Argument) -> int:
+        return self._file.write(_spoken(statement), *map(_bound, arguments)).rowcount
+
     def write_each(self, statement: str, arguments: Sequence[tuple[Argument, ...]]) -> None:
         self._file.write_each(_spoken(statement), [tuple(map(_bound, each)) for each in arguments])
 

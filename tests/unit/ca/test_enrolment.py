@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from birthmark.ca.errors import Refused
+from birthmark.ca.errors import Pending, Refused
 from birthmark.est import wishes
 from birthmark.evidence.appraisal import appraise
 from birthmark.evidence.verdict import require
@@ -203,3 +203,14 @@ def test_the_ca_says_which_attributes_it_wants(parts: CAParts) -> None:
         assert each.key is not None
         assert wishes.algorithm_of(each.key) is KeyAlgorithm.P256
     assert [len(each.subject or ()) for each in (first, renewal)] == [1, 3]
+
+
+def test_a_request_that_waits_for_an_approval_keeps_its_nonce(parts: CAParts) -> None:
+    parts.put_order(order(approved_at=None))
+    csr = parts.board().csr(parts.nonce())
+    with pytest.raises(Pending) as told:
+        parts.enrol(csr)
+    assert told.value.finding == "ca.8.unapproved"
+    parts.clock.forward(seconds=told.value.retry_after_s + 1)
+    parts.put_order(order(approved_at=parts.clock()))
+    assert parts.enrol(csr)
