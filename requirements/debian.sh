@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs the Debian packages that the tests need and that are missing. Needs root only when something is missing.
 set -eu
-wanted="swtpm tpm2-tools libtss2-dev softhsm2 opensc strongswan-pki libstrongswan-standard-plugins \
-  libstrongswan-extra-plugins postgresql openssl curl gcc python3-dev pkg-config golang-go \
+wanted="swtpm tpm2-tools libtss2-dev softhsm2 p11-kit p11-kit-modules opensc strongswan-pki libstrongswan-standard-plugins \
+  libstrongswan-extra-plugins postgresql openssl curl gcc libssl-dev python3-dev pkg-config golang-go \
   golang-golang-x-mod-dev libbcpkix-java default-jdk-headless"
 missing=""
 for package in $wanted; do

@@ -213,15 +213,13 @@ class BoundServer(uvicorn.Server):
     One listening server: bound when constructed, serving while `run` runs, ended by SIGTERM or `stop`.
 
     Attributes:
-        port: the real port, also when 0 was asked for.
-        url: scheme://host:port.
+        url: what to tell whoever wants to reach it.
 
     """
 
-    def __init__(self, configuration: uvicorn.Config, scheme: str, host: str, port: int) -> None:
-        self._socket = _listen(host, port)
-        self.port: int = self._socket.getsockname()[1]
-        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+    def __init__(self, configuration: uvicorn.Config, listener: socket.socket, url: str) -> None:
+        self._socket = listener
+        self.url = url
         self._on_ready: Callable[[str], None] | None = None
         self._untold: OSError | None = None
         super().__init__(configuration)
@@ -256,20 +254,35 @@ class BoundServer(uvicorn.Server):
             self.should_exit = True
 
 
-class HTTPSServer(BoundServer):
+class TCPServer(BoundServer):
+    """
+    A server on an internet address.
+
+    Attributes:
+        port: the real port, also when 0 was asked for.
+
+    """
+
+    def __init__(self, configuration: uvicorn.Config, scheme: str, host: str, port: int) -> None:
+        listener = listen(host, port)
+        self.port: int = listener.getsockname()[1]
+        super().__init__(configuration, listener, url_of(scheme, host, self.port))
+
+
+class HTTPSServer(TCPServer):
     """Mutual TLS: what every service listens with."""
 
     def __init__(self, app: ASGIApp, host: str, port: int, context: ssl.SSLContext) -> None:
-        configuration = _configuration(app)
+        configuration = service_configuration(app)
         configuration.ssl_context_factory = lambda _config, _default: context
         super().__init__(configuration, "https", host, port)
 
 
-class LoopbackServer(BoundServer):
+class LoopbackServer(TCPServer):
     """Plain HTTP for a page that is read on this very machine: it listens on 127.0.0.1 and cannot be told otherwise."""
 
     def __init__(self, app: ASGIApp, port: int) -> None:
-        super().__init__(_configuration(app), "http", LOOPBACK, port)
+        super().__init__(service_configuration(app), "http", LOOPBACK, port)
 
 
 def serve(
@@ -304,7 +317,19 @@ def announce(url: str) -> None:
     sys.stdout.flush()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def url_of(scheme: str, host: str, port: int) -> str:
+    """Return scheme://host:port."""
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """
+    Return a listening TCP socket.
+
+    Raises:
+        ListenFailed: net.port-occupied or net.listen.
+
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -325,7 +350,8 @@ def _listen_failed(host: str, port: int, error: OSError) -> ListenFailed:
     return ListenFailed(f"cannot listen on {where}: {error.strerror}", hint="choose an address of this machine")
 
 
-def _configuration(app: ASGIApp) -> uvicorn.Config:
+def service_configuration(app: ASGIApp) -> uvicorn.Config:
+    """Return how uvicorn serves all of ours."""
     return uvicorn.Config(
         app,
         http=MTLSProtocol,

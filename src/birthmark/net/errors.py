@@ -5,6 +5,9 @@ What can go wrong on the network.
 NetError
 ├── ListenFailed        server: the address cannot be listened on
 ├── BodyRefused         server: a request body that is too large, too slow or cut off; carries the HTTP status
+├── FrontFailed         server: the TLS front or a worker behind it did not start, or has ended
+├── FrontUntrusted      server: others than the front could reach a worker
+├── IdentityRefused     server: the front says in an unknown way who the client is
 ├── Unreachable         client: no connection, or it broke before the whole answer was there
 ├── AnswerRefused       client: the answer is not HTTP, or larger than we read
 └── TLSFailed           client: no TLS session
@@ -37,6 +40,24 @@ class BodyRefused(NetError):
     def __init__(self, status: int, finding: str, message: str) -> None:
         super().__init__(message, finding=finding)
         self.status = status
+
+
+class FrontFailed(NetError):
+    """The TLS front, or a worker behind it, did not start or has ended."""
+
+    default_finding = "net.front.failed"
+
+
+class FrontUntrusted(NetError):
+    """A worker would believe identities from others than the front: it does not start."""
+
+    default_finding = "net.front.untrusted"
+
+
+class IdentityRefused(NetError):
+    """What the front says of its client is not in the form that was agreed on."""
+
+    default_finding = "net.front.identity"
 
 
 class Unreachable(NetError):
