@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Makes every key and certificate of a lab: the customer's PKI, the simulated chip maker, the legacy line.
+Makes what stands around the customer's PKI: the simulated chip maker, the legacy line, servers and rigs.
 
-What would be offline or at the chip maker lies in `offline/`; it is there because a lab plays every role.
+The customer's roots and CAs come from a ceremony (`customer`). What would be offline or at the chip maker lies in
+`offline/`; it is there because a lab plays every role.
 """
 
 import os
@@ -12,12 +13,13 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from birthmark.ca.config import read_secret
 from birthmark.pki import authorities
 from birthmark.pki.algorithms import SigningKey
 from birthmark.pki.authorities import Authority
-from birthmark.testing.lab.errors import LabError
+from birthmark.pki.keys import software
 from birthmark.testing.lab.record import RIGS
 
 ORGANIZATION = "Example Controls"
@@ -28,11 +30,8 @@ _SECRET_MODE = 0o600
 
 @dataclass(frozen=True, slots=True)
 class Authorities:
-    """The CAs of a lab, with their keys."""
+    """The CAs of a lab that are not its customer's, with their keys."""
 
-    root: Authority
-    operations: Authority
-    issuing: Authority
     maker: Authority
     ak_ca: Authority
     lost_ak_ca: Authority
@@ -40,22 +39,19 @@ class Authorities:
     legacy: Authority
 
 
-def hold_ceremony(directory: Path, issuing_key: SigningKey, at: datetime) -> Authorities:
-    """Make the CAs and all that hangs under them, and write it below `directory`. The issuing key is given."""
-    root = authorities.make_root(ORGANIZATION, "Device Root", _new_key(), at)
+def make_surroundings(directory: Path, at: datetime) -> Authorities:
+    """Make chip maker, legacy line, servers and rigs; the customer's ceremony has been held below `directory`."""
     maker = authorities.make_root(MAKER, "Attestation Root", _new_key(), at)
     made = Authorities(
-        root=root,
-        operations=authorities.make_sub_ca(root, "Operations CA", _new_key(), at),
-        issuing=authorities.make_sub_ca(root, "Device Issuing CA", issuing_key, at),
         maker=maker,
         ak_ca=authorities.make_ak_ca(maker, "Attestation CA 1", _new_key(), at),
         lost_ak_ca=authorities.make_ak_ca(maker, "Attestation CA 0", _new_key(), at),
         legacy=authorities.make_root(ORGANIZATION, "Corporate CA (old)", _new_key(), at),
     )
-    _write_trust(directory / "pki", made)
-    _write_end_entities(directory / "pki", made, at)
-    for name in ("root", "operations", "maker", "ak_ca", "lost_ak_ca", "legacy"):
+    _bundle(directory / "pki" / "chipmaker.pem", made.maker, made.ak_ca)
+    _bundle(directory / "pki" / "legacy.pem", made.legacy)
+    _write_end_entities(directory / "pki", offline_authority(directory, "operations"), made.legacy, at)
+    for name in ("maker", "ak_ca", "lost_ak_ca", "legacy"):
         authority: Authority = getattr(made, name)
         write_secret(directory / "offline" / f"{name}.key", _key_pem(authority.key))
         (directory / "offline" / f"{name}.pem").write_bytes(_pem(authority.certificate))
@@ -63,12 +59,13 @@ def hold_ceremony(directory: Path, issuing_key: SigningKey, at: datetime) -> Aut
 
 
 def offline_authority(directory: Path, name: str) -> Authority:
-    """Return one of the authorities whose keys a lab keeps in `offline/`."""
-    certificate = x509.load_pem_x509_certificate((directory / "offline" / f"{name}.pem").read_bytes())
-    key = load_pem_private_key((directory / "offline" / f"{name}.key").read_bytes(), password=None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise LabError(f"offline/{name}.key is not an elliptic-curve key")
-    return Authority(certificate, key)
+    """Return one of the authorities whose keys a lab keeps in `offline/`; its customer's are encrypted there."""
+    offline = directory / "offline"
+    certificate = x509.load_pem_x509_certificate((offline / f"{name}.pem").read_bytes())
+    passphrase, key = offline / f"{name}.passphrase", offline / f"{name}.key"
+    if passphrase.exists():
+        return Authority(certificate, software.load_encrypted(key, read_secret(passphrase)))
+    return Authority(certificate, software.load_plain(key))
 
 
 def write_secret(path: Path, content: bytes) -> None:
@@ -77,25 +74,15 @@ def write_secret(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _write_trust(pki: Path, made: Authorities) -> None:
-    _bundle(pki / "trust.pem", made.root, made.issuing, made.operations)
-    _bundle(pki / "ca-chain.pem", made.issuing, made.root)
-    _bundle(pki / "issuing.pem", made.issuing)
-    _bundle(pki / "device-trust.pem", made.root, made.issuing)
-    _bundle(pki / "chipmaker.pem", made.maker, made.ak_ca)
-    _bundle(pki / "legacy.pem", made.legacy)
-
-
-def _write_end_entities(pki: Path, made: Authorities, at: datetime) -> None:
+def _write_end_entities(pki: Path, operations: Authority, legacy: Authority, at: datetime) -> None:
     for name in ("ca-server", "cloud-server"):
         key = _new_key()
-        certificate = authorities.make_tls_server(made.operations, key.public_key(), at)
-        _credential(pki, name, key, certificate, made.operations)
+        _credential(pki, name, key, authorities.make_tls_server(operations, key.public_key(), at), operations)
     for rig in RIGS:
         key = _new_key()
-        _credential(pki, rig, key, authorities.make_rig(made.operations, rig, key.public_key(), at), made.operations)
+        _credential(pki, rig, key, authorities.make_rig(operations, rig, key.public_key(), at), operations)
     key = _new_key()
-    _credential(pki, "legacy-sku", key, authorities.make_legacy(made.legacy, SKU, key.public_key(), at))
+    _credential(pki, "legacy-sku", key, authorities.make_legacy(legacy, SKU, key.public_key(), at))
 
 
 def _credential(pki: Path, name: str, key: SigningKey, certificate: x509.Certificate, *issuers: Authority) -> None:

@@ -106,7 +106,7 @@ issuing_key = {_ca_key("issuing", hsm_module)}
 
 [log]
 origin = "{LOG_ORIGIN}"
-key = {_ca_key("log", hsm_module)}
+key = {_ca_key("ledger", hsm_module)}
 
 [[profile]]
 name = "device-p256"
@@ -126,7 +126,7 @@ def _ca_key(name: str, hsm_module: str | None) -> str:
     if hsm_module:
         where = f'module = "{hsm_module}", token = "birthmark-lab", label = "{name}", pin_file = "hsm/pin"'
         return f'{{ kind = "pkcs11", {where} }}'
-    return f'{{ kind = "software", file = "pki/{name}.key", passphrase_file = "pki/issuing.passphrase" }}'
+    return f'{{ kind = "software", file = "pki/{name}.key", passphrase_file = "pki/{name}.passphrase" }}'
 
 
 def cloud_toml(ca_url: str) -> str:

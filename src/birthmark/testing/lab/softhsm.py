@@ -18,7 +18,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.keys.pkcs11 import Token
 from birthmark.testing.lab.ceremony import write_secret
 from birthmark.testing.lab.errors import LabError
@@ -29,8 +28,7 @@ MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 CLIENT_MODULE = Path("/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so")
 TOKEN = "birthmark-lab"  # noqa: S105 the token's label, not a secret
 KEY = "issuing"
-LOG_KEY = "log"
-ALGORITHM = KeyAlgorithm.P256
+LOG_KEY = "ledger"
 _LABEL_BYTES = 32
 _CKU_SO = 0
 _CKF_RW, _CKF_SERIAL = 2, 4

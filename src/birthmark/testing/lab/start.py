@@ -10,9 +10,9 @@ from birthmark.core.clock import system_clock
 from birthmark.evidence.endorsements import key_fingerprint
 from birthmark.testing.lab import files, softhsm
 from birthmark.testing.lab.boards import plug_in
-from birthmark.testing.lab.ceremony import Authorities, hold_ceremony
+from birthmark.testing.lab.ceremony import Authorities, make_surroundings
+from birthmark.testing.lab.customer import hold_customer_ceremony
 from birthmark.testing.lab.errors import LabError
-from birthmark.testing.lab.keys import new_issuing_key
 from birthmark.testing.lab.processes import LabProcess, await_ready, python, start, stop
 from birthmark.testing.lab.record import ORDER, RIGS, SOCKET_PATH_MAX, Board, Lab, load, save
 
@@ -100,8 +100,8 @@ def _clear(home: Path) -> None:
 
 def _build(home: Path, *, boards: int, chip: str, hsm: bool, started: list[LabProcess]) -> Lab:
     at = system_clock()
-    with new_issuing_key(home, hsm=hsm) as key:
-        made = hold_ceremony(home, key, at)
+    hold_customer_ceremony(home, at, hsm=hsm)
+    made = make_surroundings(home, at)
     lost_ak_ca = key_fingerprint(made.lost_ak_ca.certificate)
     files.write(home / "endorsements.toml", files.lab_endorsements_toml(lost_ak_ca))
     files.write(home / files.MANIFEST, files.MANIFEST_TEXT)

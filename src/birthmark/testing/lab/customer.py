@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Holds the lab's key ceremony for the customer's PKI: the program that a plant uses, with a file that is written here.
+
+Root, cold spare and operations CA are kept in `offline/`, the keys that the CA serves with in `pki/` or in the token.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from birthmark.ca.ceremony.plan import digest
+from birthmark.ca.ceremony.reviewed import read_plan, run_reviewed
+from birthmark.ca.ceremony.software import versions
+from birthmark.core.clock import system_clock
+from birthmark.pki.authorities import ROOT_DAYS, SUB_CA_DAYS
+from birthmark.testing.lab import softhsm
+from birthmark.testing.lab.ceremony import ORGANIZATION
+
+
+def hold_customer_ceremony(directory: Path, at: datetime, *, hsm: bool) -> None:
+    """
+    Make the customer's roots, CAs and the log's key; certificates go to `pki/` and `offline/`.
+
+    Raises:
+        CeremonyRefused, KeyStoreError, LabError: as the ceremony and the token do.
+
+    """
+    for name in ("offline/spare", "pki"):
+        (directory / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    if hsm:
+        softhsm.make_token(directory)
+    path = directory / "ceremony.toml"
+    path.write_text(_ceremony_toml(at, hsm=hsm))
+    run_reviewed(path, digest(read_plan(path)), system_clock, versions(), _say_nothing)
+
+
+def _say_nothing(_: str) -> None:
+    """Take no notice of an act: the lab's own output is what people look at."""
+
+
+def _ceremony_toml(at: datetime, *, hsm: bool) -> str:
+    token = f"""
+[[token]]
+label = "{softhsm.TOKEN}"
+module = "{softhsm.MODULE}"
+pin_file = "hsm/pin"
+"""
+    return f"""title = "A lab's PKI"
+organization = "{ORGANIZATION}"
+begins = {at.replace(microsecond=0).isoformat()}
+folder = "ceremony"
+
+[[participant]]
+name = "birthmark lab"
+role = "administrator"
+
+[[participant]]
+name = "whoever reads this"
+role = "witness"
+{token if hsm else ""}
+[[root]]
+id = "root"
+name = "Device Root"
+standing = "active"
+algorithm = "P-256"
+validity_days = {ROOT_DAYS}
+key = {_software("offline/root")}
+
+[[root]]
+id = "spare-root"
+name = "Device Root (spare)"
+standing = "spare"
+algorithm = "P-256"
+validity_days = {ROOT_DAYS}
+key = {_software("offline/spare/root")}
+
+[[ca]]
+id = "issuing"
+name = "Device Issuing CA"
+use = "issuing"
+issuer = "root"
+algorithm = "P-256"
+validity_days = {SUB_CA_DAYS}
+key = {_daily(softhsm.KEY, hsm=hsm)}
+
+[[ca]]
+id = "operations"
+name = "Operations CA"
+use = "operations"
+issuer = "root"
+algorithm = "P-256"
+validity_days = {SUB_CA_DAYS}
+key = {_software("offline/operations")}
+
+[[signer]]
+id = "ledger"
+use = "ledger"
+algorithm = "Ed25519"
+key = {_daily(softhsm.LOG_KEY, hsm=hsm)}
+
+[[rollover]]
+old = "root"
+new = "spare-root"
+{_BUNDLES}"""
+
+
+_BUNDLES = "".join(
+    f'\n[[bundle]]\nfile = "{file}"\ncertificates = {msgspec.json.encode(certificates).decode()}\n'
+    for file, certificates in {
+        "pki/trust.pem": ("root", "issuing", "operations"),
+        "pki/ca-chain.pem": ("issuing", "root"),
+        "pki/issuing.pem": ("issuing",),
+        "pki/device-trust.pem": ("root", "issuing"),
+        "offline/root.pem": ("root",),
+        "offline/operations.pem": ("operations",),
+    }.items()
+)
+
+
+def _daily(label: str, *, hsm: bool) -> str:
+    token = f'{{ kind = "pkcs11", token = "{softhsm.TOKEN}", label = "{label}" }}'
+    return token if hsm else _software(f"pki/{label}")
+
+
+def _software(path: str) -> str:
+    return f'{{ kind = "software", file = "{path}.key", passphrase_files = ["{path}.passphrase"] }}'
