@@ -11,6 +11,7 @@ does. `serve` puts it behind p11-kit's server, which is a process and can be kil
 import contextlib
 import ctypes
 import os
+import platform
 import secrets
 import signal
 import socket
@@ -25,7 +26,7 @@ from birthmark.testing.lab.processes import READY_TIMEOUT_S, LabProcess, is_runn
 from birthmark.testing.lab.record import SOCKET_PATH_MAX
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
-CLIENT_MODULE = Path("/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so")
+CLIENT_MODULE = Path(f"/usr/lib/{platform.machine()}-linux-gnu/pkcs11/p11-kit-client.so")
 TOKEN = "birthmark-lab"  # noqa: S105 the token's label, not a secret
 KEY = "issuing"
 LOG_KEY = "ledger"

@@ -136,6 +136,8 @@ class Connection:
             raise TokenMissing(f"another token has the label {self._place.label!r} now: its serial is not the one")
 
     def _seat_count(self) -> int:
+        if not self.module.shared:
+            return 1
         allowed, _ = self.module.session_counts(self.token.slot.slot_id)
         return POOL_MAX_SESSIONS if not allowed else max(1, min(POOL_MAX_SESSIONS, allowed - _OTHER_SESSIONS))
 

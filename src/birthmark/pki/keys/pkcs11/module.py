@@ -85,12 +85,15 @@ class Module:
     def __init__(self, path: Path) -> None:
         self.changing = threading.Lock()
         self.tenants: list[Tenant] = []
-        native = ctypes.CDLL(str(path))
+        self._name = str(path)
+        native = ctypes.CDLL(self._name)
         self._functions = _function_list(native)
         self.shared = ctypes.addressof(self._functions) == ctypes.addressof(_function_list(native))
         """False of a module that gives each caller a list, and a state, of its own, as p11-kit's client does. It is
-        initialised by python-pkcs11 then: the other list would lead to another state. It locks without being told."""
-        self.library: Library = python_pkcs11().lib(str(path))
+        initialised by python-pkcs11 then: the other list would lead to another state. Such a module serves one token
+        and one call at a time: when the connection of p11-kit 0.24's client ends, only one of several waiting calls
+        is told, and the others wait for ever."""
+        self.library: Library = python_pkcs11().lib(self._name)
         if self.shared:
             self.library.finalize()
             self._initialize()
@@ -115,6 +118,13 @@ class Module:
         finally:
             for tenant in vacated:
                 tenant.reoccupy()
+
+    def close(self) -> None:
+        """Finalise. A module with a state for each caller forgets this one: the next finds another environment."""
+        if self.shared:
+            self.finalize()
+        else:
+            python_pkcs11().unload(self._name)
 
     def finalize(self) -> None:
         """Call C_Finalize: all sessions of the process end. A module that was not running does not mind."""
@@ -160,7 +170,7 @@ def enter(path: Path, tenant: Tenant) -> Module:
 
     Raises:
         TokenMissing: no such library, or none that starts.
-        TokenFailed: it is in use by another part of the process.
+        TokenFailed: it is in use by another part of the process, or serves one token at a time.
 
     """
     path = path.resolve()
@@ -168,6 +178,8 @@ def enter(path: Path, tenant: Tenant) -> Module:
         module = _modules.get(path)
         if module is None or not module.tenants:
             module = _modules[path] = _load(path)
+        if module.tenants and not module.shared:
+            raise TokenFailed(f"{path} serves one token at a time in a process")
         module.tenants.append(tenant)
         return module
 
@@ -177,7 +189,7 @@ def leave(module: Module, tenant: Tenant, *, inside: bool) -> None:
     with _modules_lock:
         module.tenants.remove(tenant)
         if not module.tenants and not inside:
-            module.finalize()
+            module.close()
 
 
 def _load(path: Path) -> Module:

@@ -5,6 +5,7 @@ Keys as objects in a token: made as the policy wants, found by label, described 
 All functions call the module: their caller holds a seat. They raise python-pkcs11's errors as they are.
 """
 
+import contextlib
 import secrets
 import struct
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _ULONG: Final = struct.calcsize("L")
 _OCTET_STRING: Final = 0x04
+_PROBE_BITS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +85,34 @@ def make(session: "pkcs11.Session", label: str, algorithm: KeyAlgorithm) -> None
         _generate(session, label, algorithm, {Said.ASKED})
 
 
+def search(session: "pkcs11.Session", wanted: Mapping[Any, Any]) -> list[Any]:
+    """
+    Return every object with these attributes.
+
+    A search that does not begin leaves python-pkcs11 0.10 with an object that ends the search when it is collected:
+    some time later, outside any seat. So the session is asked for something else first, which fails without that.
+    """
+    with contextlib.suppress(python_pkcs11().RandomNoRNG):
+        session.generate_random(_PROBE_BITS)
+    return list(session.get_objects(dict(wanted)))
+
+
 def is_taken(session: "pkcs11.Session", label: str) -> bool:
     """Tell whether anything in the token has this label."""
-    found = session.get_objects({python_pkcs11().Attribute.LABEL: label})
-    return bool(list(found))  # read to its end, or the session stays busy with the search
+    return bool(search(session, {python_pkcs11().Attribute.LABEL: label}))
 
 
 def private_keys(session: "pkcs11.Session") -> list[Any]:
     """Return the private keys that the login shows."""
     p11 = python_pkcs11()
-    return list(session.get_objects({p11.Attribute.CLASS: p11.ObjectClass.PRIVATE_KEY}))
+    return search(session, {p11.Attribute.CLASS: p11.ObjectClass.PRIVATE_KEY})
 
 
 def find_private(session: "pkcs11.Session", label: str) -> Any:
     """Return the only private key of this label. Raises KeyMissing for none and for two."""
     p11 = python_pkcs11()
     wanted = {p11.Attribute.CLASS: p11.ObjectClass.PRIVATE_KEY, p11.Attribute.LABEL: label}
-    found = list(session.get_objects(wanted))
+    found = search(session, wanted)
     if len(found) != 1:
         raise KeyMissing(f"the token has {len(found) or 'no'} private keys {label!r}, not one")
     return found[0]
@@ -153,7 +166,7 @@ def _generate(session: "pkcs11.Session", label: str, algorithm: KeyAlgorithm, sa
 def _public_half(session: "pkcs11.Session", label: str) -> Any | None:
     p11 = python_pkcs11()
     wanted = {p11.Attribute.CLASS: p11.ObjectClass.PUBLIC_KEY, p11.Attribute.LABEL: label}
-    found = list(session.get_objects(wanted))
+    found = search(session, wanted)
     return found[0] if len(found) == 1 else None
 
 

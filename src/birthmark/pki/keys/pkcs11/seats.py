@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from birthmark.pki.algorithms import VerifyingKey
 from birthmark.pki.keys.pkcs11.meanings import KeyGone, Remedy, meaning
 from birthmark.pki.keys.pkcs11.module import python_pkcs11
-from birthmark.pki.keys.pkcs11.objects import mapper
+from birthmark.pki.keys.pkcs11.objects import mapper, search
 
 if TYPE_CHECKING:
     import pkcs11
@@ -96,10 +96,10 @@ class Seat:
             p11.Attribute.LABEL: label,
             p11.Attribute.ID: known.key_id,
         }
-        keys = list(self.session.get_objects(wanted))
+        keys = search(self.session, wanted)
         if len(keys) != 1:
             raise KeyGone(f"the token has {len(keys)} keys {label!r} with the id that one had")
-        sign: Callable[..., bytes] = keys[0].sign  # type: ignore[attr-defined] # the mix-in shows at run time
+        sign: Callable[..., bytes] = keys[0].sign
         signer = self._signers[label] = functools.partial(sign, mechanism=known.mechanism)
         return signer
 
