@@ -62,9 +62,9 @@ def serve(config_path: Path) -> None:
     context = tls.server_context(
         folder / config.tls_certificate, folder / config.tls_key, read_file(folder / config.client_trust)
     )
-    with Keyring(folder) as keys, _store(config, folder) as store:
+    with Keyring(folder) as keys, open_store(config, folder) as store:
         ca = CA(store, _authority(config, folder, keys), policy, system_clock)
-        with doing(_chores(config, store, Log(store, _log_signer(config, keys)))):
+        with doing(_chores(config, store, Log(store, log_signer(config, keys)))):
             asgi.serve(CAHTTP(ca).app(), config.host, config.port, context)
 
 
@@ -79,7 +79,7 @@ def _chores(config: CAConfig, store: CAStore, log: Log) -> tuple[Chore, ...]:
 def open_ca(config_path: Path) -> Iterator[Administration]:
     """Open the ledger for the administrator, beside the serving process and without its key. Raises as `serve`."""
     config = load_config(config_path)
-    with _store(config, config_path.parent) as store:
+    with open_store(config, config_path.parent) as store:
         yield Administration(store, system_clock)
 
 
@@ -98,7 +98,8 @@ def check_policy(config_path: Path, candidate: Path) -> PolicyDifference:
 
 
 @contextmanager
-def _store(config: CAConfig, folder: Path) -> Iterator[CAStore]:
+def open_store(config: CAConfig, folder: Path) -> Iterator[CAStore]:
+    """Open the ledger that the configuration names. Raises ConfigError, StoreError."""
     store = _opened_store(config, folder)
     try:
         yield store
@@ -168,7 +169,8 @@ def _authority(config: CAConfig, folder: Path, keys: Keyring) -> Authority:
     return Authority(certificate, key)
 
 
-def _log_signer(config: CAConfig, keys: Keyring) -> Signer:
+def log_signer(config: CAConfig, keys: Keyring) -> Signer:
+    """Return who signs the log's checkpoints. Raises ConfigError, KeyStoreError."""
     key = keys.key(config.log.key)
     if not isinstance(key, NotePrivateKey):
         raise ConfigError("[log.key] is of a kind that signs no checkpoints", hint="make an Ed25519 or a P-256 key")
