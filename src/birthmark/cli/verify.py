@@ -43,6 +43,7 @@ def verify(
     PEM files may hold several certificates: those that signed themselves are the anchors, the others help to build the
     path. Revocation is not looked at: that needs the CA's list.
     """
+    from birthmark.cloud.verification import Believed
     from birthmark.cloud.verification import verify as appraise_device
     from birthmark.core.clock import system_clock
     from birthmark.core.config import read_file
@@ -53,7 +54,7 @@ def verify(
         leaf,
         chain,
         read_trust(read_file(root), str(root)),
-        _endorsements(endorsements, chipmaker_root),
+        Believed(_endorsements(endorsements, chipmaker_root)),
         None,
         at or system_clock(),
     )

@@ -35,3 +35,4 @@ class CloudConfig(Config, frozen=True):
     legacy_trust: str | None = None
     legacy_sunset: Moment | None = None
     new_line_serials: str = "^BM-[0-9]{6}$"
+    result_signers: str | None = None

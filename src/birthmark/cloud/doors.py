@@ -10,7 +10,8 @@ from cryptography import x509
 from birthmark.cloud.admission import Door
 from birthmark.cloud.errors import CloudRefused
 from birthmark.cloud.legacy import LegacyPolicy, refuse_new_line, verify_legacy
-from birthmark.cloud.verification import Revocations, verify
+from birthmark.cloud.verification import Believed, Revocations, verify
+from birthmark.evidence.ear import NO_SIGNERS, ResultSigners
 from birthmark.evidence.endorsements import Endorsements
 from birthmark.evidence.verdict import Verdict
 from birthmark.pki.paths import TrustAnchors
@@ -40,6 +41,8 @@ class Doors:
     trust: TrustAnchors
     endorsements: Endorsements
     legacy: LegacyPolicy | None = None
+    signers: ResultSigners = NO_SIGNERS
+    """The verifiers whose attestation results are believed in place of evidence."""
 
     def judge(self, presented: Presented, revoked: Revocations, at: datetime) -> Judgement:
         """
@@ -51,7 +54,7 @@ class Doors:
         if self.legacy is not None and self.legacy.issued(leaf):
             verdict = verify_legacy(leaf, chain, self.legacy, at)
             return Judgement(Door.LEGACY, verdict, min(leaf.not_valid_after_utc, self.legacy.sunset))
-        verdict = verify(leaf, chain, self.trust, self.endorsements, revoked, at)
+        verdict = verify(leaf, chain, self.trust, Believed(self.endorsements, self.signers), revoked, at)
         return Judgement(Door.ATTESTED, verdict, leaf.not_valid_after_utc)
 
     def refuse_new_line(self, claimed: str, *, registered: bool) -> None:

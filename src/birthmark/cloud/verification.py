@@ -9,8 +9,10 @@ The steps, in order; the first that fails ends it, and all that it found is in t
 2. time        every certificate of the path is in its time      cloud.chain.expired | not-yet-valid
 3. purpose     it may authenticate a TLS client                  cloud.chain.purpose
 4. revocation  its issuer's list is in force and does not name it  cloud.revocation-unknown, cloud.revoked
-5. evidence    it carries one bundle of evidence in id-pe-cmw    cloud.evidence.missing | malformed
-6. appraisal   an endorsed chip made the evidence                evidence.*
+5. evidence    it carries one bundle of evidence in id-pe-cmw,   cloud.evidence.missing | malformed
+               or one signed attestation result
+6. appraisal   an endorsed chip made the evidence; or a verifier evidence.*, evidence.result.*
+               that is believed says that one did
 7. key         the attested key is the certificate's key         cloud.key.mismatch (evidence.key.mismatch comes first)
 8. chip        the SAN names the chip that the AK names          cloud.chip.mismatch | malformed
 9. names       the subject carries one unit serial               cloud.names
@@ -30,9 +32,11 @@ from birthmark.cloud.errors import CloudRefused, RevocationUnknown
 from birthmark.core.errors import BirthmarkError, DecodeError
 from birthmark.core.ids import unit_serial
 from birthmark.evidence.appraisal import appraise
+from birthmark.evidence.ear import NO_SIGNERS, ResultSigners
 from birthmark.evidence.endorsements import Endorsements
+from birthmark.evidence.result import appraise_result
 from birthmark.evidence.verdict import AttestedKey, Finding, Verdict, require
-from birthmark.pki.cmw import read_cmw
+from birthmark.pki.cmw import Record, read_cmw_record
 from birthmark.pki.crl import RevocationList
 from birthmark.pki.errors import PathError
 from birthmark.pki.names import read_hardware_module_name, unit_serial_of
@@ -108,11 +112,19 @@ def _complete(members: Sequence[tuple[x509.Certificate, RevocationList]]) -> Iss
     return IssuerLists(members[0][0], tuple(by_index[index] for index in range(count)))
 
 
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """Whom the cloud believes about chips: their makers and, if there are any, verifiers that appraised evidence."""
+
+    endorsements: Endorsements
+    signers: ResultSigners = NO_SIGNERS
+
+
 def verify(
     leaf: x509.Certificate,
     chain: Sequence[x509.Certificate],
     trust: TrustAnchors,
-    endorsements: Endorsements,
+    believed: Believed,
     revoked: Revocations | None,
     at: datetime,
 ) -> Verdict:
@@ -132,10 +144,10 @@ def verify(
             revoked.require_not_revoked(path, at)
             passed.append("cloud.revocation")
         # 5. evidence
-        bundle = _evidence(leaf)
+        record, value = _carried(leaf)
         passed.append("cloud.evidence")
         # 6. appraisal
-        appraisal = appraise(bundle, _spki(leaf), endorsements, at)
+        appraisal = _appraise(record, value, _spki(leaf), believed, at)
         passed.extend(appraisal.steps)
         if appraisal.findings:
             return Verdict(appraisal.findings, tuple(passed))
@@ -180,12 +192,18 @@ def unit_of(leaf: x509.Certificate) -> str:
         raise CloudRefused(f"the subject does not name one unit: {error}", finding="cloud.names") from error
 
 
-def _evidence(leaf: x509.Certificate) -> bytes:
+def _carried(leaf: x509.Certificate) -> tuple[Record, bytes]:
     try:
-        return read_cmw(leaf)
+        return read_cmw_record(leaf)
     except DecodeError as error:
         kind = "missing" if error.finding == "cmw.missing" else "malformed"
         raise CloudRefused(error.message, finding=f"cloud.evidence.{kind}") from error
+
+
+def _appraise(record: Record, value: bytes, spki: bytes, believed: Believed, at: datetime) -> Verdict:
+    if record is Record.RESULT:
+        return appraise_result(value, spki, believed.signers, believed.endorsements, at)
+    return appraise(value, spki, believed.endorsements, at)
 
 
 def _same_key(leaf: x509.Certificate, attested: AttestedKey) -> None:

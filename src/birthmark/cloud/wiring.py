@@ -20,9 +20,12 @@ from birthmark.cloud.sources import kept_fresh, open_feed
 from birthmark.core.clock import system_clock
 from birthmark.core.config import load, read_file
 from birthmark.core.errors import ConfigError
+from birthmark.evidence.ear import NO_SIGNERS, ResultSigners
 from birthmark.evidence.endorsements import read_endorsements
+from birthmark.evidence.errors import EvidenceError
 from birthmark.net import asgi, tls
-from birthmark.pki.paths import TrustAnchors, read_trust
+from birthmark.pki.errors import AlgorithmRefused
+from birthmark.pki.paths import TrustAnchors, read_certificates, read_trust
 from birthmark.stores.cloud_sqlite import CloudSQLite
 
 _X509_V_FLAG_NO_CHECK_TIME = 0x200000  # openssl/x509_vfy.h; the ssl module has no name for it
@@ -70,7 +73,18 @@ def _doors(config: CloudConfig, folder: Path) -> Doors:
     trust = _trust(folder / config.device_trust)
     if not trust.intermediates:
         raise ConfigError(f"{folder / config.device_trust}: only roots", hint="add the issuing CA's certificate")
-    return Doors(trust, read_endorsements(folder / config.endorsements, read_file), _legacy(config, folder, trust))
+    endorsements = read_endorsements(folder / config.endorsements, read_file)
+    return Doors(trust, endorsements, _legacy(config, folder, trust), _signers(config, folder))
+
+
+def _signers(config: CloudConfig, folder: Path) -> ResultSigners:
+    if config.result_signers is None:
+        return NO_SIGNERS
+    path = folder / config.result_signers
+    try:
+        return ResultSigners.of(read_certificates(read_file(path), str(path)))
+    except (AlgorithmRefused, EvidenceError) as error:
+        raise ConfigError(f"{path}: {error.message}", hint=error.hint) from error
 
 
 def _legacy(config: CloudConfig, folder: Path, device_trust: TrustAnchors) -> LegacyPolicy | None:

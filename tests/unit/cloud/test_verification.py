@@ -12,9 +12,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from birthmark.cloud.verification import Revocations, verify
+from birthmark.cloud.verification import Believed, Revocations, verify
+from birthmark.evidence.appraisal import appraise
+from birthmark.evidence.ear import ResultSigners, VerifierID, write_ear
+from birthmark.evidence.result import result_of
 from birthmark.evidence.verdict import Verdict, require
-from birthmark.pki.cmw import cmw_extension
+from birthmark.pki.algorithms import KeyAlgorithm, SigningKey
+from birthmark.pki.authorities import make_signer
+from birthmark.pki.cmw import Record, cmw_content, cmw_extension, read_cmw_record
+from birthmark.pki.keys.software import generate
 from birthmark.testing.forge import APDU, TPM, Device, Forge, Model, new_key
 from support.cloud_parts import NOW, UNIT, der, revocations, trust_of
 
@@ -38,7 +44,7 @@ def judged(
     at: datetime = NOW,
     revoked: Revocations | None = None,
 ) -> Verdict:
-    return verify(leaf, (), trust_of(forge), forge.endorsements(), revoked or revocations(forge), at)
+    return verify(leaf, (), trust_of(forge), Believed(forge.endorsements()), revoked or revocations(forge), at)
 
 
 def first(verdict: Verdict) -> str:
@@ -121,7 +127,7 @@ def test_step_4_takes_no_other_cas_list_for_an_answer(forge: Forge, device: Devi
 
 
 def test_without_a_list_step_4_is_not_among_the_steps(forge: Forge, device: Device) -> None:
-    verdict = verify(device.certificate, (), trust_of(forge), forge.endorsements(), None, NOW)
+    verdict = verify(device.certificate, (), trust_of(forge), Believed(forge.endorsements()), None, NOW)
     assert "cloud.revocation" not in verdict.steps
     assert require(verdict).chip.serial == device.chip.serial
 
@@ -191,3 +197,38 @@ def test_no_flipped_bit_of_a_certificate_is_accepted(forge: Forge, device: Devic
     except (ValueError, x509.InvalidVersion):
         return
     assert judged(forge, leaf).findings
+
+
+def private(forge: Forge, device: Device, signer: SigningKey) -> x509.Certificate:
+    """The device's certificate again, with what a verifier says of the evidence in place of the evidence."""
+    attested = require(appraise(device.bundle, device.spki, forge.endorsements(), NOW))
+    verifier = VerifierID("https://ca.example.com", "test")
+    result = write_ear(result_of(attested, device.bundle, forge.endorsements(), verifier, NOW), signer)
+    content = cmw_content(Record.RESULT, result)
+    return forge.certify(device.unit, device.chip, device.key.public_key(), content)
+
+
+def test_a_private_certificate_is_accepted_on_the_word_of_a_verifier_that_is_believed(forge: Forge) -> None:
+    device, signer = forge.device(UNIT), generate(KeyAlgorithm.ED25519)
+    leaf = private(forge, device, signer)
+    signers = ResultSigners.of([make_signer(forge.root, "verifier", signer.public_key(), NOW)])
+    verdict = verify(leaf, (), trust_of(forge), Believed(forge.endorsements(), signers), revocations(forge), NOW)
+    assert require(verdict).chip.serial == device.chip.serial
+    assert [step for step in verdict.steps if step.startswith("cloud.")] == OWN_STEPS
+    assert device.bundle not in der(leaf)
+
+
+def test_a_private_certificate_is_refused_where_no_verifier_is_believed(forge: Forge) -> None:
+    leaf = private(forge, forge.device(UNIT), generate(KeyAlgorithm.ED25519))
+    assert first(judged(forge, leaf)) == "evidence.result.signer"
+
+
+def test_a_result_about_another_chip_than_the_certificate_names_is_refused(forge: Forge) -> None:
+    device, other, signer = forge.device(UNIT), forge.device(UNIT), generate(KeyAlgorithm.ED25519)
+    signers = ResultSigners.of([make_signer(forge.root, "verifier", signer.public_key(), NOW)])
+    believed = Believed(forge.endorsements(), signers)
+    content = read_cmw_record(private(forge, device, signer))
+    swapped = forge.certify(UNIT, other.chip, device.key.public_key(), cmw_content(*content))
+    assert first(verify(swapped, (), trust_of(forge), believed, revocations(forge), NOW)) == "cloud.chip.mismatch"
+    stolen = forge.certify(UNIT, other.chip, other.key.public_key(), cmw_content(*content))
+    assert first(verify(stolen, (), trust_of(forge), believed, revocations(forge), NOW)) == "evidence.key.mismatch"
