@@ -62,7 +62,7 @@ def serve(config_path: Path) -> None:
     context = tls.server_context(
         folder / config.tls_certificate, folder / config.tls_key, read_file(folder / config.client_trust)
     )
-    with Keyring(folder) as keys, open_store(config, folder) as store:
+    with Keyring(folder) as keys, configured_store(config, folder) as store:
         ca = CA(store, _authority(config, folder, keys), policy, system_clock)
         with doing(_chores(config, store, Log(store, log_signer(config, keys)))):
             asgi.serve(CAHTTP(ca).app(), config.host, config.port, context)
@@ -79,7 +79,7 @@ def _chores(config: CAConfig, store: CAStore, log: Log) -> tuple[Chore, ...]:
 def open_ca(config_path: Path) -> Iterator[Administration]:
     """Open the ledger for the administrator, beside the serving process and without its key. Raises as `serve`."""
     config = load_config(config_path)
-    with open_store(config, config_path.parent) as store:
+    with configured_store(config, config_path.parent) as store:
         yield Administration(store, system_clock)
 
 
@@ -98,7 +98,7 @@ def check_policy(config_path: Path, candidate: Path) -> PolicyDifference:
 
 
 @contextmanager
-def open_store(config: CAConfig, folder: Path) -> Iterator[CAStore]:
+def configured_store(config: CAConfig, folder: Path) -> Iterator[CAStore]:
     """Open the ledger that the configuration names. Raises ConfigError, StoreError."""
     store = _opened_store(config, folder)
     try:
