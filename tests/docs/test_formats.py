@@ -116,14 +116,14 @@ def test_every_unregistered_number_is_told_as_such() -> None:
 def test_the_media_types_are_the_program_s() -> None:
     told = set(first_column(section(PAGE, "## Numbers"), 3)) - set(vars(registry))
     ours = {NONCE_MEDIA_TYPE, PKCS10_MEDIA_TYPE, CERTS_ONLY_MEDIA_TYPE, CSRATTRS_MEDIA_TYPE}
-    assert told == ours | {registry.ATTESTATION_BUNDLE_MEDIA_TYPE} | CA_MEDIA_TYPES
+    assert told == ours | {registry.ATTESTATION_BUNDLE_MEDIA_TYPE, registry.EAR_MEDIA_TYPE} | CA_MEDIA_TYPES
     from_the_edge = importlib.import_module("birthmark.ca.http")
     assert {from_the_edge.BIRTH_MEDIA_TYPE, from_the_edge.CRL_MEDIA_TYPE} == CA_MEDIA_TYPES
 
 
 def test_the_limits_are_the_program_s() -> None:
     limits = [cells for cells in rows(section(PAGE, "## Sizes"), 3) if cells[0].startswith("`")]
-    assert len(limits) == 9
+    assert len(limits) == 11
     for name, number, _ in limits:
         module, _, constant = name.strip("`").rpartition(".")
         assert int(number.replace(",", "")) == getattr(importlib.import_module(f"birthmark.{module}"), constant), name
