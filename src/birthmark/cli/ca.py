@@ -8,6 +8,7 @@ import click
 
 from birthmark.cli.ca_ceremony import ceremony
 from birthmark.cli.ca_policy import policy
+from birthmark.cli.ca_store import store
 from birthmark.cli.values import CERTIFICATE_SERIAL
 
 CONFIG = click.option(
@@ -23,6 +24,8 @@ def ca() -> None:
 ca.add_command(policy)
 
 ca.add_command(ceremony)
+
+ca.add_command(store)
 
 
 @ca.command()
