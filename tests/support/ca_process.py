@@ -114,6 +114,9 @@ last_issue = 2035-12-31
 """
 
 
+FRONT = '\n[front]\nkind = "envoy"\nworkers = 2\n'
+
+
 class RunningCA:
     """A CA that listens."""
 

@@ -79,20 +79,25 @@ class RunningFront:
 
     def children(self, program: str) -> list[int]:
         """Return the process ids of the service's children whose command holds the word."""
-        found = []
-        for task in Path("/proc").glob("[0-9]*"):
-            try:
-                parent = int(task.joinpath("stat").read_text().rpartition(")")[2].split()[1])
-                command = task.joinpath("cmdline").read_text()
-            except OSError:  # it has ended meanwhile
-                continue
-            if parent == self.process.pid and program in command:
-                found.append(int(task.name))
-        return found
+        return children_of(self.process.pid, program)
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_TIME_S)
+
+
+def children_of(pid: int, program: str) -> list[int]:
+    """Return the process ids of a process's children whose command holds the word."""
+    found = []
+    for task in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int(task.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+            command = task.joinpath("cmdline").read_text()
+        except OSError:  # it has ended meanwhile
+            continue
+        if parent == pid and program in command:
+            found.append(int(task.name))
+    return found
 
 
 def start_front(

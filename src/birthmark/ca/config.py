@@ -3,12 +3,13 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
 from birthmark.core.config import Config, load
 from birthmark.core.errors import ConfigError
+from birthmark.net.front.description import WORKERS_MAX
 from birthmark.pki.algorithms import KeyAlgorithm
 
 SECRET_FILE_MODE_MASK: Final = 0o077
@@ -45,6 +46,13 @@ class LogSection(Config, frozen=True):
     key: KeySection
 
 
+class FrontSection(Config, frozen=True):
+    """`[front]`: TLS ends in a front of its own, before several workers; without it, in the service's one process."""
+
+    kind: Literal["envoy"]
+    workers: Annotated[int, msgspec.Meta(ge=1, le=WORKERS_MAX)] = 1
+
+
 class ProfileSection(Config, frozen=True):
     """`[[profile]]`: what may be issued to keys of which algorithms, until the end of which day (UTC)."""
 
@@ -79,6 +87,7 @@ class CAConfig(Config, frozen=True):
     rotation_overlap_s: Seconds = 604_800
     crl_next_update_s: Seconds = 3_600
     checkpoint_every_s: Seconds = 1
+    front: FrontSection | None = None
 
 
 def load_config(path: Path) -> CAConfig:

@@ -2,6 +2,7 @@
 """The issuing authority put together: the only place that chooses its store, its key and its clock."""
 
 import logging
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from cryptography import x509
 
 from birthmark.ca.administration import Administration
 from birthmark.ca.chores import Chore, doing
-from birthmark.ca.config import CAConfig, ProfileSection, load_config, read_secret
+from birthmark.ca.config import CAConfig, FrontSection, ProfileSection, load_config, read_secret
 from birthmark.ca.demands import Terms
 from birthmark.ca.http import CAHTTP
 from birthmark.ca.keyring import Keyring
@@ -26,9 +27,13 @@ from birthmark.ca.service import CA
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
+from birthmark.est.messages import EST_PREFIX
 from birthmark.evidence.difference import PolicyDifference
 from birthmark.evidence.endorsements import read_endorsements
 from birthmark.net import asgi, tls
+from birthmark.net.front import worker
+from birthmark.net.front.description import FrontDescription
+from birthmark.net.front.supervisor import serve_front
 from birthmark.pki.algorithms import acceptable_certificate
 from birthmark.pki.authorities import Authority
 from birthmark.pki.errors import PathError
@@ -39,10 +44,13 @@ from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.tlog.errors import VerifierKeyRefused
 from birthmark.tlog.keys import NotePrivateKey, Signer
 
-__all__ = ["check_policy", "migrate", "open_ca", "read_order", "serve"]
+__all__ = ["check_policy", "migrate", "open_ca", "read_order", "serve", "serve_worker"]
 
 DEFAULT_DATABASE = "ca.sqlite"
 LAPSES_EVERY_S = 10.0
+WORKER_MODULE = "birthmark.ca.worker"
+REPEATABLE = (EST_PREFIX, "/v1/births")
+"""Paths whose requests may come twice: the same request gets the same certificate, and a birth is taken once."""
 
 
 def serve(config_path: Path) -> None:
@@ -54,18 +62,59 @@ def serve(config_path: Path) -> None:
         KeyStoreError: the issuing key cannot be had.
         ListenFailed: the address cannot be listened on.
         StoreError: the database cannot be used.
+        FrontFailed: with `[front]`: Envoy or a worker did not start, or Envoy has ended.
 
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    _log_to_stderr()
     config, folder = load_config(config_path), config_path.parent
-    policy = _policy(config, folder)
     context = tls.server_context(
         folder / config.tls_certificate, folder / config.tls_key, read_file(folder / config.client_trust)
     )
+    with _application(config, folder) as (app, chores):
+        if config.front is None:
+            with doing(chores):
+                asgi.serve(app, config.host, config.port, context)
+            return
+    # All that a worker needs was there, and is let go of again: each worker opens its own.
+    serve_front(_front(config, config.front, folder), lambda listener: _worker_command(config_path, listener))
+
+
+def serve_worker(config_path: Path, listener: socket.socket) -> None:
+    """Serve as one of the workers behind the front, until SIGTERM. Raises as `serve`, and FrontUntrusted."""
+    _log_to_stderr()
+    config, folder = load_config(config_path), config_path.parent
+    with _application(config, folder) as (app, chores), doing(chores):
+        worker.serve_worker(app, listener, asgi.announce)
+
+
+def _worker_command(config_path: Path, listener: int) -> list[str]:
+    """Return the command of a worker that serves the inherited listening socket with this descriptor."""
+    return [sys.executable, "-m", WORKER_MODULE, str(config_path.absolute()), str(listener)]
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+
+
+@contextmanager
+def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp, tuple[Chore, ...]]]:
+    """Open the store and the keys; yield what is to be served over them, and what is to be done beside."""
+    policy = _policy(config, folder)
     with Keyring(folder) as keys, configured_store(config, folder) as store:
         ca = CA(store, _authority(config, folder, keys), policy, system_clock)
-        with doing(_chores(config, store, Log(store, log_signer(config, keys)))):
-            asgi.serve(CAHTTP(ca).app(), config.host, config.port, context)
+        yield CAHTTP(ca).app(), _chores(config, store, Log(store, log_signer(config, keys)))
+
+
+def _front(config: CAConfig, section: FrontSection, folder: Path) -> FrontDescription:
+    return FrontDescription(
+        host=config.host,
+        port=config.port,
+        certificate=(folder / config.tls_certificate).absolute(),
+        key=(folder / config.tls_key).absolute(),
+        client_trust=(folder / config.client_trust).absolute(),
+        workers=section.workers,
+        repeatable=REPEATABLE,
+    )
 
 
 def _chores(config: CAConfig, store: CAStore, log: Log) -> tuple[Chore, ...]:

@@ -65,6 +65,7 @@ FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
             "id.*",
             "input.*",
             "line.panel.*",
+            "net.front.missing",
             "net.tls-files",
             "pki.trust",
             "store.foreign",

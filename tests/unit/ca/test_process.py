@@ -20,14 +20,17 @@ from birthmark.pki.authorities import make_rig
 from birthmark.pki.crl import read_crl
 from birthmark.testing.forge import TPM, Forge, new_key
 from support.ca_parts import Board, birth_record
-from support.ca_process import ORDER, CAFiles, RunningCA, running_ca
+from support.ca_process import FRONT, ORDER, CAFiles, RunningCA, running_ca
 
 UNIT = "BM-000001"
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> CAFiles:
-    return CAFiles(tmp_path_factory.mktemp("ca"))
+@pytest.fixture(scope="module", params=["", FRONT], ids=["own TLS", "Envoy"])
+def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> CAFiles:
+    made = CAFiles(tmp_path_factory.mktemp("ca"))
+    with made.config.open("a") as config:
+        config.write(request.param)
+    return made
 
 
 @pytest.fixture(scope="module")
