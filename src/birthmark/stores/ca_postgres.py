@@ -46,7 +46,7 @@ class PostgresCAStore:
             StoreError: store.unreachable, or store.version when the schema is not this program's.
 
         """
-        _check_dsn(dsn)
+        check_dsn(dsn)
         self._pool = ConnectionPool(
             dsn,
             min_size=1,
@@ -81,7 +81,7 @@ class PostgresCAStore:
     def _begun(self, first: LiteralString) -> Iterator["_Postgres"]:
         """Lend a connection in pipeline mode, in a transaction that the statement begins."""
         with (
-            _explained(),
+            explained(),
             self._pool.connection(WAIT_TIMEOUT_S) as connection,
             connection.pipeline() as pipeline,
         ):
@@ -90,7 +90,7 @@ class PostgresCAStore:
 
     def _require_version(self) -> None:
         wanted = len(migrations())
-        with _explained(), self._pool.connection(WAIT_TIMEOUT_S) as connection:
+        with explained(), self._pool.connection(WAIT_TIMEOUT_S) as connection:
             found = _version(connection)
         if found != wanted:
             raise StoreError(
@@ -108,8 +108,8 @@ def migrate(dsn: str) -> tuple[str, ...]:
         ConfigError: the connection string is malformed. StoreError: it cannot be done; nothing has changed.
 
     """
-    _check_dsn(dsn)
-    with _explained(), psycopg.connect(dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+    check_dsn(dsn)
+    with explained(), psycopg.connect(dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
         connection.execute(_LOCK_WRITERS)
         connection.execute(_VERSION_TABLE)
         missing = migrations()[_version(connection) :]
@@ -156,7 +156,7 @@ class _Postgres:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turn what psycopg raises into StoreError. Not chained where libpq might quote the connection string."""
     try:
         yield
@@ -174,7 +174,8 @@ def _explained() -> Iterator[None]:
         raise StoreError(f"the database: {_first_line(error)}", finding="store.failed") from error
 
 
-def _check_dsn(dsn: str) -> None:
+def check_dsn(dsn: str) -> None:
+    """Raises ConfigError: the connection string is malformed; it is not shown."""
     try:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:

@@ -18,7 +18,7 @@ from birthmark.stores.ca_schema import migrations
 from birthmark.stores.ca_sql import Argument, Query, SQLLedger
 from birthmark.stores.sqlite_file import MEMORY, SQLiteFile
 
-_APPLICATION: Final = b"BMLG"
+APPLICATION: Final = b"BMLG"
 _TYPES: Final = (("BYTEA", "BLOB"), ("BIGINT", "INTEGER"), ("\n);", "\n) STRICT;"))
 
 
@@ -26,7 +26,7 @@ class SQLiteCAStore:
     """Implements ca.ports.CAStore on a file, made when it is not there; without a path, in memory."""
 
     def __init__(self, path: Path = MEMORY) -> None:
-        self._file = SQLiteFile(path, tuple(_in_sqlite(script.sql) for script in migrations()), _APPLICATION)
+        self._file = SQLiteFile(path, tuple(_in_sqlite(script.sql) for script in migrations()), APPLICATION)
         self._ledger = SQLLedger(_SQLite(self._file))
 
     @contextmanager
