@@ -15,8 +15,10 @@ from typing import Protocol
 from birthmark.core.audit import AuditRow
 from birthmark.core.issuance import (
     Ask,
+    ChipGroup,
     ChipID,
     End,
+    GroupDenial,
     Issuance,
     LedgerFacts,
     NonceGrant,
@@ -24,9 +26,11 @@ from birthmark.core.issuance import (
     OrderAccount,
     OrderUse,
     Revocation,
+    Unit,
     UnitMark,
 )
 from birthmark.core.proposals import Proposal, Ruling
+from birthmark.core.revocation import SignedStatus
 
 
 class LedgerReader(Protocol):
@@ -104,8 +108,56 @@ class LedgerReader(Protocol):
         """Return the birth record (compact JWS) of this certificate, or None."""
         ...
 
-    def revocations(self, at: datetime) -> tuple[Revocation, ...]:
-        """Return every serial that counts as revoked at this moment, the earliest death first."""
+    def revocations(self, at: datetime, earlier: datetime | None = None) -> tuple[Revocation, ...]:
+        """
+        Return every serial that counts as revoked at this moment, the earliest death first.
+
+        With `earlier`, without those that had expired and were revoked by then.
+        """
+        ...
+
+    def deaths(self, after: datetime, until: datetime, limit: int) -> tuple[str, ...]:
+        """Return serials that begin to count as revoked after the one moment, until the other."""
+        ...
+
+    def issuances_after(self, number: int, limit: int) -> tuple[tuple[int, Issuance], ...]:
+        """Return issuances with numbers above this one, in order; the first has number 1."""
+        ...
+
+    def issuances_of_chip(self, chip: ChipID) -> tuple[Issuance, ...]:
+        """Return every issuance to this chip, living or dead, oldest first."""
+        ...
+
+    def unit(self, unit_serial: str) -> Unit | None:
+        """Return the unit as it stands; None for one that was never born."""
+        ...
+
+    def units_of_chip(self, chip: ChipID) -> tuple[Unit, ...]:
+        """Return the units that are bound to this chip."""
+        ...
+
+    def group_denials(self) -> tuple[GroupDenial, ...]:
+        """Return the denials of whole groups of chips, the oldest first."""
+        ...
+
+    def living_of_group(self, group: ChipGroup, at: datetime, limit: int) -> tuple[Issuance, ...]:
+        """Return unexpired issuances to chips of the group that count, or would when a hold is released."""
+        ...
+
+    def feed_head(self) -> int:
+        """Return how many decisions to end a life there are."""
+        ...
+
+    def feed_position(self, at: datetime) -> int:
+        """Return up to how many of those decisions all have come into force at this moment."""
+        ...
+
+    def signed_status(self, name: str) -> SignedStatus | None:
+        """Return the list or OCSP response that was kept last under this name, or None."""
+        ...
+
+    def ageing_status(self, prefix: str, at: datetime, limit: int) -> tuple[str, ...]:
+        """Return names that begin so and whose `refresh_at` has come, the longest overdue first."""
         ...
 
     def unconfirmed(self, at: datetime, limit: int) -> tuple[Issuance, ...]:
@@ -186,6 +238,30 @@ class Ledger(LedgerReader, Protocol):
 
     def end(self, ends: Sequence[End]) -> None:
         """Set when certificates count as revoked from, and why; replaces earlier settings."""
+        ...
+
+    def hold(self, serials: Sequence[str], at: datetime) -> None:
+        """Let certificates count as revoked from this moment until they are released."""
+        ...
+
+    def release(self, serials: Sequence[str], at: datetime) -> None:
+        """Take holds back: what would have become of the certificates becomes of them. Others stay as they are."""
+        ...
+
+    def put_units(self, units: Sequence[Unit]) -> None:
+        """Write down how units stand now."""
+        ...
+
+    def deny_group(self, denial: GroupDenial) -> None:
+        """Refuse a group of chips from now on; replaces what was said of it."""
+        ...
+
+    def put_signed_status(self, statuses: Sequence[tuple[str, SignedStatus]]) -> None:
+        """Keep lists and responses under their names; one with a lower or the same number is not taken."""
+        ...
+
+    def forget_signed_status(self, ended_before: datetime) -> None:
+        """Forget lists and responses whose nextUpdate was before this moment."""
         ...
 
     def confirm(self, births: Sequence[tuple[str, str]], at: datetime) -> None:

@@ -150,11 +150,15 @@ class Ending(Enum):
     SUPERSEDED = "superseded"
     ROTATED = "rotated"
     REVOKED = "revoked"
+    HELD = "held"
+    """The unit is suspended or has been returned: the only end that can be taken back."""
+    RELEASED = "released"
+    """A hold was taken back. No certificate dies of it: it stands in the list of decisions alone."""
 
     @property
-    def final(self) -> bool:
-        """Whether somebody has decided it: it counts from then on for everyone, and nothing takes it back."""
-        return self in (Ending.SUPERSEDED, Ending.REVOKED)
+    def decided(self) -> bool:
+        """Whether somebody has decided it: it counts from then on for everyone, whatever their clocks say."""
+        return self in (Ending.SUPERSEDED, Ending.REVOKED, Ending.HELD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +184,8 @@ class Issuance:
     requested_by: str
     intended_at: datetime
     validity_days: int
+    ak_fingerprint: str = ""
+    """SHA-256 of the attestation key that the evidence is under; "" for certificates of releases that kept none."""
     certificate: bytes | None = None
     confirmed_at: datetime | None = None
     dies_at: datetime | None = None
@@ -198,10 +204,10 @@ class Issuance:
         """
         Say whether there is a life to end: an expired certificate has one too.
 
-        A final ending counts although `at` is before it: the clock of a request was read before its transaction began,
-        and what was decided in between holds.
+        A decided ending counts although `at` is before it: the clock of a request was read before its transaction
+        began, and what was decided in between holds.
         """
-        if self.ending is not None and self.ending.final:
+        if self.ending is not None and self.ending.decided:
             return False
         return self.dies_at is None or at < self.dies_at
 
@@ -214,6 +220,72 @@ class Issuance:
         return "superseded" if self.ending in (Ending.SUPERSEDED, Ending.ROTATED) else "revoked"
 
 
+class UnitState(Enum):
+    """Where a unit is in its life."""
+
+    MADE = "made"
+    """Its birth is confirmed."""
+    SHIPPED = "shipped"
+    ACTIVE = "active"
+    """It has renewed its certificate by itself: it is in the field."""
+    SUSPENDED = "suspended"
+    RETURNED = "returned"
+    REWORKED = "reworked"
+    """Its old chip is retired, and it waits for its birth with another one."""
+    RETIRED = "retired"
+    """For good."""
+
+    @property
+    def dark(self) -> bool:
+        """Whether the unit gets no certificates, and none of those that it has counts."""
+        return self in (UnitState.SUSPENDED, UnitState.RETURNED, UnitState.RETIRED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """
+    One unit as it stands.
+
+    `chip` is the only one that may be enrolled for it; None for one that waits for any chip. `order` is the order of
+    its latest birth. `resumes` is what it is again when it is dark no more.
+    """
+
+    serial: str
+    chip: ChipID | None
+    state: UnitState
+    since: datetime
+    order: str
+    reason: str = ""
+    resumes: UnitState | None = None
+
+
+class GroupKind(Enum):
+    """By what a whole group of chips is denied."""
+
+    AK = "ak"
+    """The SHA-256 of an attestation key's SubjectPublicKeyInfo, in lower-case hexadecimal."""
+    MODEL = "model"
+    """A chip model, as endorsements.toml names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChipGroup:
+    """All chips under one attestation key, or of one model."""
+
+    kind: GroupKind
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupDenial:
+    """A decision that a group gets no certificates any more. `settled_at`: when the last one that it had was ended."""
+
+    group: ChipGroup
+    reason: str
+    since: datetime
+    settled_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What the ledger is asked about one candidate for a certificate."""
@@ -223,6 +295,8 @@ class Ask:
     """SHA-256 in lower-case hexadecimal."""
     chip: ChipID
     unit_serial: str
+    groups: tuple[ChipGroup, ...] = ()
+    """The groups that the chip belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +309,8 @@ class LedgerFacts:
     """Every issuance to this chip or to this unit, living or dead, oldest first."""
     use: OrderUse
     denial: str | None
+    """Why the chip, or a group that it belongs to, gets no certificate."""
+    unit: Unit | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ knows all that was revoked up to n, and notices at once when something was left 
 change that there is; more than the page holds, when the page was full.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
@@ -52,6 +53,23 @@ class RevocationPage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     after: _Count
     head: _Count
     changes: Annotated[tuple[RevocationChange, ...], msgspec.Meta(max_length=PAGE_MAX_CHANGES)]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedStatus:
+    """
+    A revocation list or an OCSP response (DER) as it is kept, to be handed out by every worker.
+
+    `digest` stands for what it says, `number` grows from one to the next under one name, and from `refresh_at` on it
+    is signed anew although it would say the same.
+    """
+
+    digest: bytes
+    number: int
+    this_update: datetime
+    next_update: datetime
+    refresh_at: datetime
+    body: bytes
 
 
 _ENCODER = msgspec.json.Encoder(order="sorted")

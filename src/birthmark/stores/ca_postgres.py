@@ -17,9 +17,10 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from birthmark.core.errors import ConfigError, StoreError
+from birthmark.stores.ca_database import Argument, Query
 from birthmark.stores.ca_rows import Row, Table, Value
 from birthmark.stores.ca_schema import migrations
-from birthmark.stores.ca_sql import Argument, Query, SQLLedger
+from birthmark.stores.ca_sql import SQLLedger
 
 CONNECT_TIMEOUT_S: Final = 5
 WAIT_TIMEOUT_S: Final = 5.0
@@ -120,7 +121,7 @@ def migrate(dsn: str) -> tuple[str, ...]:
 
 
 class _Postgres:
-    """Implements ca_sql.Database in pipeline mode: what is written is sent along with the next read or the commit."""
+    """Implements Database in pipeline mode: what is written is sent along with the next read or the commit."""
 
     def __init__(self, connection: psycopg.Connection, pipeline: psycopg.Pipeline) -> None:
         self._connection = connection

@@ -7,8 +7,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
-from birthmark.core.issuance import ChipID, End, Ending, Issuance, NonceGrant, Order, UnitRange
+from birthmark.core.issuance import (
+    ChipGroup,
+    ChipID,
+    End,
+    Ending,
+    GroupDenial,
+    GroupKind,
+    Issuance,
+    NonceGrant,
+    Order,
+    Unit,
+    UnitRange,
+    UnitState,
+)
 from birthmark.core.proposals import Proposal, Ruling, State
+from birthmark.core.revocation import SignedStatus
 
 Row: TypeAlias = tuple[Any, ...]
 Value: TypeAlias = str | bytes | int | None
@@ -37,7 +51,7 @@ ORDER_UNIT = _table("order_unit", "order_id unit_serial")
 ISSUANCE = _table(
     "issuance",
     "serial unit_serial chip chip_model hw_type spki:bytea evidence:bytea order_id product organization profile"
-    " requested_by intended_us:bigint validity_days:bigint",
+    " requested_by intended_us:bigint validity_days:bigint ak_fingerprint",
     first_number=1,
 )
 LIFE = _table("life", "serial unit_serial chip expires_us:bigint confirmed_us:bigint dies_us:bigint ending")
@@ -52,6 +66,7 @@ PROPOSAL = _table(
     first_number=1,
 )
 RULING = _table("ruling", "proposal_id state decided_by decided_us:bigint reason document certificate:bytea")
+UNIT_COLUMNS: Final = "serial, chip, state, since_us, order_id, reason, resumes"
 LEAF = _table("leaf", "unit_serial entry:bytea", first_number=0)
 
 ORDER_COLUMNS: Final = (
@@ -65,8 +80,9 @@ SELECT_PROPOSAL: Final = (
 )
 SELECT_ISSUANCE: Final = (
     "SELECT i.serial, i.unit_serial, i.chip, i.chip_model, i.hw_type, i.spki, i.evidence, i.order_id, i.product,"
-    " i.organization, i.profile, i.requested_by, i.intended_us, i.validity_days, c.der, l.confirmed_us, l.dies_us,"
-    " l.ending FROM life l JOIN issuance i ON i.serial = l.serial LEFT JOIN certificate c ON c.serial = l.serial"
+    " i.organization, i.profile, i.requested_by, i.intended_us, i.validity_days, i.ak_fingerprint, c.der,"
+    " l.confirmed_us, l.dies_us, l.ending"
+    " FROM life l JOIN issuance i ON i.serial = l.serial LEFT JOIN certificate c ON c.serial = l.serial"
 )
 
 
@@ -170,6 +186,7 @@ def issuance_values(issuance: Issuance) -> tuple[Value, ...]:
         issuance.requested_by,
         us(issuance.intended_at),
         issuance.validity_days,
+        issuance.ak_fingerprint,
     )
 
 
@@ -189,7 +206,7 @@ def life_values(issuance: Issuance) -> tuple[Value, ...]:
 def issuance_of(row: Row) -> Issuance:
     """Return the issuance of a row of SELECT_ISSUANCE."""
     serial, unit_serial, chip, chip_model, hw_type, spki, evidence, order_id, product, *rest = row
-    organization, profile, requested_by, intended_us, validity_days, *life = rest
+    organization, profile, requested_by, intended_us, validity_days, ak_fingerprint, *life = rest
     certificate, confirmed_us, dies_us, ending = life
     return Issuance(
         serial=serial,
@@ -206,6 +223,7 @@ def issuance_of(row: Row) -> Issuance:
         requested_by=requested_by,
         intended_at=moment(intended_us),
         validity_days=validity_days,
+        ak_fingerprint=ak_fingerprint,
         certificate=certificate,
         confirmed_at=maybe_moment(confirmed_us),
         dies_at=maybe_moment(dies_us),
@@ -217,6 +235,61 @@ def end_of(row: Row) -> End:
     """Return the decision of a row with ENDING's columns."""
     serial, dies_us, ending = row
     return End(serial, moment(dies_us), Ending(ending))
+
+
+def unit_values(unit: Unit) -> tuple[Value, ...]:
+    """Return the values in the order of UNIT_COLUMNS."""
+    return (
+        unit.serial,
+        None if unit.chip is None else chip_key(unit.chip),
+        unit.state.value,
+        us(unit.since),
+        unit.order,
+        unit.reason,
+        None if unit.resumes is None else unit.resumes.value,
+    )
+
+
+def unit_of(row: Row) -> Unit:
+    """Return the unit of a row with UNIT_COLUMNS."""
+    serial, chip, state, since_us, order_id, reason, resumes = row
+    return Unit(
+        serial=serial,
+        chip=None if chip is None else chip_of(chip),
+        state=UnitState(state),
+        since=moment(since_us),
+        order=order_id,
+        reason=reason,
+        resumes=None if resumes is None else UnitState(resumes),
+    )
+
+
+def group_denial_of(row: Row) -> GroupDenial:
+    """Return the denial of a row: kind, name, reason, since_us, settled_us."""
+    kind, name, reason, since_us, settled_us = row
+    return GroupDenial(
+        group=ChipGroup(GroupKind(kind), name),
+        reason=reason,
+        since=moment(since_us),
+        settled_at=maybe_moment(settled_us),
+    )
+
+
+def group_key(group: ChipGroup) -> str:
+    """Return a group as one text, as the denials are asked for it."""
+    return f"{group.kind.value}:{group.name}"
+
+
+def signed_status_values(status: SignedStatus) -> tuple[Value, ...]:
+    """Return the values: digest, number, this_us, next_us, refresh_us, body."""
+    times = (us(status.this_update), us(status.next_update), us(status.refresh_at))
+    return status.digest, status.number, *times, status.body
+
+
+def signed_status_of(row: Row) -> SignedStatus:
+    """Return the list or response of a row: digest, number, this_us, next_us, refresh_us, body."""
+    digest, number, this_us, next_us, refresh_us, body = row
+    return SignedStatus(bytes(digest), number, moment(this_us), moment(next_us), moment(refresh_us), bytes(body))
 
 
 def proposal_values(proposal: Proposal) -> tuple[Value, ...]:

@@ -3,14 +3,14 @@
 """
 The issuing authority's ledger in SQL, once for every database (`ca.ports.Ledger`).
 
-A `Database` runs the statements inside one open transaction. They are written for SQLite, with `?` for a value and
-`IN LIST` for "among these texts"; a database that says it otherwise rewrites them.
+A `ca_database.Database` runs the statements inside one open transaction. They are written for SQLite, with `?` for a
+value and `IN LIST` for "among these texts"; a database that says it otherwise rewrites them.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final, Protocol, TypeAlias
+from typing import Final
 
 from birthmark.core.audit import AuditRow, encode_row
 from birthmark.core.errors import StoreError
@@ -18,23 +18,19 @@ from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import (
     Ask,
     ChipID,
-    End,
-    Ending,
     Issuance,
     LedgerFacts,
     NonceGrant,
     Order,
     OrderAccount,
     OrderUse,
-    Revocation,
+    Unit,
     UnitMark,
 )
 from birthmark.core.proposals import Proposal, Ruling
 from birthmark.stores import ca_rows as rows
-from birthmark.stores.ca_rows import ORDER_COLUMNS, SELECT_ISSUANCE, SELECT_PROPOSAL, Row, Table, Value
-
-Argument: TypeAlias = Value | Sequence[str]
-Query: TypeAlias = tuple[str, tuple[Argument, ...]]
+from birthmark.stores.ca_rows import ORDER_COLUMNS, SELECT_ISSUANCE, SELECT_PROPOSAL
+from birthmark.stores.ca_sql_status import OPEN, SELECT_UNIT, SQLStatus
 
 PAGE: Final = 500
 """Issuances that are read at a time."""
@@ -50,8 +46,6 @@ _PUT_ORDER = (
     " ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in ORDER_COLUMNS.split(", ")[1:])
 )
-_FINAL = ", ".join(f"'{ending.value}'" for ending in Ending if ending.final)
-_OPEN = f"(l.dies_us IS NULL OR l.dies_us > ?) AND (l.ending IS NULL OR l.ending NOT IN ({_FINAL}))"
 
 _MARK: Final = {
     UnitMark.SCRAPPED: "UPDATE order_unit SET scrapped = 1 WHERE unit_serial = ? AND order_id = ?",
@@ -64,58 +58,33 @@ _ACCOUNT = (
     "SELECT CASE WHEN u.scrapped > 0 THEN 'scrapped' WHEN f.stage = 3 THEN 'confirmed' WHEN f.stage = 2 THEN"  # noqa: S608 constant text
     " 'unconfirmed' WHEN f.stage = 1 THEN 'ended' ELSE 'lapsed' END AS fate, count(*), sum(u.reworked)"
     " FROM order_unit u LEFT JOIN ("
-    f"SELECT i.unit_serial AS unit_serial, max((CASE WHEN {_OPEN} THEN 2 ELSE 0 END)"
+    f"SELECT i.unit_serial AS unit_serial, max((CASE WHEN {OPEN} THEN 2 ELSE 0 END)"
     " + (CASE WHEN l.confirmed_us IS NOT NULL THEN 1 ELSE 0 END)) AS stage"
     " FROM issuance i JOIN life l ON l.serial = i.serial WHERE i.order_id = ? GROUP BY i.unit_serial"
     ") f ON f.unit_serial = u.unit_serial WHERE u.order_id = ? GROUP BY fate"
 )
+_SELECT_DENIALS = (
+    "SELECT 'chip', chip, reason FROM denied_chip WHERE chip IN LIST"
+    " UNION ALL SELECT 'group', kind || ':' || name, reason FROM denied_group WHERE kind || ':' || name IN LIST"
+)
 
 
-class Database(Protocol):
-    """One open transaction. Everything raises StoreError."""
-
-    def read(self, query: str, *arguments: Argument) -> list[Row]:
-        """Return all rows."""
-        ...
-
-    def read_all(self, queries: Sequence[Query]) -> list[list[Row]]:
-        """Return the rows of several queries, in one round trip where the database is elsewhere."""
-        ...
-
-    def write(self, statement: str, *arguments: Argument) -> None:
-        """Run a statement."""
-        ...
-
-    def change(self, statement: str, *arguments: Argument) -> int:
-        """Run a statement; return how many rows it touched, which costs a round trip of its own."""
-        ...
-
-    def write_each(self, statement: str, arguments: Sequence[tuple[Argument, ...]]) -> None:
-        """Run a statement once for each set of arguments."""
-        ...
-
-    def insert(self, table: Table, values: Sequence[tuple[Value, ...]], *, or_ignore: bool = False) -> None:
-        """Add rows. A numbered table numbers them on, in this order, without a gap."""
-        ...
-
-
-class SQLLedger:
+class SQLLedger(SQLStatus):
     """The operations of `ca.ports.Ledger` inside one open transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database
 
     # --- what candidates are decided by ---
 
     def facts(self, asks: Sequence[Ask]) -> tuple[LedgerFacts, ...]:
         units, chips = [ask.unit_serial for ask in asks], [rows.chip_key(ask.chip) for ask in asks]
-        orders, nonces, near, held, denied = self._db.read_all(
+        groups = [rows.group_key(group) for ask in asks for group in ask.groups]
+        orders, nonces, near, held, denied, known_units = self._db.read_all(
             (
                 (_SELECT_ORDERS_IN_USE, (_once(ask.order for ask in asks),)),
                 (f"{_SELECT_NONCE} WHERE n.digest IN LIST", ([ask.nonce for ask in asks],)),
                 (f"{SELECT_ISSUANCE} WHERE l.chip IN LIST OR l.unit_serial IN LIST ORDER BY i.number", (chips, units)),
                 ("SELECT order_id, unit_serial, scrapped FROM order_unit WHERE unit_serial IN LIST", (units,)),
-                ("SELECT chip, reason FROM denied_chip WHERE chip IN LIST", (chips,)),
+                (_SELECT_DENIALS, (chips, groups)),
+                (f"{SELECT_UNIT} WHERE serial IN LIST", (units,)),
             )
         )
         known = _Known(
@@ -123,7 +92,8 @@ class SQLLedger:
             grants={row[0]: rows.nonce_of(row) for row in nonces},
             issuances=tuple(rows.issuance_of(row) for row in near),
             held={(order_id, unit): scrapped > 0 for order_id, unit, scrapped in held},
-            denied=dict(denied),
+            denied={(kind, name): reason for kind, name, reason in denied},
+            units={row[0]: rows.unit_of(row) for row in known_units},
         )
         return tuple(known.of(ask) for ask in asks)
 
@@ -189,7 +159,7 @@ class SQLLedger:
     def unfinished(self, serials: Sequence[str], at: datetime) -> frozenset[str]:
         query = (
             "SELECT l.serial FROM life l LEFT JOIN certificate c ON c.serial = l.serial"  # noqa: S608 constant text
-            f" WHERE l.serial IN LIST AND c.serial IS NULL AND {_OPEN}"
+            f" WHERE l.serial IN LIST AND c.serial IS NULL AND {OPEN}"
         )
         return frozenset(row[0] for row in self._db.read(query, serials, rows.us(at)))
 
@@ -200,25 +170,6 @@ class SQLLedger:
     def birth(self, certificate_sha256: str) -> str | None:
         row = self._one("SELECT jws FROM birth WHERE certificate_sha256 = ?", certificate_sha256)
         return None if row is None else str(row[0])
-
-    def revocations(self, at: datetime) -> tuple[Revocation, ...]:
-        query = "SELECT serial, dies_us, ending, expires_us FROM life WHERE dies_us <= ? ORDER BY dies_us, serial"
-        return tuple(
-            Revocation(serial, rows.moment(dies_us), Ending(ending), rows.moment(expires_us))
-            for serial, dies_us, ending, expires_us in self._db.read(query, rows.us(at))
-        )
-
-    def unconfirmed(self, at: datetime, limit: int) -> tuple[Issuance, ...]:
-        where = (
-            "WHERE l.dies_us <= ? AND l.ending = ?"
-            " AND NOT EXISTS (SELECT 1 FROM ending e WHERE e.serial = l.serial) ORDER BY l.dies_us LIMIT ?"
-        )
-        arguments = (rows.us(at), Ending.UNCONFIRMED.value, limit)
-        return tuple(rows.issuance_of(row) for row in self._db.read(f"{SELECT_ISSUANCE} {where}", *arguments))
-
-    def endings(self, after: int, limit: int) -> tuple[tuple[int, End], ...]:
-        query = "SELECT number, serial, dies_us, ending FROM ending WHERE number > ? ORDER BY number LIMIT ?"
-        return tuple((row[0], rows.end_of(row[1:])) for row in self._db.read(query, after, limit))
 
     # --- acts that need two persons ---
 
@@ -311,12 +262,6 @@ class SQLLedger:
     def record(self, certificates: Sequence[tuple[str, bytes]]) -> None:
         self._db.insert(rows.CERTIFICATE, [(serial, fingerprint(der), der) for serial, der in certificates])
 
-    def end(self, ends: Sequence[End]) -> None:
-        values = [(end.serial, rows.us(end.dies_at), end.ending.value) for end in ends]
-        update = "UPDATE life SET dies_us = ?, ending = ? WHERE serial = ?"
-        self._db.write_each(update, [(dies_us, ending, serial) for serial, dies_us, ending in values])
-        self._db.insert(rows.ENDING, values)
-
     def confirm(self, births: Sequence[tuple[str, str]], at: datetime) -> None:
         self._db.insert(rows.BIRTH, [(sha256, rows.us(at), jws) for sha256, jws in births])
         update = (
@@ -346,10 +291,6 @@ class SQLLedger:
     def put_checkpoint(self, size: int, note: str) -> None:
         self._db.write("INSERT INTO checkpoint (size, note) VALUES (?, ?) ON CONFLICT (size) DO NOTHING", size, note)
 
-    def _one(self, query: str, *arguments: Argument) -> Row | None:
-        found = self._db.read(query, *arguments)
-        return found[0] if found else None
-
 
 class _Known:
     """What one set of reads found, to be dealt out to the candidates."""
@@ -361,13 +302,15 @@ class _Known:
         grants: Mapping[str, NonceGrant],
         issuances: tuple[Issuance, ...],
         held: Mapping[tuple[str, str], bool],
-        denied: Mapping[str, str],
+        denied: Mapping[tuple[str, str], str],
+        units: Mapping[str, Unit],
     ) -> None:
         self._orders = orders
         self._grants = grants
         self._issuances = issuances
         self._held = held
         self._denied = denied
+        self._units = units
 
     def of(self, ask: Ask) -> LedgerFacts:
         order, units = self._orders.get(ask.order, (None, 0))
@@ -377,8 +320,14 @@ class _Known:
             grant=self._grants.get(ask.nonce),
             near=tuple(i for i in self._issuances if i.chip == ask.chip or i.unit_serial == ask.unit_serial),
             use=OrderUse(units, holds_unit=scrapped is not None, scrapped=bool(scrapped)),
-            denial=self._denied.get(rows.chip_key(ask.chip)),
+            denial=next((self._denied[key] for key in _denial_keys(ask) if key in self._denied), None),
+            unit=self._units.get(ask.unit_serial),
         )
+
+
+def _denial_keys(ask: Ask) -> Iterator[tuple[str, str]]:
+    yield "chip", rows.chip_key(ask.chip)
+    yield from (("group", rows.group_key(group)) for group in ask.groups)
 
 
 def _once(texts: Iterable[str]) -> list[str]:

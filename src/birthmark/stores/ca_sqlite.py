@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from birthmark.stores.ca_database import Argument, Query
 from birthmark.stores.ca_rows import Row, Table, Value
 from birthmark.stores.ca_schema import migrations
-from birthmark.stores.ca_sql import Argument, Query, SQLLedger
+from birthmark.stores.ca_sql import SQLLedger
 from birthmark.stores.sqlite_file import MEMORY, SQLiteFile
 
 APPLICATION: Final = b"BMLG"
@@ -47,7 +48,7 @@ class SQLiteCAStore:
 
 
 class _SQLite:
-    """Implements ca_sql.Database."""
+    """Implements ca_database.Database."""
 
     def __init__(self, file: SQLiteFile) -> None:
         self._file = file
