@@ -14,6 +14,7 @@ from birthmark.ca.ceremony.plan import digest
 from birthmark.ca.ceremony.reviewed import read_plan, run_reviewed
 from birthmark.ca.ceremony.software import versions
 from birthmark.core.clock import system_clock
+from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.authorities import ROOT_DAYS, SUB_CA_DAYS
 from birthmark.testing.lab import softhsm
 from birthmark.testing.lab.ceremony import ORGANIZATION
@@ -33,6 +34,25 @@ def hold_customer_ceremony(directory: Path, at: datetime, *, hsm: bool) -> None:
         softhsm.make_token(directory)
     path = directory / "ceremony.toml"
     path.write_text(_ceremony_toml(at, hsm=hsm))
+    run_reviewed(path, digest(read_plan(path)), system_clock, versions(), _say_nothing)
+
+
+def hold_next_ceremony(directory: Path, at: datetime, algorithm: KeyAlgorithm) -> None:
+    """
+    Make a second hierarchy for devices, with keys of this type in software: a root, its spare and an issuing CA.
+
+    Beside the first one, not under it: TLS must be able to verify the operations CA, and no root may be weaker than
+    what hangs under it. `pki/next-issuing.*`, `pki/next-ca-chain.pem` and `pki/next-device-trust.pem` are for ca.toml
+    and cloud.toml.
+
+    Raises:
+        CeremonyRefused, KeyStoreError: as the ceremony does.
+
+    """
+    for name in ("offline/spare", "pki"):
+        (directory / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = directory / "next-ceremony.toml"
+    path.write_text(_next_ceremony_toml(at, algorithm))
     run_reviewed(path, digest(read_plan(path)), system_clock, versions(), _say_nothing)
 
 
@@ -103,20 +123,69 @@ key = {_daily(softhsm.LOG_KEY, hsm=hsm)}
 [[rollover]]
 old = "root"
 new = "spare-root"
-{_BUNDLES}"""
+{_bundles(_FIRST_BUNDLES)}"""
 
 
-_BUNDLES = "".join(
-    f'\n[[bundle]]\nfile = "{file}"\ncertificates = {msgspec.json.encode(certificates).decode()}\n'
-    for file, certificates in {
-        "pki/trust.pem": ("root", "issuing", "operations"),
-        "pki/ca-chain.pem": ("issuing", "root"),
-        "pki/issuing.pem": ("issuing",),
-        "pki/device-trust.pem": ("root", "issuing"),
-        "offline/root.pem": ("root",),
-        "offline/operations.pem": ("operations",),
-    }.items()
-)
+def _next_ceremony_toml(at: datetime, algorithm: KeyAlgorithm) -> str:
+    roots = "".join(
+        f"""
+[[root]]
+id = "{name}"
+name = "{title}"
+standing = "{standing}"
+algorithm = "{algorithm.value}"
+validity_days = {ROOT_DAYS}
+key = {_software(file)}
+"""
+        for name, title, standing, file in (
+            ("root", f"Device Root ({algorithm.value})", "active", "offline/next-root"),
+            ("spare-root", f"Device Root (spare, {algorithm.value})", "spare", "offline/spare/next-root"),
+        )
+    )
+    return f"""title = "A lab's next PKI for devices"
+organization = "{ORGANIZATION}"
+begins = {at.replace(microsecond=0).isoformat()}
+folder = "next-ceremony"
+
+[[participant]]
+name = "birthmark lab"
+role = "administrator"
+
+[[participant]]
+name = "whoever reads this"
+role = "witness"
+{roots}
+[[ca]]
+id = "issuing"
+name = "Device Issuing CA ({algorithm.value})"
+use = "issuing"
+issuer = "root"
+algorithm = "{algorithm.value}"
+validity_days = {SUB_CA_DAYS}
+key = {_software("pki/next-issuing")}
+{_bundles(_NEXT_BUNDLES)}"""
+
+
+_FIRST_BUNDLES = {
+    "pki/trust.pem": ("root", "issuing", "operations"),
+    "pki/ca-chain.pem": ("issuing", "root"),
+    "pki/issuing.pem": ("issuing",),
+    "pki/device-trust.pem": ("root", "issuing"),
+    "offline/root.pem": ("root",),
+    "offline/operations.pem": ("operations",),
+}
+_NEXT_BUNDLES = {
+    "pki/next-ca-chain.pem": ("issuing", "root"),
+    "pki/next-issuing.pem": ("issuing",),
+    "pki/next-device-trust.pem": ("root", "issuing"),
+}
+
+
+def _bundles(files: dict[str, tuple[str, ...]]) -> str:
+    return "".join(
+        f'\n[[bundle]]\nfile = "{file}"\ncertificates = {msgspec.json.encode(certificates).decode()}\n'
+        for file, certificates in files.items()
+    )
 
 
 def _daily(label: str, *, hsm: bool) -> str:
