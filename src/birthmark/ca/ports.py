@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from birthmark.core.audit import AuditRow
+from birthmark.core.census import Census
 from birthmark.core.issuance import (
     Ask,
     ChipGroup,
@@ -166,6 +167,10 @@ class LedgerReader(Protocol):
 
     def endings(self, after: int, limit: int) -> tuple[tuple[int, End], ...]:
         """Return the decisions to end a life with numbers above `after`, in order; the first has number 0."""
+        ...
+
+    def census(self, at: datetime) -> Census:
+        """Return how much the ledger holds at this moment. Reads every life: not for the hot path."""
         ...
 
     def log_size(self) -> int:

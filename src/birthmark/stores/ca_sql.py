@@ -29,6 +29,7 @@ from birthmark.core.issuance import (
 )
 from birthmark.core.proposals import Proposal, Ruling
 from birthmark.stores import ca_rows as rows
+from birthmark.stores.ca_census_sql import CensusReads
 from birthmark.stores.ca_rows import ORDER_COLUMNS, SELECT_ISSUANCE, SELECT_PROPOSAL
 from birthmark.stores.ca_sql_status import OPEN, SELECT_UNIT, SQLStatus
 
