@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: D102 - what each operation guarantees stands in ca.ports.LedgerReader, which these implement
+"""What the ledger holds in numbers, once for every database. Reads all lives: for metrics, not for the hot path."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Protocol, TypeAlias
+
+from birthmark.core.census import Census
+from birthmark.core.issuance import Ending
+from birthmark.stores import ca_rows as rows
+from birthmark.stores.ca_rows import Row, Value
+
+_Query: TypeAlias = tuple[str, tuple[Value | Sequence[str], ...]]
+
+_FINAL: Final = ", ".join(f"'{ending.value}'" for ending in Ending if ending.final)
+_SUCCEEDED: Final = f"'{Ending.SUPERSEDED.value}', '{Ending.ROTATED.value}'"
+_ENDED: Final = f"(l.ending IN ({_FINAL}) OR l.dies_us <= ?)"
+_STATES: Final = (
+    f"SELECT CASE WHEN {_ENDED} THEN CASE WHEN l.ending IN ({_SUCCEEDED}) THEN 'superseded' ELSE 'revoked' END"  # noqa: S608 constant text
+    " WHEN l.expires_us <= ? THEN 'expired' WHEN l.confirmed_us IS NOT NULL AND c.serial IS NOT NULL THEN 'confirmed'"
+    " WHEN c.serial IS NOT NULL THEN 'issued' ELSE 'intended' END AS state, count(*)"
+    " FROM life l LEFT JOIN certificate c ON c.serial = l.serial GROUP BY state"
+)
+_OPEN_NONCES: Final = (
+    "SELECT count(*) FROM nonce n LEFT JOIN nonce_use u ON u.digest = n.digest"
+    " WHERE u.serial IS NULL AND n.expires_us > ?"
+)
+
+
+class _Database(Protocol):
+    """What of `ca_sql.Database` is needed here."""
+
+    def read_all(self, queries: Sequence[_Query]) -> list[list[Row]]:
+        """Return the rows of several queries."""
+        ...
+
+
+class CensusReads:
+    """A part of `ca_sql.SQLLedger`."""
+
+    _db: _Database
+
+    def census(self, at: datetime) -> Census:
+        now = rows.us(at)
+        states, nonces = self._db.read_all(((_STATES, (now, now)), (_OPEN_NONCES, (now,))))
+        return Census(dict(states), int(nonces[0][0]))
