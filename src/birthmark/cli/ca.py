@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from birthmark.cli.ca_ceremony import ceremony
+from birthmark.cli.ca_hsm import hsm
 from birthmark.cli.ca_policy import policy
 from birthmark.cli.ca_store import store
 from birthmark.cli.values import CERTIFICATE_SERIAL
@@ -24,6 +25,8 @@ def ca() -> None:
 ca.add_command(policy)
 
 ca.add_command(ceremony)
+
+ca.add_command(hsm)
 
 ca.add_command(store)
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from birthmark.pki.algorithms import KeyAlgorithm, VerifyingKey
 from birthmark.pki.errors import KeyMissing, KeyStoreError, MechanismMissing
 from birthmark.pki.keys.pkcs11.module import python_pkcs11
-from birthmark.pki.keys.pkcs11.policy import ATTRIBUTE_RULES, KEY_ID_BYTES, KeyFacts, Said
+from birthmark.pki.keys.pkcs11.policy import ATTRIBUTE_RULES, KEY_ID_BYTES, KeyFacts, PolicyFinding, Said, judge
 
 if TYPE_CHECKING:
     import pkcs11
@@ -131,6 +131,12 @@ def facts_of(session: "pkcs11.Session", private: Any) -> KeyFacts:
         attributes=MappingProxyType(_booleans(private)),
         mechanisms=_allowed(private),
     )
+
+
+def findings_of(facts: KeyFacts) -> tuple[PolicyFinding, ...]:
+    """Return every way in which a key differs from the policy."""
+    how = RECIPES.get(facts.algorithm) if facts.algorithm else None
+    return judge(facts, how.signature if how else "")
 
 
 def public_key(session: "pkcs11.Session", label: str, algorithm: KeyAlgorithm) -> VerifyingKey:

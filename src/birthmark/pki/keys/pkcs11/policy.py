@@ -161,12 +161,11 @@ def judge(facts: KeyFacts, mechanism: str) -> tuple[PolicyFinding, ...]:
     )
 
 
-def check(facts: KeyFacts, mechanism: str) -> None:
-    """Pass a key that is as the policy wants. Raises KeyPolicyRefused with the first finding and every text."""
-    found = judge(facts, mechanism)
+def check(label: str, found: tuple[PolicyFinding, ...]) -> None:
+    """Pass a key without findings. Raises KeyPolicyRefused with the first finding and every text."""
     if found:
         texts = "; ".join(one.text for one in found)
-        raise KeyPolicyRefused(f"key {facts.label!r} is refused: {texts}", finding=found[0].finding)
+        raise KeyPolicyRefused(f"key {label!r} is refused: {texts}", finding=found[0].finding)
 
 
 def _label_findings(label: str) -> Iterator[PolicyFinding]:

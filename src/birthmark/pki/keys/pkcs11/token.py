@@ -33,9 +33,9 @@ from birthmark.pki.keys.pkcs11.ladder import Ladder, Outage, State
 from birthmark.pki.keys.pkcs11.meanings import Remedy, explained, meaning
 from birthmark.pki.keys.pkcs11.module import openssl_error_sweeper, python_pkcs11
 from birthmark.pki.keys.pkcs11.objects import (
-    RECIPES,
     facts_of,
     find_private,
+    findings_of,
     is_taken,
     make,
     mapper,
@@ -241,12 +241,10 @@ class Token:
     def _opened(self, label: str, seat: Seat) -> TokenKey | TokenEd25519Key:
         session = seat.session
         facts = facts_of(session, find_private(session, label))
-        how = RECIPES.get(facts.algorithm) if facts.algorithm else None
-        check(facts, how.signature if how else "")
-        if (
-            facts.algorithm is None or how is None
-        ):  # never so: `check` passes no other; the type checker wants to see it
+        check(label, findings_of(facts))
+        if facts.algorithm is None:  # never so: `check` passes no other; the type checker wants to see it
             raise MechanismMissing(f"key {label!r} is of a kind that is not used here")
+        how = recipe(facts.algorithm)
         public = public_key(session, label, facts.algorithm)
         known = KnownKey(label, facts.key_id, public, python_pkcs11().Mechanism[how.signature])
         return self._remembered(known, seat)
