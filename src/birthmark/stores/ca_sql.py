@@ -70,7 +70,7 @@ _SELECT_DENIALS = (
 )
 
 
-class SQLLedger(SQLStatus):
+class SQLLedger(SQLStatus, CensusReads):
     """The operations of `ca.ports.Ledger` inside one open transaction."""
 
     # --- what candidates are decided by ---
