@@ -2,20 +2,17 @@
 # ruff: noqa: D102 - what each operation guarantees stands in ca.ports.LedgerReader, which these implement
 """What the ledger holds in numbers, once for every database. Reads all lives: for metrics, not for the hot path."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Protocol, TypeAlias
+from typing import Final
 
 from birthmark.core.census import Census
 from birthmark.core.issuance import Ending
 from birthmark.stores import ca_rows as rows
-from birthmark.stores.ca_rows import Row, Value
+from birthmark.stores.ca_database import Database
 
-_Query: TypeAlias = tuple[str, tuple[Value | Sequence[str], ...]]
-
-_FINAL: Final = ", ".join(f"'{ending.value}'" for ending in Ending if ending.final)
+_DECIDED: Final = ", ".join(f"'{ending.value}'" for ending in Ending if ending.decided)
 _SUCCEEDED: Final = f"'{Ending.SUPERSEDED.value}', '{Ending.ROTATED.value}'"
-_ENDED: Final = f"(l.ending IN ({_FINAL}) OR l.dies_us <= ?)"
+_ENDED: Final = f"(l.ending IN ({_DECIDED}) OR l.dies_us <= ?)"
 _STATES: Final = (
     f"SELECT CASE WHEN {_ENDED} THEN CASE WHEN l.ending IN ({_SUCCEEDED}) THEN 'superseded' ELSE 'revoked' END"  # noqa: S608 constant text
     " WHEN l.expires_us <= ? THEN 'expired' WHEN l.confirmed_us IS NOT NULL AND c.serial IS NOT NULL THEN 'confirmed'"
@@ -28,18 +25,10 @@ _OPEN_NONCES: Final = (
 )
 
 
-class _Database(Protocol):
-    """What of `ca_sql.Database` is needed here."""
-
-    def read_all(self, queries: Sequence[_Query]) -> list[list[Row]]:
-        """Return the rows of several queries."""
-        ...
-
-
 class CensusReads:
     """A part of `ca_sql.SQLLedger`."""
 
-    _db: _Database
+    _db: Database
 
     def census(self, at: datetime) -> Census:
         now = rows.us(at)
