@@ -10,8 +10,8 @@ class Census:
     """
     Certificates by state at one moment, and the nonces that may still be used then.
 
-    States: "intended" (not signed yet), "issued" (no birth record yet), "confirmed", "superseded", "revoked" and
-    "expired" (of a life that nothing else has ended).
+    States: "intended" (not signed yet), "issued" (no birth record yet), "confirmed", "superseded", "held" (the unit
+    is suspended or returned), "revoked" and "expired" (of a life that nothing else has ended).
     """
 
     states: Mapping[str, int]

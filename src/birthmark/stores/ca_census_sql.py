@@ -13,8 +13,12 @@ from birthmark.stores.ca_database import Database
 _DECIDED: Final = ", ".join(f"'{ending.value}'" for ending in Ending if ending.decided)
 _SUCCEEDED: Final = f"'{Ending.SUPERSEDED.value}', '{Ending.ROTATED.value}'"
 _ENDED: Final = f"(l.ending IN ({_DECIDED}) OR l.dies_us <= ?)"
+_DEAD: Final = (
+    f"CASE WHEN l.ending IN ({_SUCCEEDED}) THEN 'superseded'"
+    f" WHEN l.ending = '{Ending.HELD.value}' THEN 'held' ELSE 'revoked' END"
+)
 _STATES: Final = (
-    f"SELECT CASE WHEN {_ENDED} THEN CASE WHEN l.ending IN ({_SUCCEEDED}) THEN 'superseded' ELSE 'revoked' END"  # noqa: S608 constant text
+    f"SELECT CASE WHEN {_ENDED} THEN {_DEAD}"  # noqa: S608 constant text
     " WHEN l.expires_us <= ? THEN 'expired' WHEN l.confirmed_us IS NOT NULL AND c.serial IS NOT NULL THEN 'confirmed'"
     " WHEN c.serial IS NOT NULL THEN 'issued' ELSE 'intended' END AS state, count(*)"
     " FROM life l LEFT JOIN certificate c ON c.serial = l.serial GROUP BY state"
