@@ -17,7 +17,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from birthmark.ca.wiring import open_ca, read_order
 from birthmark.core.registry import ID_AA_ATTESTATION
 from birthmark.testing.forge import new_key
 from support import bouncycastle
@@ -77,9 +76,8 @@ def test_bouncycastle_is_told_why_it_is_refused(ca: RunningCA, judge: Path, tmp_
 
 def test_bouncycastle_stumbles_over_the_text_in_not_yet(ca: RunningCA, judge: Path, tmp_path: Path) -> None:
     """RFC 7030 §4.2.3 allows the text; this client closes the answer before it has read it, and takes offence."""
-    order = replace(read_order(ca.files.folder / "order.toml"), id="order-2")
-    with open_ca(ca.files.config) as authority:
-        authority.add_order(replace(order, approved_at=ca.files.now + timedelta(days=1)))
+    order = replace(ca.files.order, id="order-2", approved_at=ca.files.now + timedelta(days=1))
+    ca.files.put_order(order)
     request = pem_request(tmp_path, enrolment(ca, ca.files.board("BM-000508"), order.id))
     done = java(ca, judge, RIG, order.id, "simpleenroll", request)
     assert done.returncode not in {0, 3}

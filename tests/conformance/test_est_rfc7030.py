@@ -19,7 +19,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from birthmark.ca.wiring import open_ca, read_order
 from birthmark.core.issuance import Order
 from birthmark.core.registry import PKIX_EVIDENCE
 from birthmark.est.client import ESTClient, Patience
@@ -271,9 +270,8 @@ def test_a_refusal_that_passes_by_itself_says_when_to_come_again(ca: RunningCA) 
 @pytest.fixture
 def waiting(ca: RunningCA) -> Order:
     """An order that its second person approves tomorrow."""
-    order = replace(read_order(ca.files.folder / "order.toml"), id="order-2")
-    with open_ca(ca.files.config) as authority:
-        authority.add_order(replace(order, approved_at=ca.files.now + timedelta(days=1)))
+    order = replace(ca.files.order, id="order-2", approved_at=ca.files.now + timedelta(days=1))
+    ca.files.put_order(order)
     return order
 
 
@@ -292,8 +290,7 @@ def test_the_same_request_gets_its_certificate_when_the_approval_has_come(ca: Ru
 
     def approve(wait_s: float) -> None:
         waits.append(wait_s)
-        with open_ca(ca.files.config) as authority:
-            authority.add_order(replace(waiting, approved_at=ca.files.now))
+        ca.files.put_order(replace(waiting, approved_at=ca.files.now))
 
     client = ESTClient(ca.transport(RIG).request, waiting.id, Patience(approve, 120))
     assert client.simpleenroll(enrolment(ca, board, label=waiting.id)).public_key() == board.key.public_key()

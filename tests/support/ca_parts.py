@@ -4,7 +4,7 @@
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from cryptography import x509
@@ -30,6 +30,7 @@ from birthmark.pki.paths import TrustAnchors
 from birthmark.pki.profiles import AlgorithmPolicy
 from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.testing.forge import APDU, ORGANIZATION, PRODUCT, Chip, Forge, Model, new_key, spki
+from birthmark.testing.orders import put_signed_order
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 UNIT = "BM-000001"
@@ -99,7 +100,17 @@ class CAParts:
         self.policy = self._policy()
         self.ca = self.service(self.store)
         self.administration = Administration(self.store, self.clock)
-        self.administration.add_order(order())
+        self.put_order(order())
+
+    def put_order(self, wanted: Order) -> None:
+        """Put an order that two persons have signed into the ledger."""
+        put_signed_order(self.store, self.operations, wanted, self.clock())
+
+    def close_order(self, order_id: str) -> None:
+        with self.store.writing() as ledger:
+            known = ledger.order(order_id)
+            assert known is not None
+            ledger.put_order(replace(known, closed_at=self.clock()))
 
     def certify_rigs(self) -> None:
         """Give each rig a certificate of this moment."""
@@ -109,11 +120,6 @@ class CAParts:
     def service(self, store: CAStore, authority: Authority | None = None) -> CA:
         """Return another worker of the same authority."""
         return CA(store, authority or self.forge.issuing, self.policy, self.clock)
-
-    def put_order(self, order: Order) -> None:
-        """Write an order into the ledger as it is."""
-        with self.store.writing() as ledger:
-            ledger.put_order(order)
 
     def client(self, rig: str = "rig-a") -> Client:
         return Client(self.rigs[rig], (self.operations.certificate, self.forge.root.certificate))

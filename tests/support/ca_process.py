@@ -6,13 +6,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from birthmark.ca.wiring import open_ca, read_order
+from birthmark.ca.config import load_config
+from birthmark.ca.orders import order_of, read_order
+from birthmark.ca.wiring import configured_store
+from birthmark.core.issuance import Order
 from birthmark.est.client import ESTClient
 from birthmark.net.tls import client_context
 from birthmark.net.transport import HTTPTransport
@@ -20,6 +24,7 @@ from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.authorities import make_rig, make_sub_ca, make_tls_server
 from birthmark.pki.keys.software import generate, save_encrypted
 from birthmark.testing.forge import APDU, ORGANIZATION, PRODUCT, TPM, Forge, Model, new_key
+from birthmark.testing.orders import put_signed_order
 from support.ca_parts import Board
 from support.tls_files import key_pem, pem
 
@@ -40,8 +45,18 @@ class CAFiles:
         self.config = folder / "ca.toml"
         self._write_pki()
         self._write_texts()
-        with open_ca(self.config) as authority:
-            authority.add_order(read_order(folder / "order.toml"))
+        self.put_order(self.order)
+
+    @property
+    def order(self) -> Order:
+        """The order in order.toml, approved."""
+        order = order_of(*read_order(self.folder / "order.toml"))
+        return replace(order, approved_at=self.now)
+
+    def put_order(self, order: Order) -> None:
+        """Put an order that two persons have signed into the ledger."""
+        with configured_store(load_config(self.config), self.folder) as store:
+            put_signed_order(store, self.operations, order, self.now)
 
     def board(self, unit: str, model: Model = APDU) -> Board:
         return Board(unit, self.forge.maker.chip(model))

@@ -2,7 +2,6 @@
 """What an administrator does on the CA's own machine. The issuing key is not among it: nothing here can sign."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 
 from msgspec import structs
@@ -13,7 +12,7 @@ from birthmark.ca.ports import CAStore, Ledger
 from birthmark.core.audit import AuditRow, decode_row
 from birthmark.core.clock import Clock
 from birthmark.core.ids import fingerprint
-from birthmark.core.issuance import ChipID, End, Ending, Issuance, Order
+from birthmark.core.issuance import ChipID, End, Ending, Issuance
 from birthmark.evidence.difference import PolicyDifference, difference
 from birthmark.evidence.endorsements import Endorsements
 
@@ -28,21 +27,6 @@ class Administration:
     def __init__(self, store: CAStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-
-    def add_order(self, order: Order) -> None:
-        """Open an order, or change the one with its id. What was taken from it stays taken. Raises StoreError."""
-        with self._store.writing() as ledger:
-            ledger.put_order(replace(order, approved_at=order.approved_at or self._clock()))
-            ledger.append([self._row("order.add", order=order.id, detail=f"{order.quantity} of {order.product}")])
-
-    def close_order(self, order_id: str) -> None:
-        """Let the order issue nothing any more. Raises Refused (ca.8.unknown), StoreError."""
-        with self._store.writing() as ledger:
-            order = ledger.order(order_id)
-            if order is None:
-                raise Refused(UNKNOWN, "ca.8.unknown", f"there is no order {order_id}")
-            ledger.put_order(replace(order, closed_at=order.closed_at or self._clock()))
-            ledger.append([self._row("order.close", order=order_id)])
 
     def revoke(self, serial: str, reason: str) -> None:
         """
@@ -60,13 +44,13 @@ class Administration:
             at = self._clock()
             doomed = (issuance, *_replaced(ledger, issuance, at))
             ledger.end([End(each.serial, min(at, each.dies_at or at), Ending.REVOKED) for each in doomed])
-            ledger.append([self._row("revoke", issuance=each, detail=reason) for each in doomed])
+            ledger.append([self._row("revoke", each, reason) for each in doomed])
 
     def deny_chip(self, chip: ChipID, reason: str) -> None:
         """Refuse this chip from now on (lost, scrapped, retired). Its certificates stay as they are: see `revoke`."""
         with self._store.writing() as ledger:
             ledger.deny(chip, reason)
-            ledger.append([structs.replace(self._row("deny", detail=reason), chip_serial=chip.serial)])
+            ledger.append([structs.replace(self._row("deny", None, reason), chip_serial=chip.serial)])
 
     def certificates(self) -> Iterator[dict[str, str]]:
         """Return every certificate that was intended or issued, oldest first, as plain text. Raises StoreError."""
@@ -89,10 +73,10 @@ class Administration:
             living = (each for each in ledger.issuances() if each.certificate is not None and each.alive(at))
             return difference(old, new, living, at)
 
-    def _row(self, act: str, *, order: str = "", issuance: Issuance | None = None, detail: str = "") -> AuditRow:
+    def _row(self, act: str, issuance: Issuance | None, detail: str) -> AuditRow:
         at = self._clock()
         if issuance is None:
-            return AuditRow(at=at, who=ADMINISTRATOR, act=act, order=order, detail=detail)
+            return AuditRow(at=at, who=ADMINISTRATOR, act=act, detail=detail)
         return AuditRow(
             at=at,
             who=ADMINISTRATOR,

@@ -384,13 +384,13 @@ def demand_order(order: Order, candidate: Candidate, use: OrderUse, at: datetime
     """
     8. Pass an order with room for the unit.
 
-    Refused: ca.8.order-closed, .window, .chip-model, .unit-range, .quota. Pending: ca.8.unapproved.
+    Refused: ca.8.order-closed, .window, .chip-model, .unit-range, .scrapped, .quota. Pending: ca.8.unapproved.
     """
+    if order.closed_at is not None and order.closed_at <= at:
+        raise Refused(FORBIDDEN, "ca.8.order-closed", f"order {order.id} is closed")
     if order.approved_at is None or at < order.approved_at:
         reason = f"order {order.id} waits for its second approval"
         raise Pending("ca.8.unapproved", reason, retry_after_s=APPROVAL_RETRY_S)
-    if order.closed_at is not None and order.closed_at <= at:
-        raise Refused(FORBIDDEN, "ca.8.order-closed", f"order {order.id} is closed")
     if not order.not_before <= at <= order.not_after:
         window = f"{order.not_before.isoformat()} to {order.not_after.isoformat()}"
         raise Refused(FORBIDDEN, "ca.8.window", f"order {order.id} issues from {window}")
@@ -400,6 +400,9 @@ def demand_order(order: Order, candidate: Candidate, use: OrderUse, at: datetime
     if not order.units.holds(candidate.unit_serial):
         span = f"{order.units.first} to {order.units.last}"
         raise Refused(FORBIDDEN, "ca.8.unit-range", f"order {order.id} is for the units {span}")
+    if use.scrapped:
+        reason = f"unit {candidate.unit_serial} was scrapped"
+        raise Refused(FORBIDDEN, "ca.8.scrapped", reason, hint="propose its rework: birthmark ca unit rework")
     if not use.holds_unit and use.units >= order.quantity:
         raise Refused(FORBIDDEN, "ca.8.quota", f"all {order.quantity} units of order {order.id} are taken")
 

@@ -7,16 +7,17 @@ text/plain, "<finding>: reason"; one log line per decision, without secrets.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from cryptography import x509
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from birthmark.ca.batches import Batches
 from birthmark.ca.demands import Client
+from birthmark.ca.edge import client_of
 from birthmark.ca.errors import CAError, NotNow, Pending, Refused
 from birthmark.ca.service import CA
 from birthmark.core.birth import BIRTH_MAX_BYTES
@@ -25,7 +26,7 @@ from birthmark.est import server
 from birthmark.est.errors import ESTRefusal
 from birthmark.est.messages import EST_MAX_BODY_BYTES, EST_PREFIX, NonceRequest, Operation
 from birthmark.est.server import ESTAnswer, ESTRequest
-from birthmark.net.asgi import peer, read_body
+from birthmark.net.asgi import read_body
 from birthmark.net.errors import BodyRefused
 
 CRL_MEDIA_TYPE = "application/pkix-crl"
@@ -44,14 +45,15 @@ class CAHTTP:
         self._ca = ca
         self._batches = Batches(ca.settle)
 
-    def app(self) -> Starlette:
-        """Return the ASGI application."""
+    def app(self, more: Sequence[BaseRoute] = ()) -> Starlette:
+        """Return the ASGI application, with what others serve beside it."""
         return Starlette(
             routes=[
                 Route(f"{EST_PREFIX}/{{rest:path}}", _answered(self._est), methods=ANY_METHOD),
                 Route("/v1/births", _answered(self._birth), methods=["POST"]),
                 Route("/v1/certificates/{sha256}", _answered(self._certificate), methods=["GET"]),
                 Route("/v1/crl", _answered(self._crl), methods=["GET"]),
+                *more,
             ]
         )
 
@@ -59,7 +61,7 @@ class CAHTTP:
         body = await read_body(request.receive, EST_MAX_BODY_BYTES)
         path, content_type = request.scope["path"], request.headers.get("content-type")
         asked = server.read_request(request.method, path, content_type, body)
-        return _response(await self._est_answer(asked, _client(request)))
+        return _response(await self._est_answer(asked, client_of(request)))
 
     async def _est_answer(self, asked: ESTRequest, client: Client | None) -> ESTAnswer:
         match asked.operation, asked.payload:
@@ -80,27 +82,14 @@ class CAHTTP:
         if request.headers.get("content-type", "").split(";")[0].strip().lower() != BIRTH_MEDIA_TYPE:
             raise Refused(415, "ca.birth.media-type", f"a birth record is sent as {BIRTH_MEDIA_TYPE}")
         token = await read_body(request.receive, BIRTH_MAX_BYTES)
-        await self._batches.run(self._ca.birth_report(_client(request), token))
+        await self._batches.run(self._ca.birth_report(client_of(request), token))
         return Response(status_code=204)
 
     async def _certificate(self, request: Request) -> Response:
-        return JSONResponse(self._ca.certificate_state(_client(request), request.path_params["sha256"]))
+        return JSONResponse(self._ca.certificate_state(client_of(request), request.path_params["sha256"]))
 
     async def _crl(self, _request: Request) -> Response:
         return Response(self._ca.revocation_list(), media_type=CRL_MEDIA_TYPE)
-
-
-def _client(request: Request) -> Client | None:
-    """Return the TLS client. Its chain begins with the leaf again, which is no intermediate."""
-    presented = peer(request.scope)
-    if presented.leaf is None:
-        return None
-    try:
-        leaf = x509.load_der_x509_certificate(presented.leaf)
-        chain = tuple(x509.load_der_x509_certificate(each) for each in presented.chain[1:])
-    except ValueError as error:
-        raise Refused(400, "ca.1.certificate", "the TLS client's certificate cannot be read") from error
-    return Client(leaf, chain, presented.bindings)
 
 
 def _issued(certificate: bytes) -> ESTAnswer:

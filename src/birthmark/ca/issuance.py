@@ -37,6 +37,7 @@ from birthmark.ca.jobs import Draft, EnrolJob, IssueJob, Outcome, RenewJob
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore, Ledger
 from birthmark.ca.trail import Trail
+from birthmark.ca.warrants import Warrants
 from birthmark.core.audit import AuditRow
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import Ask, End, Ending, Issuance, LedgerFacts, Order
@@ -95,6 +96,7 @@ class Issuer:
         self._store = store
         self._authority = authority
         self._policy = policy
+        self._warrants = Warrants(policy.trust)
 
     def draft(self, candidate: Candidate, order: Order, at: datetime) -> Draft:
         """Return what would be issued under the order: the expensive part, done before the ledger is held."""
@@ -166,6 +168,7 @@ class Issuer:
         facts = ledger.facts([_ask(job.candidate) for _, job in jobs])
         for (index, job), known in zip(jobs, facts, strict=True):
             try:
+                self._demand_warrant(ledger, job, known)
                 chosen = self._choose(job, _with_taken(known, taken), writes)
             except (Refused, Pending) as refusal:
                 outcomes[index] = refusal
@@ -182,6 +185,11 @@ class Issuer:
                 outcomes[index] = chosen
         writes.write(ledger)
         return begun, outcomes
+
+    def _demand_warrant(self, ledger: Ledger, job: IssueJob, facts: LedgerFacts) -> None:
+        """8. Pass a first request under an order that two persons have signed as it stands. Refused: ca.8.warrant."""
+        if isinstance(job, EnrolJob) and facts.order is not None:
+            self._warrants.demand(ledger, facts.order)
 
     def _choose(self, job: IssueJob, facts: LedgerFacts, writes: _Writes) -> _Begun | bytes:
         """Decide one job and note its writes: nothing is noted of one that is refused."""

@@ -12,7 +12,11 @@ from types import MappingProxyType
 
 from cryptography import x509
 
+from birthmark.ca.acts import all_acts
+from birthmark.ca.admin_http import AdminHTTP
+from birthmark.ca.admin_routes import Services
 from birthmark.ca.administration import Administration
+from birthmark.ca.approvals import Approvals
 from birthmark.ca.chores import Chore, doing
 from birthmark.ca.config import CAConfig, FrontSection, ProfileSection, load_config, read_secret
 from birthmark.ca.demands import Terms
@@ -20,7 +24,7 @@ from birthmark.ca.http import CAHTTP
 from birthmark.ca.keyring import Keyring
 from birthmark.ca.lapses import write_lapses
 from birthmark.ca.log import Log
-from birthmark.ca.orders import read_order
+from birthmark.ca.order_book import OrderBook
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore
 from birthmark.ca.service import CA
@@ -44,7 +48,7 @@ from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.tlog.errors import VerifierKeyRefused
 from birthmark.tlog.keys import NotePrivateKey, Signer
 
-__all__ = ["check_policy", "migrate", "open_ca", "read_order", "serve", "serve_worker"]
+__all__ = ["check_policy", "configured_store", "migrate", "open_ca", "serve", "serve_worker"]
 
 DEFAULT_DATABASE = "ca.sqlite"
 LAPSES_EVERY_S = 10.0
@@ -102,7 +106,10 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
     policy = _policy(config, folder)
     with Keyring(folder) as keys, configured_store(config, folder) as store:
         ca = CA(store, _authority(config, folder, keys), policy, system_clock)
-        yield CAHTTP(ca).app(), _chores(config, store, Log(store, log_signer(config, keys)))
+        approvals = Approvals(store, all_acts(policy), policy.trust, system_clock)
+        admin = AdminHTTP(Services(approvals, OrderBook(store, system_clock)), store, policy.trust, system_clock)
+        chores = _chores(config, store, Log(store, log_signer(config, keys)))
+        yield CAHTTP(ca).app(admin.routes()), (*chores, Chore("proposals", LAPSES_EVERY_S, approvals.expire))
 
 
 def _front(config: CAConfig, section: FrontSection, folder: Path) -> FrontDescription:

@@ -8,8 +8,11 @@ import click
 
 from birthmark.cli.ca_ceremony import ceremony
 from birthmark.cli.ca_hsm import hsm
+from birthmark.cli.ca_order import order
 from birthmark.cli.ca_policy import policy
+from birthmark.cli.ca_proposal import proposal
 from birthmark.cli.ca_store import store
+from birthmark.cli.ca_unit import unit
 from birthmark.cli.values import CERTIFICATE_SERIAL
 
 CONFIG = click.option(
@@ -30,6 +33,10 @@ ca.add_command(hsm)
 
 ca.add_command(store)
 
+ca.add_command(order)
+ca.add_command(proposal)
+ca.add_command(unit)
+
 
 @ca.command()
 @CONFIG
@@ -38,19 +45,6 @@ def serve(config: Path) -> None:
     from birthmark.ca.wiring import serve as run
 
     run(config)
-
-
-@ca.command("order-add")
-@CONFIG
-@click.argument("order", type=click.Path(path_type=Path))
-def order_add(config: Path, order: Path) -> None:
-    """Open the production order described in the TOML file ORDER."""
-    from birthmark.ca.wiring import open_ca, read_order
-
-    added = read_order(order)
-    with open_ca(config) as authority:
-        authority.add_order(added)
-    click.echo(f"order {added.id}: {added.quantity} of {added.product}")
 
 
 @ca.command()

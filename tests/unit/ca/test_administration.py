@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the administrator does: orders, revocation, denial, and the two listings. All of it is audited."""
+"""What the administrator does: revocation, denial, and the two listings. All of it is audited."""
 
 import pytest
 
@@ -17,9 +17,8 @@ def test_every_change_is_audited(parts: CAParts) -> None:
     certificate = parts.born(parts.board())
     parts.administration.revoke(f"{certificate.serial_number:x}", "scrapped")
     parts.administration.deny_chip(ChipID("Smith", "0123456789ABCDEF"), "lost")
-    parts.administration.close_order(ORDER)
     administrator = [act for who, act in acts(parts) if who == "administrator"]
-    assert administrator == ["order.add", "revoke", "deny", "order.close"]
+    assert administrator == ["revoke", "deny"]
 
 
 def test_a_revocation_counts_from_now_and_says_why(parts: CAParts) -> None:
@@ -46,12 +45,6 @@ def test_an_unknown_serial_is_not_revoked(parts: CAParts, serial: str) -> None:
     with pytest.raises(Refused) as refused:
         parts.administration.revoke(serial, "why not")
     assert refused.value.finding == "ca.certificate.unknown"
-
-
-def test_an_unknown_order_is_not_closed(parts: CAParts) -> None:
-    with pytest.raises(Refused) as refused:
-        parts.administration.close_order("order-9")
-    assert refused.value.finding == "ca.8.unknown"
 
 
 def test_the_listing_says_what_became_of_each_certificate(parts: CAParts) -> None:

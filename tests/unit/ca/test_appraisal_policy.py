@@ -78,7 +78,7 @@ def test_a_profile_whose_terms_the_chip_or_its_key_misses_is_not_issued(
 
 def test_a_profile_with_terms_is_issued_to_a_key_that_meets_them(parts: CAParts) -> None:
     put_in_force(parts, endorsements(parts, NO_P256.replace("device-p256", "device-p384")))
-    parts.administration.add_order(order(id="order-p384", profile="device-p384"))
+    parts.put_order(order(id="order-p384", profile="device-p384"))
     board = replace(parts.board(), key=new_key(ec.SECP384R1()))
     assert parts.enrol(board.csr(parts.nonce(label="order-p384")), label="order-p384")
 

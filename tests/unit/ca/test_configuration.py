@@ -9,8 +9,9 @@ import pytest
 
 from birthmark.ca import wiring
 from birthmark.ca.config import TokenKey, load_config
-from birthmark.ca.orders import read_order
+from birthmark.ca.orders import order_of, read_order
 from birthmark.core.errors import BirthmarkError, ConfigError
+from birthmark.core.issuance import ChipID
 from birthmark.testing.forge import new_key
 from support.ca_process import CAFiles
 
@@ -141,15 +142,15 @@ def test_the_administrator_needs_no_issuing_key(files: CAFiles) -> None:
     for secret in ("issuing.key", "passphrase"):
         files.folder.joinpath(secret).unlink()
     with wiring.open_ca(files.config) as authority:
-        authority.close_order("order-1")
-        assert [row["act"] for row in authority.audit()] == ["order.add", "order.close"]
+        authority.deny_chip(ChipID("Smith", "0123456789ABCDEF"), "lost")
+        assert [row["act"] for row in authority.audit()] == ["order.create", "deny"]
 
 
 def test_an_order_file_becomes_an_order(files: CAFiles) -> None:
-    order = read_order(files.folder / "order.toml")
+    order = order_of(*read_order(files.folder / "order.toml"))
     assert (order.id, order.quantity, order.rigs) == ("order-1", 100, ("rig-a", "rig-b"))
     assert order.not_before < datetime.now(UTC) < order.not_after
-    assert order.closed_at is None
+    assert (order.approved_at, order.closed_at) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_what_was_begun_is_not_signed_after_its_order_was_closed(parts: CAParts)
     csr = parts.board().csr(parts.nonce())
     with pytest.raises(Crash):
         parts.service(FaultyStore(parts.store, [DONE])).enrol(parts.client(), ORDER, csr)
-    parts.administration.close_order(ORDER)
+    parts.close_order(ORDER)
     with pytest.raises(Refused) as refused:
         parts.enrol(csr)
     assert refused.value.finding == "ca.8.order-closed"

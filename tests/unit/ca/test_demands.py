@@ -40,7 +40,7 @@ def rig_of_another_root(parts: CAParts) -> None:
 
 
 def expired_rig(parts: CAParts) -> None:
-    parts.administration.add_order(order(not_after=NOW + timedelta(days=9999)))
+    parts.put_order(order(not_after=NOW + timedelta(days=9999)))
     parts.clock.forward(days=400)
     parts.ca.enrol(parts.client(), ORDER, parts.board().csr(a_nonce()))
 
@@ -166,7 +166,7 @@ def new_key_for_a_confirmed_chip(parts: CAParts) -> None:
 
 
 def confirmed_chip_under_another_order(parts: CAParts) -> None:
-    parts.administration.add_order(order("order-2"))
+    parts.put_order(order("order-2"))
     board = parts.board()
     parts.confirmed(board)
     parts.born(board, label="order-2")
@@ -178,38 +178,38 @@ def unit_that_lives_with_another_chip(parts: CAParts) -> None:
 
 
 def closed_order(parts: CAParts) -> None:
-    parts.administration.close_order(ORDER)
+    parts.close_order(ORDER)
     parts.born(parts.board())
 
 
 def order_of_the_past(parts: CAParts) -> None:
-    parts.administration.add_order(order(not_after=NOW - timedelta(seconds=1)))
+    parts.put_order(order(not_after=NOW - timedelta(seconds=1)))
     parts.born(parts.board())
 
 
 def order_of_the_future(parts: CAParts) -> None:
-    parts.administration.add_order(order(not_before=NOW + timedelta(seconds=1)))
+    parts.put_order(order(not_before=NOW + timedelta(seconds=1)))
     parts.born(parts.board())
 
 
 def order_for_other_chips(parts: CAParts) -> None:
-    parts.administration.add_order(order(chip_models=("optiga-trust-m",)))
+    parts.put_order(order(chip_models=("optiga-trust-m",)))
     parts.born(parts.board(model=TPM))
 
 
 def one_unit_too_many(parts: CAParts) -> None:
-    parts.administration.add_order(order(quantity=1))
+    parts.put_order(order(quantity=1))
     parts.born(parts.board())
     parts.born(parts.board("BM-000002"))
 
 
 def profile_that_is_not_there(parts: CAParts) -> None:
-    parts.administration.add_order(order(profile="device-1999"))
+    parts.put_order(order(profile="device-1999"))
     parts.born(parts.board())
 
 
 def retired_profile(parts: CAParts) -> None:
-    parts.administration.add_order(order(profile="device-2016"))
+    parts.put_order(order(profile="device-2016"))
     parts.born(parts.board())
 
 

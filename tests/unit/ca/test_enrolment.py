@@ -113,7 +113,7 @@ def test_a_revoked_unit_is_free_for_another_chip(parts: CAParts) -> None:
 
 
 def test_an_expired_certificate_leaves_its_unit_and_chip_free(parts: CAParts) -> None:
-    parts.administration.add_order(order("order-2", not_after=NOW + timedelta(days=9000)))
+    parts.put_order(order("order-2", not_after=NOW + timedelta(days=9000)))
     board = parts.board()
     parts.confirmed(board)
     parts.clock.forward(days=1825)
@@ -123,7 +123,7 @@ def test_an_expired_certificate_leaves_its_unit_and_chip_free(parts: CAParts) ->
 
 
 def test_the_quota_counts_units_and_not_requests(parts: CAParts) -> None:
-    parts.administration.add_order(order(quantity=2))
+    parts.put_order(order(quantity=2))
     first, second = parts.board(), parts.board("BM-000002")
     for board in (first, second, first, second, replace(first, key=new_key())):
         parts.born(board)
@@ -133,19 +133,19 @@ def test_the_quota_counts_units_and_not_requests(parts: CAParts) -> None:
 
 
 def test_a_quota_that_is_raised_lets_the_order_go_on(parts: CAParts) -> None:
-    parts.administration.add_order(order(quantity=1))
+    parts.put_order(order(quantity=1))
     parts.born(parts.board())
-    parts.administration.add_order(order(quantity=2))
+    parts.put_order(order(quantity=2))
     parts.born(parts.board("BM-000002"))
     assert parts.units_taken() == 2
 
 
 def test_a_refused_request_leaves_its_nonce_unused(parts: CAParts) -> None:
-    parts.administration.add_order(order(chip_models=("swtpm",)))
+    parts.put_order(order(chip_models=("swtpm",)))
     csr = parts.board().csr(parts.nonce())
     with pytest.raises(Refused, match="not for chips"):
         parts.enrol(csr)
-    parts.administration.add_order(order())
+    parts.put_order(order())
     assert parts.enrol(csr)
 
 
@@ -175,7 +175,7 @@ def test_no_nonce_is_kept_or_audited(parts: CAParts) -> None:
 
 
 def test_a_p384_key_is_certified_where_the_profile_says_so(parts: CAParts) -> None:
-    parts.administration.add_order(order(profile="device-p384"))
+    parts.put_order(order(profile="device-p384"))
     certificate = parts.born(replace(parts.board(), key=new_key(ec.SECP384R1())))
     key = certificate.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)

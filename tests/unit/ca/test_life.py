@@ -27,7 +27,7 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.parts = CAParts()
-        self.parts.administration.add_order(order(quantity=QUANTITY))
+        self.parts.put_order(order(quantity=QUANTITY))
         self.boards = [self.parts.board(f"BM-{number:06d}") for number in range(QUANTITY + 1)]
         self.certificates: dict[int, x509.Certificate] = {}
 

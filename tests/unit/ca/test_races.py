@@ -185,7 +185,7 @@ def test_an_intent_that_another_worker_finished_is_answered_with_its_certificate
 
 def test_the_last_unit_of_an_order_goes_to_one_of_two(stores: tuple[SQLiteCAStore, SQLiteCAStore]) -> None:
     parts = CAParts(stores[0])
-    parts.administration.add_order(order(quantity=1))
+    parts.put_order(order(quantity=1))
     workers = parts.service(stores[0]), parts.service(stores[1])
     boards = parts.board("BM-000001"), parts.board("BM-000002")
     requests = [board.csr(parts.nonce(board.unit)) for board in boards]

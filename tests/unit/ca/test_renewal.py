@@ -45,10 +45,10 @@ def test_the_old_certificate_dies_after_the_overlap_and_the_new_one_does_not(par
 
 
 def test_a_renewal_takes_no_quota_and_needs_no_open_order(parts: CAParts) -> None:
-    parts.administration.add_order(order(quantity=1))
+    parts.put_order(order(quantity=1))
     board = parts.board()
     current = parts.confirmed(board)
-    parts.administration.close_order("order-1")
+    parts.close_order("order-1")
     parts.clock.forward(days=1000)
     renewed(parts, board, current, new_key())
     assert parts.units_taken() == 1

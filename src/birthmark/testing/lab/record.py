@@ -46,6 +46,10 @@ class Lab(msgspec.Struct, frozen=True, kw_only=True):
     rig_configs: dict[str, str]
     rig_certificates: dict[str, str]
     rig_keys: dict[str, str]
+    officer_certificates: dict[str, str]
+    """By role."""
+    officer_keys: dict[str, str]
+    officer_passphrase_file: str
     rig_journals: dict[str, str]
     panel: str
     births: str

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from birthmark.ca.wiring import open_ca, read_order
 from birthmark.core.clock import system_clock
 from birthmark.evidence.endorsements import key_fingerprint
 from birthmark.testing.lab import files, softhsm
@@ -13,6 +12,7 @@ from birthmark.testing.lab.boards import plug_in
 from birthmark.testing.lab.ceremony import Authorities, make_surroundings
 from birthmark.testing.lab.customer import hold_customer_ceremony
 from birthmark.testing.lab.errors import LabError
+from birthmark.testing.lab.officers import PASSPHRASE_FILE, PEOPLE, certificate_of, hire_officers, key_of, open_orders
 from birthmark.testing.lab.processes import LabProcess, await_ready, python, start, stop
 from birthmark.testing.lab.record import ORDER, RIGS, SOCKET_PATH_MAX, Board, Lab, load, save
 
@@ -102,6 +102,7 @@ def _build(home: Path, *, boards: int, chip: str, hsm: bool, started: list[LabPr
     at = system_clock()
     hold_customer_ceremony(home, at, hsm=hsm)
     made = make_surroundings(home, at)
+    hire_officers(home, at)
     lost_ak_ca = key_fingerprint(made.lost_ak_ca.certificate)
     files.write(home / "endorsements.toml", files.lab_endorsements_toml(lost_ak_ca))
     files.write(home / files.MANIFEST, files.MANIFEST_TEXT)
@@ -110,9 +111,7 @@ def _build(home: Path, *, boards: int, chip: str, hsm: bool, started: list[LabPr
     panel = _boards(home, made, boards, chip, started)
     process, ca_url = start_service(home, "ca")
     started.append(process)
-    with open_ca(home / "ca.toml") as authority:
-        for order in orders:
-            authority.add_order(read_order(order))
+    open_orders(home, ca_url, orders)
     files.write(home / "cloud.toml", files.cloud_toml(ca_url))
     process, cloud_url = start_service(home, "cloud")
     started.append(process)
@@ -154,6 +153,9 @@ def _described(
         rig_configs={rig: str(files.write(home / f"{rig}.toml", files.rig_toml(rig, ca_url))) for rig in RIGS},
         rig_certificates={rig: str(home / f"pki/{rig}.pem") for rig in RIGS},
         rig_keys={rig: str(home / f"pki/{rig}.key") for rig in RIGS},
+        officer_certificates={role.value: str(certificate_of(home, role)) for role in PEOPLE},
+        officer_keys={role.value: str(key_of(home, role)) for role in PEOPLE},
+        officer_passphrase_file=str(home / "pki" / PASSPHRASE_FILE),
         rig_journals={rig: str(home / f"data/{rig}.sqlite") for rig in RIGS},
         panel=str(home / "panel.toml"),
         births=str(home / "mes/births.jsonl"),

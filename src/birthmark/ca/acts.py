@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of all acts that need two persons."""
+
+from birthmark.ca.approvals import Act
+from birthmark.ca.order_acts import OrderActs
+from birthmark.ca.policy import Policy
+
+
+def all_acts(policy: Policy) -> tuple[Act, ...]:
+    """Return every act that can be proposed to an authority with this policy."""
+    models = frozenset(model.id for model in policy.endorsements.models)
+    return (*OrderActs(frozenset(policy.terms), models).acts(),)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The administration over HTTP: the rows of `admin_routes`, as an ASGI application's routes.
+
+Each call goes the same way: who is the client, may its role do this, is the body what it must be, do it. A refusal is
+JSON with its finding; when the client showed a certificate, the refusal is in the log before it is answered.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from birthmark.ca.admin_routes import ROUTES, AdminRoute, Call, Services
+from birthmark.ca.admin_types import Refusal
+from birthmark.ca.demands import MALFORMED, Client
+from birthmark.ca.edge import client_of
+from birthmark.ca.errors import CAError, NotNow, Refused
+from birthmark.ca.ports import CAStore
+from birthmark.ca.roles import demand_role
+from birthmark.ca.trail import Trail
+from birthmark.core.clock import Clock
+from birthmark.core.errors import BirthmarkError, StoreError
+from birthmark.net.asgi import read_body
+from birthmark.net.errors import BodyRefused
+from birthmark.pki.paths import TrustAnchors
+
+ADMIN_MAX_BODY_BYTES: Final = 65_536
+ADMIN_MEDIA_TYPE: Final = "application/json"
+STORE_RETRY_S: Final = 2
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AdminHTTP:
+    """The administration's edge. `trust` is under what officers' certificates stand; refusals go into `store`."""
+
+    services: Services
+    store: CAStore
+    trust: TrustAnchors
+    clock: Clock
+
+    def routes(self, table: Sequence[AdminRoute] = ROUTES) -> list[Route]:
+        """Return the routes for an application."""
+        return [self._route(row) for row in table]
+
+    def _route(self, row: AdminRoute) -> Route:
+        async def endpoint(request: Request) -> Response:
+            try:
+                # Read before anything is decided: a client that is refused at once would not hear why.
+                body = await read_body(request.receive, ADMIN_MAX_BODY_BYTES)
+                client = client_of(request)
+                content_type = request.headers.get("content-type", "")
+                told = await run_in_threadpool(self._answer, row, request, client, (content_type, body))
+                status, answer, retry_after_s = 200, told, 0
+            except BirthmarkError as error:
+                status, answer, retry_after_s = _refusal(error)
+            _LOG.info("%s %r %d", request.method, request.url.path, status)
+            headers = {"Retry-After": str(retry_after_s)} if retry_after_s else {}
+            return Response(msgspec.json.encode(answer), status, headers, ADMIN_MEDIA_TYPE)
+
+        return Route(row.path, endpoint, methods=[row.method])
+
+    def _answer(
+        self, row: AdminRoute, request: Request, client: Client | None, sent: tuple[str, bytes]
+    ) -> msgspec.Struct:
+        trail = Trail.of(row.name, self.clock(), client)
+        try:
+            officer = demand_role(client, row.roles, self.trust, trail.at)
+            trail.who = officer.holder
+            call = Call(officer, trail.at, dict(request.path_params), _body(row, *sent))
+            return row.function(self.services, call)
+        except Refused as refusal:
+            if client is not None:
+                self._audit(trail, refusal)
+            raise
+
+    def _audit(self, trail: Trail, refusal: Refused) -> None:
+        with self.store.writing() as ledger:
+            ledger.append([trail.row(finding=refusal.finding, detail=refusal.message)])
+
+
+def _body(row: AdminRoute, content_type: str, body: bytes) -> msgspec.Struct | None:
+    """Return the body, of the type that the route wants. Refused: ca.admin.media-type, ca.admin.body."""
+    if row.request is None:
+        if body:
+            raise Refused(MALFORMED, "ca.admin.body", "this call has no body")
+        return None
+    if content_type.split(";", maxsplit=1)[0].strip().lower() != ADMIN_MEDIA_TYPE:
+        raise Refused(415, "ca.admin.media-type", f"the body is sent as {ADMIN_MEDIA_TYPE}")
+    try:
+        return msgspec.json.decode(body, type=row.request)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Refused(MALFORMED, "ca.admin.body", f"the body is not what this call wants: {error}") from error
+
+
+def _refusal(error: BirthmarkError) -> tuple[int, Refusal, int]:
+    if isinstance(error, StoreError):
+        _LOG.error("finding=%s: %s", error.finding, error.message)
+        error = NotNow("ca.store", "the ledger cannot be written or read now", retry_after_s=STORE_RETRY_S)
+    status = error.status if isinstance(error, CAError | BodyRefused) else 500
+    retry_after_s = error.retry_after_s if isinstance(error, CAError) else 0
+    return status, Refusal(finding=error.finding, message=error.message, hint=error.hint), retry_after_s

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every command has that a person gives to a running CA: where it is, and with which key."""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from birthmark.ca.credentials import Credential
+    from birthmark.ca.office import Office
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_FILE = click.Path(path_type=Path)
+_CREDENTIAL = (
+    click.option("--certificate", type=_FILE, required=True, metavar="FILE", help="Yours, with its chain (PEM)."),
+    click.option(
+        "--key", required=True, metavar="KEY", help="An encrypted key file, or pkcs11:token=T;object=L?module-path=M."
+    ),
+    click.option("--passphrase-file", type=_FILE, metavar="FILE", help="Passphrase or PIN; otherwise you are asked."),
+)
+_SERVER = (
+    click.option("--url", required=True, help="The CA: https://host[:port]."),
+    click.option("--trust", type=_FILE, required=True, metavar="FILE", help="The trust anchors (PEM)."),
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="JSON.")
+REASON = click.option("--reason", required=True, help="Why; it is signed, and goes into the log.")
+
+
+def with_credential(command: _Command) -> _Command:
+    """Give a command the options of a person's key; they arrive as keyword arguments for `credential`."""
+    return _optioned(command, _CREDENTIAL)
+
+
+def with_office(command: _Command) -> _Command:
+    """Give a command the options of a person at a running CA; they arrive as keyword arguments for `office`."""
+    return _optioned(command, (*_SERVER, *_CREDENTIAL))
+
+
+@contextmanager
+def credential(where: dict[str, Any]) -> Iterator["Credential"]:
+    """Lend the person's key."""
+    from birthmark.ca.credentials import opened
+
+    with opened(where["certificate"], where["key"], where["passphrase_file"], _ask) as lent:
+        yield lent
+
+
+@contextmanager
+def office(where: dict[str, Any]) -> Iterator["Office"]:
+    """Connect the person with the CA."""
+    from birthmark.ca.office import Office
+    from birthmark.core.clock import system_clock
+    from birthmark.core.config import read_file
+
+    with credential(where) as lent:
+        connected = Office(where["url"], read_file(where["trust"]), lent, system_clock)
+        try:
+            yield connected
+        finally:
+            connected.close()
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return rows under their head, aligned."""
+    lines = [tuple(map(str, row)) for row in (head, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(padded)
+
+
+def _optioned(command: _Command, options: Sequence[Callable[[_Command], _Command]]) -> _Command:
+    return functools.reduce(lambda optioned, option: option(optioned), reversed(options), command)
+
+
+def _ask(what: str) -> bytes:
+    secret: str = click.prompt(what, hide_input=True, err=True)
+    return secret.encode()
