@@ -8,6 +8,7 @@ from msgspec import structs
 
 from birthmark.ca.demands import UNKNOWN
 from birthmark.ca.errors import Refused
+from birthmark.ca.ledger_check import Discrepancy, check_ledger
 from birthmark.ca.ports import CAStore, Ledger
 from birthmark.core.audit import AuditRow, decode_row
 from birthmark.core.clock import Clock
@@ -65,6 +66,11 @@ class Administration:
             while entries := ledger.entries(first, PAGE):
                 yield from (_plain_decision(decode_row(entry)) for entry in entries)
                 first += len(entries)
+
+    def check(self) -> Iterator[Discrepancy]:
+        """Return where the ledger's tables and its log disagree, as it is found. Raises StoreError."""
+        with self._store.reading() as ledger:
+            yield from check_ledger(ledger)
 
     def policy_difference(self, old: Endorsements, new: Endorsements) -> PolicyDifference:
         """Return what another appraisal policy would change for the living certificates now. Raises StoreError."""

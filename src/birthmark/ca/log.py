@@ -16,7 +16,7 @@ from birthmark.ca.ports import CAStore, LedgerReader
 from birthmark.pki.errors import PKIError
 from birthmark.tlog.bundle import ProofBundle, ProvenEntry, encode_bundle
 from birthmark.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from birthmark.tlog.errors import TileRefused
+from birthmark.tlog.errors import LogRefused, TileRefused
 from birthmark.tlog.growth import Edge
 from birthmark.tlog.keys import Signer
 from birthmark.tlog.reading import prove_consistency, prove_inclusion
@@ -76,6 +76,8 @@ class Log:
                     return size
                 edge = Edge.read(StoredTiles(ledger), old.size)
                 entries = ledger.entries(old.size, size - old.size)
+                if len(entries) != size - old.size:
+                    raise LogRefused(f"of entries {old.size} to {size - 1} some are gone", finding="tlog.entries.count")
             growth = edge.grow([leaf_hash(entry) for entry in entries])
             with self._store.writing() as ledger:
                 ledger.put_tiles({(each.tile.level, each.tile.index): each.data for each in growth.tiles})

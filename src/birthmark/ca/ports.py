@@ -14,6 +14,7 @@ from typing import Protocol
 
 from birthmark.core.audit import AuditRow
 from birthmark.core.census import Census
+from birthmark.core.dossier import Dossier, Leaf, Tally
 from birthmark.core.issuance import (
     Ask,
     ChipGroup,
@@ -178,11 +179,35 @@ class LedgerReader(Protocol):
         ...
 
     def entries(self, first: int, count: int) -> tuple[bytes, ...]:
-        """Return up to `count` entries of the transparency log, beginning with number `first`."""
+        """Return the entries of the transparency log with the numbers from `first` on, at most `count`."""
         ...
 
     def entries_of_unit(self, unit_serial: str) -> tuple[tuple[int, bytes], ...]:
         """Return the numbers and bytes of all entries about one unit, oldest first."""
+        ...
+
+    def leaves(self, first: int, limit: int) -> tuple[Leaf, ...]:
+        """Return up to `limit` entries of the log with number `first` or above, by number."""
+        ...
+
+    def leaves_by_unit(self, after: tuple[str, int], limit: int) -> tuple[Leaf, ...]:
+        """Return entries about units, by unit and number, beginning behind (unit, number); ("", 0) for all."""
+        ...
+
+    def dossiers(self, after: int, limit: int) -> tuple[Dossier, ...]:
+        """Return the issuances with numbers above `after`, by number, each with all that hangs on it."""
+        ...
+
+    def known_serials(self, serials: Sequence[str]) -> frozenset[str]:
+        """Return those of the serials that are those of issuances."""
+        ...
+
+    def stray_places(self, limit: int) -> tuple[tuple[str, str], ...]:
+        """Return units (order, unit serial) that count towards an order under which nothing was issued to them."""
+        ...
+
+    def tally(self) -> Tally:
+        """Return how many rows there are."""
         ...
 
     def tiles(self, wanted: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], bytes]:

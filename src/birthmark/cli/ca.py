@@ -8,6 +8,7 @@ import click
 
 from birthmark.cli.ca_ceremony import ceremony
 from birthmark.cli.ca_hsm import hsm
+from birthmark.cli.ca_ledger import ledger
 from birthmark.cli.ca_order import order
 from birthmark.cli.ca_policy import policy
 from birthmark.cli.ca_proposal import proposal
@@ -32,6 +33,7 @@ ca.add_command(ceremony)
 ca.add_command(hsm)
 
 ca.add_command(store)
+ca.add_command(ledger)
 
 ca.add_command(order)
 ca.add_command(proposal)

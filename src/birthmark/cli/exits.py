@@ -40,6 +40,7 @@ FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
     {
         Exit.NOT_HELD: (
             "attack.*",
+            "audit.*",
             "birth.*",
             "ca.*",
             "ceremony.*",
@@ -50,6 +51,7 @@ FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
             "device.*",
             "est.*",
             "evidence.*",
+            "ledger.*",
             "legacy.*",
             "line.*",
             "name.*",

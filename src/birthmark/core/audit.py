@@ -56,7 +56,7 @@ def decode_row(data: bytes) -> AuditRow:
     """Return the decision that the bytes stand for. Raises DecodeError for all other bytes."""
     try:
         row = _DECODER.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DecodeError(f"not an audit row: {error}", finding="audit.row") from error
     if row.at.utcoffset() != UTC.utcoffset(None) or encode_row(row) != data:
         raise DecodeError("an audit row that is not in its one form", finding="audit.row")

@@ -31,6 +31,7 @@ from birthmark.core.proposals import Proposal, Ruling
 from birthmark.stores import ca_rows as rows
 from birthmark.stores.ca_census_sql import CensusReads
 from birthmark.stores.ca_rows import ORDER_COLUMNS, SELECT_ISSUANCE, SELECT_PROPOSAL
+from birthmark.stores.ca_sql_audit import AuditReads
 from birthmark.stores.ca_sql_status import OPEN, SELECT_UNIT, SQLStatus
 
 PAGE: Final = 500
@@ -70,7 +71,7 @@ _SELECT_DENIALS = (
 )
 
 
-class SQLLedger(SQLStatus, CensusReads):
+class SQLLedger(SQLStatus, CensusReads, AuditReads):
     """The operations of `ca.ports.Ledger` inside one open transaction."""
 
     # --- what candidates are decided by ---
@@ -200,8 +201,8 @@ class SQLLedger(SQLStatus, CensusReads):
         return int(self._db.read("SELECT coalesce(max(number), -1) + 1 FROM leaf")[0][0])
 
     def entries(self, first: int, count: int) -> tuple[bytes, ...]:
-        query = "SELECT entry FROM leaf WHERE number >= ? ORDER BY number LIMIT ?"
-        return tuple(bytes(row[0]) for row in self._db.read(query, first, count))
+        query = "SELECT entry FROM leaf WHERE number >= ? AND number < ? ORDER BY number"
+        return tuple(bytes(row[0]) for row in self._db.read(query, first, first + count))
 
     def entries_of_unit(self, unit_serial: str) -> tuple[tuple[int, bytes], ...]:
         query = "SELECT number, entry FROM leaf WHERE unit_serial = ? AND unit_serial <> '' ORDER BY number"

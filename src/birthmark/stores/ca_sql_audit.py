@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: D102 - what each operation guarantees stands in ca.ports.LedgerReader, which these implement
+"""
+What is read from the ledger to hold its tables against its log, once for every database.
+
+All of it is read by pages: memory does not grow with the ledger.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from birthmark.core.dossier import Dossier, Leaf, Tally
+from birthmark.core.issuance import End
+from birthmark.stores import ca_rows as rows
+from birthmark.stores.ca_database import Database
+from birthmark.stores.ca_rows import ISSUANCE_COLUMNS, ISSUANCE_TABLES, Row
+
+_DOSSIERS: Final = (
+    f"SELECT {ISSUANCE_COLUMNS}, i.number, c.sha256, b.jws FROM {ISSUANCE_TABLES}"  # noqa: S608 constant text
+    " LEFT JOIN birth b ON b.certificate_sha256 = c.sha256 WHERE i.number > ? ORDER BY i.number LIMIT ?"
+)
+_TALLY: Final = (
+    "SELECT (SELECT count(*) FROM leaf), (SELECT coalesce(max(number), -1) FROM leaf), (SELECT count(*) FROM ending),"
+    " (SELECT coalesce(max(number), -1) FROM ending), (SELECT count(*) FROM proposal), (SELECT count(*) FROM ruling)"
+)
+_STRAY: Final = (
+    "SELECT u.order_id, u.unit_serial FROM order_unit u WHERE NOT EXISTS (SELECT 1 FROM issuance i"
+    " WHERE i.order_id = u.order_id AND i.unit_serial = u.unit_serial) ORDER BY u.order_id, u.unit_serial LIMIT ?"
+)
+_LEAVES_OF_UNITS: Final = (
+    "SELECT number, unit_serial, entry FROM leaf WHERE unit_serial IN LIST AND unit_serial <> '' ORDER BY number"
+)
+
+
+class AuditReads:
+    """A part of `ca_sql.SQLLedger`."""
+
+    _db: Database
+
+    def leaves(self, first: int, limit: int) -> tuple[Leaf, ...]:
+        query = "SELECT number, unit_serial, entry FROM leaf WHERE number >= ? ORDER BY number LIMIT ?"
+        return tuple(_leaf(row) for row in self._db.read(query, first, limit))
+
+    def leaves_by_unit(self, after: tuple[str, int], limit: int) -> tuple[Leaf, ...]:
+        query = (
+            "SELECT number, unit_serial, entry FROM leaf WHERE unit_serial <> ''"
+            " AND (unit_serial, number) > (?, ?) ORDER BY unit_serial, number LIMIT ?"
+        )
+        return tuple(_leaf(row) for row in self._db.read(query, *after, limit))
+
+    def dossiers(self, after: int, limit: int) -> tuple[Dossier, ...]:
+        found = self._db.read(_DOSSIERS, after, limit)
+        serials, units = [row[0] for row in found], [row[1] for row in found]
+        endings, places, leaves = self._db.read_all(
+            (
+                ("SELECT serial, dies_us, ending FROM ending WHERE serial IN LIST ORDER BY number", (serials,)),
+                ("SELECT order_id, unit_serial FROM order_unit WHERE unit_serial IN LIST", (units,)),
+                (_LEAVES_OF_UNITS, (units,)),
+            )
+        )
+        ends: dict[str, list[End]] = {}
+        for end in map(rows.end_of, endings):
+            ends.setdefault(end.serial, []).append(end)
+        held = {(order_id, unit) for order_id, unit in places}
+        about: dict[str, list[Leaf]] = {}
+        for leaf in map(_leaf, leaves):
+            about.setdefault(leaf.unit_serial, []).append(leaf)
+        return tuple(_dossier(row, ends, held, about) for row in found)
+
+    def known_serials(self, serials: Sequence[str]) -> frozenset[str]:
+        return frozenset(row[0] for row in self._db.read("SELECT serial FROM life WHERE serial IN LIST", serials))
+
+    def stray_places(self, limit: int) -> tuple[tuple[str, str], ...]:
+        return tuple((row[0], row[1]) for row in self._db.read(_STRAY, limit))
+
+    def tally(self) -> Tally:
+        return Tally(*(int(count) for count in self._db.read(_TALLY)[0]))
+
+
+def _leaf(row: Row) -> Leaf:
+    return Leaf(row[0], row[1], bytes(row[2]))
+
+
+def _dossier(row: Row, ends: dict[str, list[End]], held: set[tuple[str, str]], about: dict[str, list[Leaf]]) -> Dossier:
+    *issued, number, sha256, jws = row
+    issuance = rows.issuance_of(tuple(issued))
+    return Dossier(
+        number=number,
+        issuance=issuance,
+        certificate_sha256=sha256 or "",
+        birth=jws,
+        ends=tuple(ends.get(issuance.serial, ())),
+        holds_place=(issuance.order, issuance.unit_serial) in held,
+        leaves=tuple(about.get(issuance.unit_serial, ())),
+    )
