@@ -2,9 +2,9 @@
 """
 Signed documents: JWS in its compact form (RFC 7515 §7.1), ES256, signed by the key of one certificate.
 
-The protected header has exactly three members, in this order: `alg`, ES256 (RFC 7518 §3.4); `typ`, what kind of document it
-is, so that none passes for another; `x5t#S256`, the SHA-256 of the signer's certificate. No other text stands for
-the same document and signature: a digest of the token names it.
+The protected header has exactly three members, in this order: `alg`, ES256 (RFC 7518 §3.4); `typ`, what kind of
+document it is, so that none passes for another; `x5t#S256`, the SHA-256 of the signer's certificate. No other text
+stands for the same document and signature: a digest of the token names it.
 """
 
 import base64
