@@ -28,7 +28,7 @@ def put_signed_order(store: CAStore, operations: Authority, order: Order, at: da
     with store.writing() as ledger:
         ledger.put_proposal(proposal)
         ledger.put_order(signed)
-        ledger.append([AuditRow(at=at, who=f"approver:{_APPROVER}", act=CREATE, order=order.id, about=proposal.id)])
+        ledger.append(_rows(proposal, order.id, at))
     return signed
 
 
@@ -51,6 +51,17 @@ def hired(operations: Authority, name: str, role: Role, at: datetime) -> Credent
     """Return the credential of a new person."""
     key = ec.generate_private_key(ec.SECP256R1())
     return Credential((make_officer(operations, name, role, key.public_key(), at), operations.certificate), key)
+
+
+def _rows(proposal: Proposal, order_id: str, at: datetime) -> list[AuditRow]:
+    """Return what the log says of an order that was proposed, approved and created."""
+    ruling = "" if proposal.ruling is None else fingerprint(proposal.ruling.document.encode())
+    officer, approver = f"security-officer:{_OFFICER}", f"approver:{_APPROVER}"
+    return [
+        AuditRow(at=at, who=officer, act="propose", order=order_id, about=proposal.id),
+        AuditRow(at=at, who=approver, act="approve", order=order_id, about=ruling),
+        AuditRow(at=at, who=approver, act=CREATE, order=order_id, about=proposal.id),
+    ]
 
 
 def _approved(operations: Authority, order: Order, at: datetime) -> Proposal:

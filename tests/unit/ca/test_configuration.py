@@ -143,7 +143,7 @@ def test_the_administrator_needs_no_issuing_key(files: CAFiles) -> None:
         files.folder.joinpath(secret).unlink()
     with wiring.open_ca(files.config) as authority:
         authority.deny_chip(ChipID("Smith", "0123456789ABCDEF"), "lost")
-        assert [row["act"] for row in authority.audit()] == ["order.create", "deny"]
+        assert [row["act"] for row in authority.audit()] == ["propose", "approve", "order.create", "deny"]
 
 
 def test_an_order_file_becomes_an_order(files: CAFiles) -> None:
