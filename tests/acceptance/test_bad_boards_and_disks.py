@@ -184,20 +184,19 @@ def quiet_lab(lab: Lab) -> Lab:
 
 def test_commands_on_a_full_disk_write_nothing(quiet_lab: Lab, tmp_path: Path) -> None:
     lab, board = quiet_lab, quiet_lab.boards[0]
-    order = tmp_path / "order.toml"
-    order.write_text((lab.path / f"orders/{lab.order}.toml").read_text().replace(lab.order, "order-more"))
+    run_panel(lab, panel=one_board_panel(lab, 0))  # so that the request below changes nothing in the chip
+    (serial,) = (str(row["serial"]) for row in certificates(lab))
     commands = {
         "line.disk": line_run(lab, lab.panel),
-        "store.full": ("ca", "order-add", "--config", lab.ca_config, order),
+        "store.full": ("ca", "revoke", "--config", lab.ca_config, serial, "--reason", "scrapped"),
         "disk.unwritable": ("device", "csr", "--chip", board.chip, "--unit", board.unit, "--out", tmp_path / "out"),
     }
-    run_panel(lab, panel=one_board_panel(lab, 0))  # so that the request below changes nothing in the chip
     before = world(lab)
     for finding, command in commands.items():
         told = refusal(attempt(*command, file_limit_bytes=0), Exit.DISK)
         assert told.finding == finding
     assert world(lab) == before
-    assert list(tmp_path.iterdir()) == [order]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_fills_in_the_middle_fails_the_board_and_the_next_run_makes_it_whole(quiet_lab: Lab) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from birthmark.cli.exits import Exit
 from birthmark.testing.lab.record import Lab
-from support.labs import running_lab
+from support.labs import credential_options, running_lab
 from support.refusals import attempt, attempts, refusal, with_key, world
 
 Arguments = tuple[str | Path, ...]
@@ -36,12 +36,20 @@ KINDS: dict[str, Callable[[Path], object]] = {
         "-----BEGIN PRIVATE KEY-----\nMEECAQAwEwYHKoZIzj0CAQYIKoZIzj0DAQcEJzAlAgEBBCA=\n-----END PRIVATE KEY-----\n"
     ),
 }
+
+
+def sign_order(lab: Lab, file: str | Path) -> Arguments:
+    """Return the command that signs an order."""
+    output = lab.path.parent / "order.jws"
+    return ("ca", "order", "sign", file, *credential_options(lab), "--reason", "as planned", "--output", output)
+
+
 FILES: dict[str, Command] = {
     "rig.toml": lambda lab, file: ("line", "run", "--config", file, "--panel", lab.panel),
     "panel.toml": lambda lab, file: ("line", "run", "--config", lab.rig_configs["rig-a"], "--panel", file),
     "device.toml": lambda _lab, file: ("device", "connect", "--config", file),
     "ca.toml": lambda _lab, file: ("ca", "serve", "--config", file),
-    "the order": lambda lab, file: ("ca", "order-add", "--config", lab.ca_config, file),
+    "the order": sign_order,
     "cloud.toml": lambda _lab, file: ("cloud", "serve", "--config", file),
     "endorsements.toml": lambda lab, file: ("verify", rig_certificate(lab), *trust(lab), "--endorsements", file),
     "the certificate": lambda lab, file: ("verify", file, *trust(lab)),
@@ -147,7 +155,7 @@ def configured(lab: Lab, file: str) -> tuple[Path, Callable[[Path], Arguments]]:
         "panel.toml": (lab.panel, lambda path: ("line", "run", "--config", rig, "--panel", path)),
         "order.toml": (
             str(lab.path / f"orders/{lab.order}.toml"),
-            lambda path: ("ca", "order-add", "--config", lab.ca_config, path),
+            lambda path: sign_order(lab, path),
         ),
     }
     name, command = commands[file]

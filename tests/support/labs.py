@@ -56,3 +56,14 @@ def certificates(lab: Lab) -> list[dict[str, object]]:
     """Return every certificate that the CA has issued, as its store has it."""
     done = birthmark("ca", "certificates", "--config", lab.ca_config, "--json")
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def credential_options(lab: Lab, role: str = "security-officer") -> tuple[str, ...]:
+    """Return the options of a person's key."""
+    key = ("--certificate", lab.officer_certificates[role], "--key", lab.officer_keys[role])
+    return (*key, "--passphrase-file", lab.officer_passphrase_file)
+
+
+def office_options(lab: Lab, role: str = "security-officer") -> tuple[str, ...]:
+    """Return the options of a person at the lab's CA."""
+    return ("--url", lab.ca_url, "--trust", lab.trust, *credential_options(lab, role))
