@@ -6,7 +6,6 @@ Each call goes the same way: who is the client, may its role do this, is the bod
 JSON with its finding; when the client showed a certificate, the refusal is in the log before it is answered.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +21,7 @@ from birthmark.ca.admin_types import Refusal
 from birthmark.ca.demands import MALFORMED, Client
 from birthmark.ca.edge import client_of
 from birthmark.ca.errors import CAError, NotNow, Refused
+from birthmark.ca.observation import note
 from birthmark.ca.ports import CAStore
 from birthmark.ca.roles import demand_role
 from birthmark.ca.trail import Trail
@@ -34,7 +34,6 @@ from birthmark.pki.paths import TrustAnchors
 ADMIN_MAX_BODY_BYTES: Final = 65_536
 ADMIN_MEDIA_TYPE: Final = "application/json"
 STORE_RETRY_S: Final = 2
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +59,9 @@ class AdminHTTP:
                 told = await run_in_threadpool(self._answer, row, request, client, (content_type, body))
                 status, answer, retry_after_s = 200, told, 0
             except BirthmarkError as error:
-                status, answer, retry_after_s = _refusal(error)
-            _LOG.info("%s %r %d", request.method, request.url.path, status)
+                refusal = _explained(error)
+                note(request.scope, refusal)
+                status, answer, retry_after_s = _refusal(refusal)
             headers = {"Retry-After": str(retry_after_s)} if retry_after_s else {}
             return Response(msgspec.json.encode(answer), status, headers, ADMIN_MEDIA_TYPE)
 
@@ -100,10 +100,16 @@ def _body(row: AdminRoute, content_type: str, body: bytes) -> msgspec.Struct | N
         raise Refused(MALFORMED, "ca.admin.body", f"the body is not what this call wants: {error}") from error
 
 
+def _explained(error: BirthmarkError) -> BirthmarkError:
+    """Return what the client is told. Why the ledger fails is for the log alone."""
+    if not isinstance(error, StoreError):
+        return error
+    told = NotNow("ca.store", "the ledger cannot be written or read now", retry_after_s=STORE_RETRY_S)
+    told.__cause__ = error
+    return told
+
+
 def _refusal(error: BirthmarkError) -> tuple[int, Refusal, int]:
-    if isinstance(error, StoreError):
-        _LOG.error("finding=%s: %s", error.finding, error.message)
-        error = NotNow("ca.store", "the ledger cannot be written or read now", retry_after_s=STORE_RETRY_S)
     status = error.status if isinstance(error, CAError | BodyRefused) else 500
     retry_after_s = error.retry_after_s if isinstance(error, CAError) else 0
     return status, Refusal(finding=error.finding, message=error.message, hint=error.hint), retry_after_s

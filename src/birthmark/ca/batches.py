@@ -21,8 +21,14 @@ OVERLOAD_RETRY_S = 2
 class Batches:
     """Belongs to the event loop of one worker."""
 
-    def __init__(self, settle: Callable[[Sequence[Job]], list[Outcome]]) -> None:
+    def __init__(
+        self,
+        settle: Callable[[Sequence[Job]], list[Outcome]],
+        seen: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """`seen(batch, waiting)` is told how many are settled together now, and how many wait behind them."""
         self._settle = settle
+        self._seen = seen
         self._waiting: list[tuple[Job, asyncio.Future[Outcome]]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="settle")
         self._drain: asyncio.Task[None] | None = None
@@ -51,6 +57,8 @@ class Batches:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+                if self._seen is not None:
+                    self._seen(len(batch), len(self._waiting))
                 try:
                     outcomes = await loop.run_in_executor(self._thread, self._settle, [job for job, _ in batch])
                 except Exception as error:  # noqa: BLE001 whatever it is, each of them must be answered

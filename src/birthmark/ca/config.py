@@ -53,6 +53,13 @@ class FrontSection(Config, frozen=True):
     workers: Annotated[int, msgspec.Meta(ge=1, le=WORKERS_MAX)] = 1
 
 
+class MetricsSection(Config, frozen=True):
+    """`[metrics]`: where Prometheus reads them, on 127.0.0.1; several workers share their numbers in a folder."""
+
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+    folder: Text | None = None
+
+
 class ProfileSection(Config, frozen=True):
     """`[[profile]]`: what may be issued to keys of which algorithms, until the end of which day (UTC)."""
 
@@ -88,6 +95,8 @@ class CAConfig(Config, frozen=True):
     crl_next_update_s: Seconds = 3_600
     checkpoint_every_s: Seconds = 1
     front: FrontSection | None = None
+    metrics: MetricsSection | None = None
+    log_format: Literal["text", "json"] = "text"
 
 
 def load_config(path: Path) -> CAConfig:
@@ -104,6 +113,9 @@ def load_config(path: Path) -> CAConfig:
             f"{path}: database and database_dsn_file are both there",
             hint="the ledger is in an SQLite file or in PostgreSQL",
         )
+    several = config.front is not None and config.front.workers > 1
+    if several and config.metrics is not None and config.metrics.folder is None:
+        raise ConfigError(f"{path}: [metrics] has no folder", hint="several workers share their numbers in a folder")
     names = [profile.name for profile in config.profile]
     if len(set(names)) != len(names):
         raise ConfigError(f"{path}: two profiles have the same name", hint="orders refer to a profile by its name")

@@ -6,7 +6,7 @@ CAError
 ├── Refused     a demand is not met; answered with `status` (4xx) and audited
 ├── Pending     accepted, but somebody has to decide first; answered with 202, and to be repeated as it is
 ├── NotNow      the store or the issuing key does not work; answered with 503, and worth a repeat
-└── LedgerRefused  a restored ledger is not the one to go on with
+└── LedgerRefused  a restored ledger is not the one to go on with (ca/upkeep/errors.py)
 """
 
 from birthmark.core.errors import BirthmarkError
@@ -52,10 +52,3 @@ class NotNow(CAError):
     def __init__(self, finding: str, reason: str, *, hint: str = "", retry_after_s: int) -> None:
         super().__init__(reason, hint=hint, finding=finding)
         self.retry_after_s = retry_after_s
-
-
-class LedgerRefused(CAError):
-    """A ledger that was restored is not what a checkpoint signed for."""
-
-    default_finding = "ca.restore.log"
-    default_hint = "do not go on with it: keep it, and find out who changed it"

@@ -3,10 +3,9 @@
 The edge: EST and the CA's own calls, as an ASGI application.
 
 A handler judges its request as far as that needs no ledger, and lets the rest be settled in a batch. A refusal is
-text/plain, "<finding>: reason"; one log line per decision, without secrets.
+text/plain, "<finding>: reason"; one log line per decision, without secrets (`ca.observation`).
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from cryptography import x509
@@ -18,7 +17,8 @@ from starlette.routing import BaseRoute, Route
 from birthmark.ca.batches import Batches
 from birthmark.ca.demands import Client
 from birthmark.ca.edge import client_of
-from birthmark.ca.errors import CAError, NotNow, Pending, Refused
+from birthmark.ca.errors import CAError, Pending, Refused
+from birthmark.ca.observation import note
 from birthmark.ca.service import CA
 from birthmark.core.birth import BIRTH_MAX_BYTES
 from birthmark.core.errors import BirthmarkError
@@ -34,16 +34,15 @@ BIRTH_MEDIA_TYPE = "application/jose"
 ANY_METHOD = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
 """EST says itself which methods an operation has (405 with Allow)."""
 
-_LOG = logging.getLogger(__name__)
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class CAHTTP:
     """The endpoints of one CA."""
 
-    def __init__(self, ca: CA) -> None:
+    def __init__(self, ca: CA, seen: Callable[[int, int], None] | None = None) -> None:
         self._ca = ca
-        self._batches = Batches(ca.settle)
+        self._batches = Batches(ca.settle, seen)
 
     def app(self, more: Sequence[BaseRoute] = ()) -> Starlette:
         """Return the ASGI application, with what others serve beside it."""
@@ -103,23 +102,12 @@ def _response(answer: ESTAnswer) -> Response:
 def _answered(endpoint: _Endpoint) -> _Endpoint:
     async def answered(request: Request) -> Response:
         try:
-            response = await endpoint(request)
+            return await endpoint(request)
         except BirthmarkError as error:
-            response = _response(_refusal(error))
-            _log_refusal(request, response.status_code, error)
-        else:
-            _LOG.info("%s %r %d", request.method, request.url.path, response.status_code)
-        return response
+            note(request.scope, error)
+            return _response(_refusal(error))
 
     return answered
-
-
-def _log_refusal(request: Request, status: int, error: BirthmarkError) -> None:
-    if isinstance(error, NotNow):
-        # The client learns only that it may come again; whoever runs the CA must learn what is broken.
-        _LOG.error("%s %r %d finding=%s: %s", request.method, request.url.path, status, error.finding, error.__cause__)
-    else:
-        _LOG.info("%s %r %d finding=%s", request.method, request.url.path, status, error.finding)
 
 
 def _refusal(error: BirthmarkError) -> ESTAnswer:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The issuing authority put together: the only place that chooses its store, its key and its clock."""
 
-import logging
 import socket
 import sys
 from collections.abc import Iterator
@@ -21,9 +20,12 @@ from birthmark.ca.chores import Chore, doing
 from birthmark.ca.config import CAConfig, FrontSection, ProfileSection, load_config, read_secret
 from birthmark.ca.demands import Terms
 from birthmark.ca.http import CAHTTP
+from birthmark.ca.journal import begin_log
 from birthmark.ca.keyring import Keyring
 from birthmark.ca.lapses import write_lapses
 from birthmark.ca.log import Log
+from birthmark.ca.metrics_http import begin_anew, measured
+from birthmark.ca.observation import Observed
 from birthmark.ca.order_book import OrderBook
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore
@@ -69,11 +71,11 @@ def serve(config_path: Path) -> None:
         FrontFailed: with `[front]`: Envoy or a worker did not start, or Envoy has ended.
 
     """
-    _log_to_stderr()
     config, folder = load_config(config_path), config_path.parent
     context = tls.server_context(
         folder / config.tls_certificate, folder / config.tls_key, read_file(folder / config.client_trust)
     )
+    begin_anew(config.metrics, folder)
     with _application(config, folder) as (app, chores):
         if config.front is None:
             with doing(chores):
@@ -85,7 +87,6 @@ def serve(config_path: Path) -> None:
 
 def serve_worker(config_path: Path, listener: socket.socket) -> None:
     """Serve as one of the workers behind the front, until SIGTERM. Raises as `serve`, and FrontUntrusted."""
-    _log_to_stderr()
     config, folder = load_config(config_path), config_path.parent
     with _application(config, folder) as (app, chores), doing(chores):
         worker.serve_worker(app, listener, asgi.announce)
@@ -96,20 +97,23 @@ def _worker_command(config_path: Path, listener: int) -> list[str]:
     return [sys.executable, "-m", WORKER_MODULE, str(config_path.absolute()), str(listener)]
 
 
-def _log_to_stderr() -> None:
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-
-
 @contextmanager
 def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp, tuple[Chore, ...]]]:
     """Open the store and the keys; yield what is to be served over them, and what is to be done beside."""
+    decided = begin_log(config.log_format)
     policy = _policy(config, folder)
-    with Keyring(folder) as keys, configured_store(config, folder) as store:
+    with (
+        Keyring(folder) as keys,
+        configured_store(config, folder) as store,
+        measured(config.metrics, folder, store, system_clock) as measures,
+    ):
+        sinks = (decided,) if measures.decided is None else (decided, measures.decided)
         ca = CA(store, _authority(config, folder, keys), policy, system_clock)
         approvals = Approvals(store, all_acts(policy), policy.trust, system_clock)
         admin = AdminHTTP(Services(approvals, OrderBook(store, system_clock)), store, policy.trust, system_clock)
         chores = _chores(config, store, Log(store, log_signer(config, keys)))
-        yield CAHTTP(ca).app(admin.routes()), (*chores, Chore("proposals", LAPSES_EVERY_S, approvals.expire))
+        served = Observed(CAHTTP(ca, measures.settled).app(admin.routes()), system_clock, sinks)
+        yield served, (*chores, Chore("proposals", LAPSES_EVERY_S, approvals.expire))
 
 
 def _front(config: CAConfig, section: FrontSection, folder: Path) -> FrontDescription:

@@ -8,8 +8,9 @@ it. Whoever keeps a checkpoint elsewhere finds out, because a ledger that is old
 
 from dataclasses import dataclass
 
-from birthmark.ca.errors import LedgerRefused
+from birthmark.ca.ledger_check import check_ledger
 from birthmark.ca.ports import LedgerReader
+from birthmark.ca.upkeep.errors import LedgerRefused
 from birthmark.tlog.checkpoint import Checkpoint
 from birthmark.tlog.growth import Edge
 from birthmark.tlog.tree import TreeHead, leaf_hash
@@ -48,6 +49,13 @@ def demand_history(ledger: LedgerReader, own: Checkpoint, kept: Checkpoint | Non
         if edge.head() != checkpoint.head:
             raise LedgerRefused(_other(edge.head(), checkpoint.head), finding=finding)
     return Restored(size, own.head.size)
+
+
+def demand_agreement(ledger: LedgerReader) -> None:
+    """Pass a ledger whose tables say what its log says. Raises LedgerRefused (ca.restore.tables), StoreError."""
+    for each in check_ledger(ledger):
+        told = f"tables and log disagree: {each.finding}, {each.subject}: {each.detail}"
+        raise LedgerRefused(told, finding="ca.restore.tables")
 
 
 def _in_order(own: Checkpoint, kept: Checkpoint | None) -> list[tuple[Checkpoint, str]]:

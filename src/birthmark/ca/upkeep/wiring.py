@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from birthmark.ca.config import CAConfig, load_config, read_secret
-from birthmark.ca.errors import LedgerRefused
 from birthmark.ca.keyring import Keyring
-from birthmark.ca.upkeep.restoration import Restored, demand_history
+from birthmark.ca.upkeep.errors import LedgerRefused
+from birthmark.ca.upkeep.restoration import Restored, demand_agreement, demand_history
 from birthmark.ca.wiring import DEFAULT_DATABASE, configured_store, log_signer
 from birthmark.core.config import read_file
 from birthmark.stores.ca_vault import SQLiteVault, StoreStatus, Vault
@@ -74,6 +74,7 @@ def _verified(config: CAConfig, folder: Path, keys: Sequence[VerifierKey], known
         note = ledger.checkpoint()
         if note is None:
             raise LedgerRefused("the ledger has no checkpoint", finding="ca.restore.unsigned")
+        demand_agreement(ledger)
         return demand_history(ledger, open_checkpoint(note.encode(), keys), known)
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from birthmark.ca.errors import LedgerRefused
 from birthmark.ca.upkeep import wiring
+from birthmark.ca.upkeep.errors import LedgerRefused
 from birthmark.cli.main import birthmark
 from birthmark.core.audit import AuditRow, encode_row
 from birthmark.core.errors import ConfigError, StoreError
 from birthmark.stores.ca_vault_postgres import PostgresVault
 from birthmark.tlog.errors import NoteRefused
-from support.ca_parts import NOW
+from support.ca_parts import NOW, ORDER, order
 from support.ledger_copies import Place, Places
 from support.postgres import PostgreSQL, postgresql
 
@@ -163,6 +163,17 @@ def test_a_ledger_without_a_checkpoint_is_not_verified(places: Places, tmp_path:
     wiring.backup(place.config, tmp_path / "copy")
     with refused("ca.restore.unsigned"):
         wiring.restore_verified(places.empty().config, tmp_path / "copy", None)
+
+
+def test_tables_that_say_something_else_than_the_log_are_refused(place: Place, places: Places, tmp_path: Path) -> None:
+    with place.store() as store, store.writing() as ledger:
+        ledger.put_order(order())
+        ledger.take_quota([(ORDER, "BM-000001")])
+    wiring.backup(place.config, tmp_path / "copy")
+    other = places.empty()
+    with refused("ca.restore.tables"):
+        wiring.restore_verified(other.config, tmp_path / "copy", None)
+    assert_nothing_is_there(other)
 
 
 def test_a_checkpoint_of_somebody_else_is_no_witness(places: Places, copy: Path, tmp_path: Path) -> None:
