@@ -77,8 +77,9 @@ def await_ready(process: LabProcess, logs: Path) -> dict[str, str]:
 
 def is_running(process: LabProcess) -> bool:
     """Return whether this very process, and no later one with its pid, is alive."""
-    _reap(process.pid)
-    return _started_ticks(process.pid) == process.started_ticks
+    alive = _started_ticks(process.pid) == process.started_ticks
+    _reap(process.pid)  # last, so that what has just become a zombie does not stay one
+    return alive
 
 
 def stop(processes: Sequence[LabProcess]) -> int:

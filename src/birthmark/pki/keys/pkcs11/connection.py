@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from birthmark.pki.algorithms import signature_hash, verify_data
-from birthmark.pki.errors import KeyStoreError, PinRefused, TokenFailed, TokenMissing
+from birthmark.pki.errors import PinRefused, TokenFailed, TokenMissing
 from birthmark.pki.keys.pkcs11.key import der_signature
 from birthmark.pki.keys.pkcs11.meanings import Remedy, explained
 from birthmark.pki.keys.pkcs11.module import Module, enter, leave, openssl_error_sweeper, python_pkcs11
@@ -58,7 +58,7 @@ class Connection:
                 self.seats = Seats(self._seat_count(), self.known)
                 self.seats.prepare(self.token)
                 self.seats.open()
-        except KeyStoreError:
+        except BaseException:
             leave(self.module, self, inside=False)
             raise
 

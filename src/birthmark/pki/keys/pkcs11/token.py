@@ -289,18 +289,17 @@ class Token:
 
     def _heal(self) -> None:
         """Climb until the outage has ended or the token was closed; tell the end."""
-        while (rung := self._next_rung()) is not None:
+        ended = None
+        while ended is None and (rung := self._next_rung()) is not None:
             try:
                 self._connection.reopen(rung)
             except PinRefused as refusal:
                 self._refusal = refusal.message
-                self._move(Ladder.lost)
+                ended = self._moved(Ladder.lost)
             except Exception:  # noqa: BLE001 whatever a module does, the thread that reopens it must live on
-                self._move(lambda ladder: ladder.slipped(self._clock()))
+                ended = self._moved(lambda ladder: ladder.slipped(self._clock()))
             else:
-                self._move(Ladder.reached)
-        with self._changed:
-            ended = None if self._closed else self._ladder.outage(self._label, self._clock())
+                ended = self._moved(Ladder.reached)
         if ended and self._on_event:
             self._on_event(ended)
 
@@ -316,10 +315,13 @@ class Token:
                 self._changed.wait(wait_s)
             return None
 
-    def _move(self, transition: Callable[[Ladder], Ladder]) -> None:
+    def _moved(self, transition: Callable[[Ladder], Ladder]) -> Outage | None:
+        """End an attempt; return the outage if it has ended with it. The next one may begin at once."""
         with self._changed:
             self._ladder = transition(self._ladder)
             if self._ladder.state is State.SOUND:
                 self._generation += 1
                 self._usable = not self._closed
             self._changed.notify_all()
+            ended = self._ladder.state in {State.SOUND, State.LOST} and not self._closed
+            return self._ladder.outage(self._label, self._clock()) if ended else None
