@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from birthmark.ca.ports import CAStore
-from birthmark.core.audit import AuditRow, decode_row, encode_row
+from birthmark.core.audit import AuditRow, decode_row, encode_row, link
 from birthmark.core.dossier import Tally
 from birthmark.core.errors import StoreError
 from birthmark.core.ids import fingerprint
@@ -270,7 +270,8 @@ def test_the_log_keeps_its_order(store: CAStore) -> None:
         with store.writing() as ledger:
             ledger.append([row])
     with store.reading() as ledger:
-        assert tuple(map(decode_row, ledger.entries(0, 10))) == rows
+        kept = tuple(map(decode_row, ledger.entries(0, 10)))
+        assert tuple(structs.replace(row, previous="") for row in kept) == rows
         assert ledger.log_size() == 3
 
 
@@ -293,6 +294,18 @@ def test_the_log_is_numbered_without_a_gap_whoever_fails(store: CAStore) -> None
         assert ledger.entries_of_unit("") == ()
         assert len(ledger.entries(1, 1)) == 1
         assert len(ledger.entries(1, 9)) == 2
+
+
+def test_entries_about_a_unit_are_linked_within_and_across_transactions(store: CAStore) -> None:
+    other, nobody = structs.replace(ROW, unit_serial="BM-000002"), structs.replace(ROW, unit_serial="")
+    for rows in ([nobody, ROW], [other, ROW, nobody], [ROW]):
+        with store.writing() as ledger:
+            ledger.append(rows)
+    with store.reading() as ledger:
+        leaves = ledger.leaves(0, 10)
+    said = [decode_row(leaf.entry).previous for leaf in leaves]
+    links = [link(leaf.number, leaf.entry) for leaf in leaves]
+    assert said == ["", "", "", links[1], "", links[3]]
 
 
 def test_the_facts_about_candidates_come_in_the_order_of_the_asks(store: CAStore) -> None:

@@ -8,12 +8,13 @@ discrepancy here, unless they alter tables and log alike; against that stand the
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from birthmark.ca.ports import LedgerReader
-from birthmark.core.audit import AuditRow, decode_row
+from birthmark.core.audit import AuditRow, decode_row, link
 from birthmark.core.dossier import Dossier, Leaf
 from birthmark.core.errors import DecodeError
 from birthmark.core.ids import fingerprint
@@ -49,6 +50,7 @@ def check_ledger(ledger: LedgerReader) -> Iterator[Discrepancy]:
 
     """
     yield from _check_log(ledger)
+    yield from _check_links(ledger)
     yield from _check_issuances(ledger)
     yield from _check_orders(ledger)
 
@@ -102,6 +104,20 @@ def _counted(ledger: LedgerReader, proposed: int, ruled: int) -> Iterator[Discre
         yield Discrepancy("ledger.proposal.count", "proposals", told)
     if tally.rulings != ruled:
         yield Discrepancy("ledger.ruling.count", "rulings", f"{tally.rulings} rulings in the table, {ruled} in the log")
+
+
+def _check_links(ledger: LedgerReader) -> Iterator[Discrepancy]:
+    """Each entry about a unit names the one before it: what was cut out of the middle shows."""
+    place, last = ("", 0), ""
+    while leaves := ledger.leaves_by_unit(place, PAGE):
+        for leaf in leaves:
+            before = last if leaf.unit_serial == place[0] else ""
+            place, last = (leaf.unit_serial, leaf.number), link(leaf.number, leaf.entry)
+            with suppress(DecodeError):
+                said = decode_row(leaf.entry).previous
+                if said != before:
+                    told = f"before it comes {before or 'none'} about unit {leaf.unit_serial}, it says {said or 'none'}"
+                    yield Discrepancy("ledger.entry.previous", str(leaf.number), told)
 
 
 # --- issuances -------------------------------------------------------------------------------------------------

@@ -307,7 +307,7 @@ class Ledger(LedgerReader, Protocol):
         ...
 
     def append(self, rows: Sequence[AuditRow]) -> None:
-        """Append decisions to the transparency log, in this order."""
+        """Append decisions to the transparency log, in this order, each linked to the unit's entry before it."""
         ...
 
     def put_tiles(self, tiles: Mapping[tuple[int, int], bytes]) -> None:

@@ -6,6 +6,8 @@ The bytes are compact JSON with sorted keys and without what is empty: the same 
 and only they are accepted. docs/reference/ledger-format.md describes every key.
 """
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -17,6 +19,8 @@ AUDIT_MAX_BYTES = 16_384
 """Less than the 65,535 bytes that an entry of the log may have."""
 DETAIL_MAX = 2_000
 
+_LEAF = b"\x00"
+
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -25,6 +29,8 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     One decision: who asked for what, about which unit, and the finding ("" when it was granted).
 
     `about` is the SHA-256 of what the act is about: certificate, birth record, order document, policy.
+    `previous` is the link to the entry about the same unit before this one; "" for the first one about a unit, and for
+    what is about no unit. The ledger sets it.
     """
 
     at: _Moment
@@ -38,6 +44,7 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     about: str = ""
     finding: str = ""
     detail: str = ""
+    previous: str = ""
 
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
@@ -61,3 +68,24 @@ def decode_row(data: bytes) -> AuditRow:
     if row.at.utcoffset() != UTC.utcoffset(None) or encode_row(row) != data:
         raise DecodeError("an audit row that is not in its one form", finding="audit.row")
     return row
+
+
+def link(number: int, entry: bytes) -> str:
+    """Return what the unit's next entry says of this one: its number, and its leaf hash in the log (RFC 6962 §2.1)."""
+    return f"{number}:{hashlib.sha256(_LEAF + entry).hexdigest()}"
+
+
+def linked(rows: Sequence[AuditRow], first: int, last_by_unit: Mapping[str, str]) -> list[tuple[str, bytes]]:
+    """
+    Return the units and bytes of rows that get the numbers from `first` on.
+
+    Each one about a unit is linked to the one before it; `last_by_unit` has the links to those that are in the log.
+    Raises DecodeError for a row that is too long.
+    """
+    last, entries = dict(last_by_unit), []
+    for number, row in enumerate(rows, first):
+        unit = row.unit_serial
+        entry = encode_row(msgspec.structs.replace(row, previous=last.get(unit, "") if unit else ""))
+        last[unit] = link(number, entry)
+        entries.append((unit, entry))
+    return entries

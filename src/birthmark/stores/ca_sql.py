@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from birthmark.core.audit import AuditRow, encode_row
 from birthmark.core.errors import StoreError
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import (
@@ -278,9 +277,6 @@ class SQLLedger(SQLStatus, CensusReads, AuditReads):
 
     def allow(self, chip: ChipID) -> None:
         self._db.write("DELETE FROM denied_chip WHERE chip = ?", rows.chip_key(chip))
-
-    def append(self, entries: Sequence[AuditRow]) -> None:
-        self._db.insert(rows.LEAF, [(row.unit_serial, encode_row(row)) for row in entries])
 
     def put_tiles(self, tiles: Mapping[tuple[int, int], bytes]) -> None:
         insert = (

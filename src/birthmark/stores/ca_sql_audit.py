@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: D102 - what each operation guarantees stands in ca.ports.LedgerReader, which these implement
 """
-What is read from the ledger to hold its tables against its log, once for every database.
+What an audit rests on, once for every database: entries that are linked, tables that can be held against the log.
 
 All of it is read by pages: memory does not grow with the ledger.
 """
@@ -9,6 +9,7 @@ All of it is read by pages: memory does not grow with the ledger.
 from collections.abc import Sequence
 from typing import Final
 
+from birthmark.core.audit import AuditRow, link, linked
 from birthmark.core.dossier import Dossier, Leaf, Tally
 from birthmark.core.issuance import End
 from birthmark.stores import ca_rows as rows
@@ -30,12 +31,26 @@ _STRAY: Final = (
 _LEAVES_OF_UNITS: Final = (
     "SELECT number, unit_serial, entry FROM leaf WHERE unit_serial IN LIST AND unit_serial <> '' ORDER BY number"
 )
+# Until the transaction ends nobody else can append: the links are still those of the last entries when it commits.
+_SIZE: Final = "SELECT coalesce(max(number), -1) + 1 FROM leaf"
+_LAST_OF_UNITS: Final = (
+    "SELECT number, unit_serial, entry FROM leaf WHERE number IN"
+    " (SELECT max(number) FROM leaf WHERE unit_serial IN LIST AND unit_serial <> '' GROUP BY unit_serial)"
+)
 
 
 class AuditReads:
-    """A part of `ca_sql.SQLLedger`."""
+    """The part of `ca_sql.SQLLedger` that an audit rests on."""
 
     _db: Database
+
+    def append(self, entries: Sequence[AuditRow]) -> None:
+        units = sorted({row.unit_serial for row in entries} - {""})
+        if not entries:
+            return
+        size, last = self._db.read_all(((_SIZE, ()), (_LAST_OF_UNITS, (units,))))
+        links = {leaf.unit_serial: link(leaf.number, leaf.entry) for leaf in map(_leaf, last)}
+        self._db.insert(rows.LEAF, linked(entries, int(size[0][0]), links))
 
     def leaves(self, first: int, limit: int) -> tuple[Leaf, ...]:
         query = "SELECT number, unit_serial, entry FROM leaf WHERE number >= ? ORDER BY number LIMIT ?"

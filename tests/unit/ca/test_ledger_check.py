@@ -108,6 +108,10 @@ TAMPERED = {
         "ledger.order.document",
     ),
     "an entry is deleted": ("DELETE FROM leaf WHERE number = 1", "ledger.entry.gap"),
+    "an entry in the middle of a unit's life is deleted": (
+        "DELETE FROM leaf WHERE CAST(entry AS TEXT) LIKE '%\"act\":\"birth\"%'",
+        "ledger.entry.previous",
+    ),
     "an entry is no entry": ("UPDATE leaf SET entry = x'ff' WHERE number = 1", "ledger.entry.malformed"),
     "an entry is filed under another unit": (
         "UPDATE leaf SET unit_serial = 'BM-000009' WHERE number = 2",
