@@ -8,7 +8,8 @@ What the issuing authority demands before it signs. Pure: no store, no clock, no
 4. chip       that key chains to an endorsed maker; model endorsed, not withdrawn; firmware not denied
 5. key        the attested key is the CSR's key; made in the chip, not extractable, sign-only
 6. nonce      ours, given to this caller for this unit, unused, unexpired
-7. identity   the chip is not denied, and not alive under another unit or with another confirmed key; the unit is free
+7. identity   the chip is not denied, and not alive under another unit or with another confirmed key; the unit is free,
+              not dark, and bound to no other chip
 8. order      open, in its time, for this chip model, with quota left
 9. profile    allows this key's algorithm today
 
@@ -32,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from birthmark.ca.errors import Pending, Refused
 from birthmark.core.errors import DecodeError
 from birthmark.core.ids import fingerprint
-from birthmark.core.issuance import ChipID, Ending, Issuance, LedgerFacts, NonceGrant, Order, OrderUse
+from birthmark.core.issuance import ChipID, Ending, Issuance, LedgerFacts, NonceGrant, Order, OrderUse, Unit
 from birthmark.est.errors import NotLinked
 from birthmark.est.linking import require_linked
 from birthmark.evidence.appraisal import appraise
@@ -282,12 +283,14 @@ def decide(candidate: Candidate, order: Order, facts: LedgerFacts, at: datetime)
     existing = _same_request(candidate, facts.near, at)
     demand_nonce(facts.grant, candidate, existing, at)
     demand_no_denial(candidate, facts)
+    demand_unit_state(facts.unit, candidate)
     if existing is not None:
         if existing.certificate is None:
             # Not signed yet: the order may have been closed since. Its quota has been taken.
             demand_order(order, candidate, facts.use, at)
         return Decision(existing)
     doomed = demand_free_identity(candidate, facts.near, at)
+    demand_bound_chip(facts.unit, candidate)
     demand_order(order, candidate, facts.use, at)
     return Decision(None, doomed)
 
@@ -301,6 +304,8 @@ def decide_renewal(candidate: Candidate, current: Issuance, facts: LedgerFacts, 
     existing = _same_renewal(candidate, current, facts, at)
     demand_nonce(facts.grant, candidate, existing, at)
     demand_no_denial(candidate, facts)
+    demand_unit_state(facts.unit, candidate)
+    demand_bound_chip(facts.unit, candidate)
     if existing is not None:
         return Decision(existing)
     demand_young_key(candidate, facts.near, terms, at)
@@ -346,6 +351,23 @@ def demand_no_denial(candidate: Candidate, facts: LedgerFacts) -> None:
     for other in facts.near:
         if other.spki == candidate.request.spki and other.ending is Ending.REVOKED:
             raise Refused(FORBIDDEN, "ca.7.denied", "a certificate of this very key was revoked")
+
+
+def demand_unit_state(unit: Unit | None, candidate: Candidate) -> None:
+    """7. Pass a unit that was never born, or is not dark. Refused: ca.7.unit-state."""
+    if unit is not None and unit.state.dark:
+        raise Refused(FORBIDDEN, "ca.7.unit-state", f"unit {candidate.unit_serial} is {unit.state.value}")
+
+
+def demand_bound_chip(unit: Unit | None, candidate: Candidate) -> None:
+    """
+    7. Pass the chip that the unit is bound to, or any for one that is bound to none. Refused: ca.7.unit-chip.
+
+    Also when no certificate of the unit lives any more: another chip takes two persons.
+    """
+    if unit is not None and unit.chip is not None and unit.chip != candidate.chip:
+        reason = f"unit {candidate.unit_serial} is bound to the chip {unit.chip.serial}"
+        raise Refused(CONFLICT, "ca.7.unit-chip", reason, hint="propose its replacement: unit.replace")
 
 
 def demand_free_identity(candidate: Candidate, near: tuple[Issuance, ...], at: datetime) -> tuple[Issuance, ...]:

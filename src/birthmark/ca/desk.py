@@ -16,6 +16,7 @@ from birthmark.ca.errors import Refused
 from birthmark.ca.jobs import BirthJob, NonceJob, Outcome, RefusedJob
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore, Ledger
+from birthmark.ca.units import born
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import NonceGrant
 from birthmark.est.messages import NONCE_BYTES
@@ -103,5 +104,6 @@ def _take_birth(ledger: Ledger, job: BirthJob) -> None:
         return
     demand_unconfirmed(found, at)
     ledger.confirm([(record.certificate_sha256, job.token)], at)
+    ledger.put_units([born(ledger.unit(found.unit_serial), found, at)])
     about = fingerprint(job.token.encode("ascii"))
     ledger.append([job.trail.row(certificate=record.certificate_serial, about=about)])

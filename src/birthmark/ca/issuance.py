@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import structs
 
 from birthmark.ca.demands import (
     CONFLICT,
@@ -37,10 +38,11 @@ from birthmark.ca.jobs import Draft, EnrolJob, IssueJob, Outcome, RenewJob
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore, Ledger
 from birthmark.ca.trail import Trail
+from birthmark.ca.units import RULES, Move, moved
 from birthmark.ca.warrants import Warrants
 from birthmark.core.audit import AuditRow
 from birthmark.core.ids import fingerprint
-from birthmark.core.issuance import Ask, End, Ending, Issuance, LedgerFacts, Order
+from birthmark.core.issuance import Ask, ChipGroup, End, Ending, GroupKind, Issuance, LedgerFacts, Order, Unit
 from birthmark.pki.authorities import Authority, new_serial
 from birthmark.pki.errors import KeyStoreError, PKIError
 from birthmark.pki.profiles import LintedCertificate, sign
@@ -57,6 +59,7 @@ class _Writes:
     extensions: list[tuple[str, datetime]] = field(default_factory=list)
     takes: list[tuple[str, str]] = field(default_factory=list)
     ends: list[End] = field(default_factory=list)
+    units: list[Unit] = field(default_factory=list)
     rows: list[AuditRow] = field(default_factory=list)
 
     def write(self, ledger: Ledger) -> None:
@@ -71,6 +74,8 @@ class _Writes:
             ledger.use_nonces(self.uses)
         if self.extensions:
             ledger.extend_nonces(self.extensions)
+        if self.units:
+            ledger.put_units(self.units)
         if self.rows:
             ledger.append(self.rows)
 
@@ -78,6 +83,12 @@ class _Writes:
         """End a certificate, and let the log say so."""
         self.ends.append(end)
         self.rows.append(trail.end_row(end))
+
+    def activate(self, unit: Unit | None, trail: Trail) -> None:
+        """Let a unit be active that renews for the first time, and let the log say so."""
+        if unit is not None and unit.state in RULES[Move.ACTIVATE].sources:
+            self.units.append(moved(unit, Move.ACTIVATE, trail.at, "it renewed its certificate"))
+            self.rows.append(structs.replace(trail.row(), act=Move.ACTIVATE.act))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +128,7 @@ class Issuer:
             requested_by=candidate.caller.holder,
             intended_at=at,
             validity_days=terms.validity_days,
+            ak_fingerprint=candidate.attested.ak_fingerprint,
             dies_at=at + self._policy.birth_grace,
             ending=Ending.UNCONFIRMED,
         )
@@ -213,6 +225,7 @@ class Issuer:
                 writes.end(End(doomed.serial, trail.at, Ending.SUPERSEDED), trail)
             if current_end is not None:
                 writes.end(current_end, trail)
+                writes.activate(facts.unit, trail)
             writes.intents.append(intent)
             if isinstance(job, EnrolJob) and not facts.use.holds_unit:
                 writes.takes.append((intent.order, intent.unit_serial))
@@ -257,6 +270,7 @@ class Issuer:
             requested_by=candidate.caller.holder,
             intended_at=at,
             validity_days=demand_profile(current.profile, self._policy.terms).validity_days,
+            ak_fingerprint=candidate.attested.ak_fingerprint,
             certificate=None,
             # The device asked over its confirmed identity, from the same chip: nothing is left to confirm.
             confirmed_at=at,
@@ -298,7 +312,11 @@ def _apart(jobs: Sequence[IssueJob]) -> Iterator[list[int]]:
 
 
 def _ask(candidate: Candidate) -> Ask:
-    return Ask(candidate.order_id, candidate.nonce_digest, candidate.chip, candidate.unit_serial)
+    groups = (
+        ChipGroup(GroupKind.AK, candidate.attested.ak_fingerprint),
+        ChipGroup(GroupKind.MODEL, candidate.attested.chip.model),
+    )
+    return Ask(candidate.order_id, candidate.nonce_digest, candidate.chip, candidate.unit_serial, groups)
 
 
 def _with_taken(facts: LedgerFacts, taken: Counter[str]) -> LedgerFacts:
