@@ -4,9 +4,10 @@
 from birthmark.ca.approvals import Act
 from birthmark.ca.order_acts import OrderActs
 from birthmark.ca.policy import Policy
+from birthmark.ca.unit_acts import unit_acts
 
 
 def all_acts(policy: Policy) -> tuple[Act, ...]:
     """Return every act that can be proposed to an authority with this policy."""
     models = frozenset(model.id for model in policy.endorsements.models)
-    return (*OrderActs(frozenset(policy.terms), models).acts(),)
+    return (*OrderActs(frozenset(policy.terms), models).acts(), *unit_acts())

@@ -4,20 +4,17 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from msgspec import structs
-
-from birthmark.ca.demands import UNKNOWN
-from birthmark.ca.errors import Refused
 from birthmark.ca.ledger_check import Discrepancy, check_ledger
-from birthmark.ca.ports import CAStore, Ledger
+from birthmark.ca.lifecycle import ADMINISTRATOR as LOCAL
+from birthmark.ca.lifecycle import Lifecycle
+from birthmark.ca.ports import CAStore
 from birthmark.core.audit import AuditRow, decode_row
 from birthmark.core.clock import Clock
 from birthmark.core.ids import fingerprint
-from birthmark.core.issuance import ChipID, End, Ending, Issuance
+from birthmark.core.issuance import ChipID, Issuance
 from birthmark.evidence.difference import PolicyDifference, difference
 from birthmark.evidence.endorsements import Endorsements
 
-ADMINISTRATOR = "administrator"
 PAGE = 500
 """Log entries that are read at a time."""
 
@@ -40,18 +37,14 @@ class Administration:
             Refused: ca.certificate.unknown. StoreError: the ledger.
 
         """
-        with self._store.writing() as ledger:
-            issuance = _issuance(ledger, serial)
-            at = self._clock()
-            doomed = (issuance, *_replaced(ledger, issuance, at))
-            ledger.end([End(each.serial, min(at, each.dies_at or at), Ending.REVOKED) for each in doomed])
-            ledger.append([self._row("revoke", each, reason) for each in doomed])
+        Lifecycle(self._store, self._clock).revoke_certificate(LOCAL, serial, reason)
 
     def deny_chip(self, chip: ChipID, reason: str) -> None:
         """Refuse this chip from now on (lost, scrapped, retired). Its certificates stay as they are: see `revoke`."""
         with self._store.writing() as ledger:
             ledger.deny(chip, reason)
-            ledger.append([structs.replace(self._row("deny", None, reason), chip_serial=chip.serial)])
+            row = AuditRow(at=self._clock(), who=LOCAL.holder, act="deny", chip_serial=chip.serial, detail=reason)
+            ledger.append([row])
 
     def certificates(self) -> Iterator[dict[str, str]]:
         """Return every certificate that was intended or issued, oldest first, as plain text. Raises StoreError."""
@@ -78,42 +71,6 @@ class Administration:
         with self._store.reading() as ledger:
             living = (each for each in ledger.issuances() if each.certificate is not None and each.alive(at))
             return difference(old, new, living, at)
-
-    def _row(self, act: str, issuance: Issuance | None, detail: str) -> AuditRow:
-        at = self._clock()
-        if issuance is None:
-            return AuditRow(at=at, who=ADMINISTRATOR, act=act, detail=detail)
-        return AuditRow(
-            at=at,
-            who=ADMINISTRATOR,
-            act=act,
-            order=issuance.order,
-            unit_serial=issuance.unit_serial,
-            chip_serial=issuance.chip.serial,
-            certificate=issuance.serial,
-            detail=detail,
-        )
-
-
-def _issuance(ledger: Ledger, serial: str) -> Issuance:
-    found = ledger.issuance(serial.replace(":", "").lower().lstrip("0"))
-    if found is None:
-        raise Refused(
-            UNKNOWN,
-            "ca.certificate.unknown",
-            f"this CA issued no certificate with the serial {serial[:64]}",
-            hint="birthmark ca certificates lists them",
-        )
-    return found
-
-
-def _replaced(ledger: Ledger, issuance: Issuance, at: datetime) -> Iterator[Issuance]:
-    """Yield the living certificates of the same chip that are older than this one."""
-    for other in ledger.issuances_near(issuance.chip, issuance.unit_serial):
-        if other.serial == issuance.serial:
-            return
-        if other.chip == issuance.chip and other.alive(at):
-            yield other
 
 
 def _plain_decision(row: AuditRow) -> dict[str, str]:

@@ -18,6 +18,7 @@ from birthmark.ca.errors import Refused
 from birthmark.ca.orders import OrderTerms, order_of
 from birthmark.ca.ports import Ledger
 from birthmark.ca.scrap import end_identity
+from birthmark.ca.units import made_again
 from birthmark.core.audit import AuditRow
 from birthmark.core.errors import DecodeError
 from birthmark.core.issuance import Order, UnitMark
@@ -193,5 +194,6 @@ def _rework(ledger: Ledger, asked: Asked) -> Sequence[AuditRow]:
     _ask_rework(ledger, asked)
     ended = end_identity(ledger, asked.subject, f"reworked: {asked.reason}", asked.at)
     ledger.mark_unit(asked.terms.order, asked.subject, UnitMark.REWORKED)
+    ledger.put_units(made_again(ledger.unit(asked.subject), asked.at, asked.reason))
     row = asked.row(asked.reason, order=asked.terms.order)
     return [row, *(each.row(row) for each in ended)]

@@ -8,6 +8,7 @@ from birthmark.ca.errors import Refused
 from birthmark.ca.ports import CAStore
 from birthmark.ca.roles import Officer
 from birthmark.ca.scrap import end_identity
+from birthmark.ca.units import scrapped
 from birthmark.core.audit import AuditRow
 from birthmark.core.clock import Clock
 from birthmark.core.issuance import Order, OrderAccount, UnitMark
@@ -68,5 +69,6 @@ class OrderBook:
                 )
                 ended = end_identity(ledger, unit_serial, f"scrapped: {reason}", at)
                 ledger.mark_unit(order_id, unit_serial, UnitMark.SCRAPPED)
+                ledger.put_units(scrapped(ledger.unit(unit_serial), at, reason))
                 ledger.append([row, *(each.row(row) for each in ended)])
         return self.entry(order_id)

@@ -21,6 +21,7 @@ _REASONS = {
     Ending.SUPERSEDED: x509.ReasonFlags.superseded,
     Ending.ROTATED: x509.ReasonFlags.superseded,
     Ending.REVOKED: x509.ReasonFlags.unspecified,
+    Ending.HELD: x509.ReasonFlags.certificate_hold,
 }
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from msgspec import structs
 
 from birthmark.ca.ports import Ledger
+from birthmark.ca.units import revocable
 from birthmark.core.audit import AuditRow
 from birthmark.core.issuance import End, Ending, Issuance
 
@@ -38,8 +39,8 @@ def end_identity(ledger: Ledger, unit_serial: str, reason: str, at: datetime) ->
     A chip that has gone into another unit since is none of this unit's.
     """
     known = ledger.issuances_of_unit(unit_serial)
-    living = [each for each in known if each.open(at)]
-    ledger.end([End(each.serial, at, Ending.REVOKED) for each in living])
+    living = revocable(known, at)
+    ledger.end([End(each.serial, min(at, each.dies_at or at), Ending.REVOKED) for each in living])
     for chip in {each.chip for each in known}:
         latest = [each for each in ledger.issuances_near(chip, unit_serial) if each.chip == chip][-1]
         if latest.unit_serial == unit_serial and ledger.denial(chip) is None:

@@ -29,6 +29,7 @@ REASONS: Final[Mapping[Ending, x509.ReasonFlags]] = MappingProxyType(
         Ending.UNCONFIRMED: x509.ReasonFlags.cessation_of_operation,
         Ending.SUPERSEDED: x509.ReasonFlags.superseded,
         Ending.ROTATED: x509.ReasonFlags.superseded,
+        Ending.HELD: x509.ReasonFlags.certificate_hold,
     }
 )
 """What relying parties are told; for all other endings no reason (RFC 5280 §5.3.1)."""

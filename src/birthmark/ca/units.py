@@ -88,7 +88,7 @@ RULES: Final[Mapping[Move, Rule]] = MappingProxyType(
         ),
         Move.RESUME: Rule(sources=_HELD, target=None, roles=_LINE, effect=Effect.RELEASE, two_persons=True),
         Move.REPLACE: Rule(
-            sources=_GOOD | _HELD | {UnitState.REWORKED},
+            sources=_GOOD | _HELD | {UnitState.REWORKED, UnitState.RETIRED},
             target=UnitState.REWORKED,
             roles=_LINE,
             effect=Effect.REVOKE,
@@ -141,6 +141,18 @@ def replaced(unit: Unit, chip: ChipID, at: datetime, reason: str) -> Unit:
     if chip == unit.chip:
         raise Refused(CONFLICT, "ca.unit.same-chip", f"unit {unit.serial} has the chip {chip.serial} already")
     return replace(moved(unit, Move.REPLACE, at, reason), chip=chip)
+
+
+def scrapped(unit: Unit | None, at: datetime, reason: str) -> tuple[Unit, ...]:
+    """Return the unit that was scrapped at the line, when it was born and is not retired already."""
+    if unit is None or unit.state is UnitState.RETIRED:
+        return ()
+    return (moved(unit, Move.RETIRE, at, reason),)
+
+
+def made_again(unit: Unit | None, at: datetime, reason: str) -> tuple[Unit, ...]:
+    """Return the unit that two persons let be made again at the line, with whatever chip it gets there."""
+    return () if unit is None else (replace(moved(unit, Move.REPLACE, at, reason), chip=None),)
 
 
 def revocable(issuances: Iterable[Issuance], at: datetime) -> tuple[Issuance, ...]:

@@ -105,11 +105,12 @@ def test_a_unit_whose_certificate_died_unconfirmed_may_come_back_with_its_key(pa
     assert parts.units_taken() == 1
 
 
-def test_a_revoked_unit_is_free_for_another_chip(parts: CAParts) -> None:
+def test_a_revoked_unit_stays_bound_to_its_chip(parts: CAParts) -> None:
     first = parts.confirmed(parts.board())
     parts.administration.revoke(parts.issuance(first)["serial"], "board scrapped")
-    parts.confirmed(parts.board())
-    assert parts.states() == ["revoked", "confirmed"]
+    with pytest.raises(Refused) as refused:
+        parts.born(parts.board())
+    assert refused.value.finding == "ca.7.unit-chip"
 
 
 def test_an_expired_certificate_leaves_its_unit_and_chip_free(parts: CAParts) -> None:
