@@ -22,6 +22,7 @@ from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, PublicKeyAlgorithmOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
@@ -148,6 +149,7 @@ def validate_path(
             f"{len(extra_intermediates)} certificates beside the leaf; at most {PRESENTED_MAX_CERTIFICATES}"
         )
     known = [*extra_intermediates, *trust.intermediates]
+    _check_signature_whole(leaf)
     try:
         acceptable_certificate(leaf)
         return _through_proven(leaf, trust, at, purpose) or _through_all(leaf, known, trust, at, purpose)
@@ -158,6 +160,19 @@ def validate_path(
         raise _explained(path, trust, at, purpose, error) from error
     except UNREADABLE as error:
         raise PathError(f"a certificate on the path cannot be read: {error}") from error
+
+
+def _check_signature_whole(leaf: x509.Certificate) -> None:
+    """
+    Refuse a signature that is said to end within a byte.
+
+    Where its last bits are zeros OpenSSL takes it, and the same certificate has a second SHA-256: one that no register
+    of certificates and no list of denied ones knows.
+    """
+    encoded = leaf.public_bytes(Encoding.DER)
+    # The signature is the last thing in a certificate; the byte before it counts the unused bits (X.690 §8.6.2.2).
+    if encoded[-len(leaf.signature) - 1]:
+        raise PathError(f"{subject_text(leaf)}: a signature of all but some bits")
 
 
 def _through_proven(leaf: x509.Certificate, trust: TrustAnchors, at: datetime, purpose: Purpose) -> Path | None:
@@ -394,7 +409,6 @@ def _check_leaf_purpose(leaf: x509.Certificate, purpose: Purpose) -> None:
 
 
 def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Tell whether the issuer's name and signature are on the certificate. That alone is no path."""
     """Tell whether the issuer's name and signature are on the certificate. That alone is no path."""
     try:
         certificate.verify_directly_issued_by(issuer)

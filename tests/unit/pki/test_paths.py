@@ -344,3 +344,17 @@ def test_an_altered_certificate_gives_a_path_error_and_nothing_else(
 def test_a_certificate_with_an_unreadable_subject_is_refused_like_any_other(at: datetime, finding: str) -> None:
     altered = DEVICE.public_bytes(Encoding.DER).replace(b"Controller BM", b"\xff\xfe\xfd\xfcroller BM")
     assert refusal(x509.load_der_x509_certificate(altered), [ISSUING], trust(), at).finding == finding
+
+
+@pytest.mark.parametrize("unused", range(1, 8))
+def test_a_signature_said_to_end_within_a_byte_is_no_second_spelling_of_the_certificate(unused: int) -> None:
+    """Its last bits are zeros, so OpenSSL reads the very same signature."""
+    leaf = DEVICE
+    while leaf.signature[-1] % (1 << unused):
+        leaf = device_certificate(PKI.issuing)
+    spelled = bytearray(leaf.public_bytes(Encoding.DER))
+    spelled[-len(leaf.signature) - 1] = unused
+    other = x509.load_der_x509_certificate(bytes(spelled))
+    assert other.signature == leaf.signature
+    assert other.fingerprint(hashes.SHA256()) != leaf.fingerprint(hashes.SHA256())
+    assert refusal(other, [ISSUING], trust()).finding == "pki.path.malformed"
