@@ -42,6 +42,28 @@ _SIGNATURES: Final[Mapping[ObjectIdentifier, tuple[hashes.HashAlgorithm | None, 
 T = TypeVar("T")
 Claims = dict[ObjectIdentifier, der.TLV]
 
+_OID_TAG: Final = b"\x06"
+# The claims that we read, by the content of their DER: looked up for every claim of every board, and decoded for none.
+_CLAIMS: Final[Mapping[bytes, ObjectIdentifier]] = MappingProxyType(
+    {
+        der.encode(claim)[2:]: claim
+        for claim in (
+            registry.CLAIM_NONCE,
+            registry.CLAIM_HWMODEL,
+            registry.CLAIM_HWSERIAL,
+            registry.CLAIM_SWVERSION,
+            registry.CLAIM_DEBUGSTAT,
+            registry.CLAIM_KEY_IDENTIFIER,
+            registry.CLAIM_KEY_SPKI,
+            registry.CLAIM_KEY_EXTRACTABLE,
+            registry.CLAIM_KEY_SENSITIVE,
+            registry.CLAIM_KEY_NEVER_EXTRACTABLE,
+            registry.CLAIM_KEY_LOCAL,
+            registry.CLAIM_KEY_PURPOSE,
+        )
+    }
+)
+
 
 @der.sequence
 class _Algorithm:
@@ -192,7 +214,9 @@ def _claim_parts(parts: list[der.TLV]) -> tuple[ObjectIdentifier, der.TLV]:
     # A claim without a value is one that the chip knows and does not tell: no claim that we read may do that.
     if len(parts) != 2:  # noqa: PLR2004 type and value
         raise DecodeError(f"{_STRUCTURE}: a claim of {len(parts)} parts; type and value are wanted")
-    return der.parse(ObjectIdentifier, parts[0], _STRUCTURE), parts[1]
+    named, value = parts
+    known = _CLAIMS.get(bytes(named.data)) if named.tag_bytes == _OID_TAG else None
+    return known or der.parse(ObjectIdentifier, named, _STRUCTURE), value
 
 
 def _claim(claims: Claims, claim_type: ObjectIdentifier, cls: type[T]) -> T:

@@ -25,7 +25,15 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, PublicKeyAlgorithmOID
-from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
+from cryptography.x509.verification import (
+    ClientVerifier,
+    Criticality,
+    ExtensionPolicy,
+    Policy,
+    PolicyBuilder,
+    Store,
+    VerificationError,
+)
 
 from birthmark.core.errors import ConfigError
 from birthmark.core.registry import ID_KP_ATTESTATION_KEY, ID_KP_CMC_RA, TCG_KP_AIK_CERTIFICATE
@@ -66,6 +74,18 @@ class _Proven:
 
     paths: dict[x509.Certificate, Path]
     store: Store
+    verifiers: dict[datetime, ClientVerifier] = field(default_factory=dict)
+    """The verifier of one second, ready made. Certificates know no shorter times (RFC 5280 §4.1.2.5)."""
+
+    def verifier(self, purpose: Purpose, at: datetime) -> ClientVerifier:
+        """Return a verifier that takes these intermediates for anchors."""
+        second = at.replace(microsecond=0)
+        found = self.verifiers.get(second)
+        if found is None:
+            found = _POLICIES[purpose].store(self.store).time(second).build_client_verifier()
+            self.verifiers.clear()
+            self.verifiers[second] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +201,7 @@ def _through_proven(leaf: x509.Certificate, trust: TrustAnchors, at: datetime, p
     if proven is None:
         return None
     try:
-        path = _POLICIES[purpose].store(proven.store).time(at).build_client_verifier().verify(leaf, []).chain
+        path = proven.verifier(purpose, at).verify(leaf, []).chain
     except VerificationError:
         return None
     above = proven.paths[path[-1]]
