@@ -19,7 +19,7 @@ from birthmark.core import registry
 from birthmark.core.birth import BirthRecord, read_birth, verify_birth
 from birthmark.core.config import parse
 from birthmark.core.ids import fingerprint
-from birthmark.core.possession import possession_digest
+from birthmark.core.possession import possession_message
 from birthmark.core.registry import PKIX_EVIDENCE
 from birthmark.est.messages import (
     CERTS_ONLY_MEDIA_TYPE,
@@ -216,7 +216,7 @@ def test_the_birth_record_is_about_the_example_and_signed_by_its_rig() -> None:
 
 def test_the_possession_digest_is_the_program_s() -> None:
     device = certificate("device.pem").public_bytes(Encoding.DER)
-    assert f"digest       {possession_digest(bytes(range(32)), device).hex()}" in PAGE
+    assert f"digest       {fingerprint(possession_message(bytes(range(32)), device))}" in PAGE
 
 
 def test_lab_json_is_read_as_a_lab() -> None:

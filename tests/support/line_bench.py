@@ -33,7 +33,7 @@ from birthmark.pki.csr import read_csr
 from birthmark.pki.names import unit_serial_of
 from birthmark.pki.paths import TrustAnchors
 from birthmark.silicon.apdu.driver import APDUChip
-from birthmark.silicon.port import SecureElement
+from birthmark.silicon.port import Algorithm, SecureElement
 from birthmark.silicon.simulator.armed import ANY_INSTRUCTION, MESSAGE, Fault
 from birthmark.silicon.simulator.maker import inject
 from birthmark.stores.line_sqlite import LineSQLite
@@ -53,10 +53,14 @@ class ForgedAuthority:
 
     def __init__(self, forge: Forge) -> None:
         self._forge = forge
+        self.wanted = Algorithm.P256
         self.nonces: list[bytes] = []
         self.issued: dict[str, CertificateState] = {}
         self.certificates: list[x509.Certificate] = []
         self.trouble: dict[str, list[Exception]] = {"nonce": [], "enrol": [], "certificate": []}
+
+    def key_type(self) -> Algorithm:
+        return self.wanted
 
     def nonce(self, statement_type: ObjectIdentifier, unit: str) -> bytes:
         assert (statement_type, unit) == (APDU.statement_type, UNIT)
@@ -147,6 +151,7 @@ class Bench:
             rules=rules,
             desk=Desk("run-1", self.store, events, lambda: MOMENT, time.monotonic),
             holds=Holds(events, time.monotonic, RETRY_S, self.hold_limit_s),
+            key_type=self.ca.key_type(),
             destinations=DESTINATIONS,
             background=threads,
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The digest that a chip signs to prove possession: of nothing else that it ever signs."""
+"""What a chip signs to prove possession: nothing else that it ever signs looks like this."""
 
 import hashlib
 
@@ -7,12 +7,12 @@ CHALLENGE_BYTES = 32
 _DOMAIN = b"birthmark possession v1\x00"
 
 
-def possession_digest(challenge: bytes, certificate_der: bytes) -> bytes:
+def possession_message(challenge: bytes, certificate_der: bytes) -> bytes:
     """
-    Return the 32-byte SHA-256 digest that binds a fresh challenge to one certificate.
+    Return the message that binds a fresh challenge to one certificate; it is signed with the key's own scheme.
 
-    The domain prefix keeps a challenge from being the digest of a CSR or of a TLS transcript.
+    The domain prefix keeps it from being a CSR or a TLS transcript.
     """
     if len(challenge) != CHALLENGE_BYTES:
         raise ValueError(f"a challenge has {CHALLENGE_BYTES} bytes")
-    return hashlib.sha256(_DOMAIN + challenge + hashlib.sha256(certificate_der).digest()).digest()
+    return _DOMAIN + challenge + hashlib.sha256(certificate_der).digest()

@@ -17,12 +17,15 @@ import msgspec
 from cryptography import x509
 
 from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, SignedBirth
+from birthmark.core.errors import DecodeError
 from birthmark.est.client import ESTClient, read_refusal
 from birthmark.est.errors import ESTClientRefused, ESTError
+from birthmark.est.wishes import algorithm_of
 from birthmark.line.errors import AuthorityAway, AuthorityRefused, LineError, UnitInWork
 from birthmark.line.ports import CertificateState
 from birthmark.net.errors import NetError, Unreachable
 from birthmark.net.transport import HTTPTransport
+from birthmark.silicon.port import Algorithm
 
 T = TypeVar("T")
 
@@ -65,6 +68,14 @@ class WireAuthority:
 
         for opened in [threads.submit(one) for _ in range(connections)]:
             opened.result()
+
+    def key_type(self) -> Algorithm:
+        """Return the type of key that the CA wants under the order: P-256 where it has no wish."""
+        wanted = _asked(self._est.wishes).key
+        try:
+            return Algorithm.P256 if wanted is None else Algorithm(algorithm_of(wanted).value)
+        except DecodeError as error:
+            raise AuthorityRefused(error.message, hint=error.hint, finding=error.finding) from error
 
     def nonce(self, statement_type: x509.ObjectIdentifier, unit: str) -> bytes:
         """Return a fresh nonce for this unit's evidence. It also leases the unit to this rig."""

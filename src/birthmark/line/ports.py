@@ -12,7 +12,7 @@ from typing import Protocol
 from cryptography.x509 import Certificate, ObjectIdentifier
 
 from birthmark.core.delivery import JournalEntry, Parcel, SignedBirth
-from birthmark.silicon.port import SecureElement
+from birthmark.silicon.port import Algorithm, SecureElement
 
 Event = dict[str, object]
 # Takes one event and has handed it on (printed and flushed) when it returns. Called by one thread at a time.
@@ -39,6 +39,10 @@ class Authority(Protocol):
 
     Every call raises AuthorityAway when asking again later can help, and AuthorityRefused when it cannot.
     """
+
+    def key_type(self) -> Algorithm:
+        """Return the type of key that the CA wants under the order."""
+        ...
 
     def nonce(self, statement_type: ObjectIdentifier, unit: str) -> bytes:
         """Return a fresh nonce for this unit's evidence. It also leases the unit to this rig."""

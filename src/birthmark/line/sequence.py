@@ -13,16 +13,14 @@ from dataclasses import dataclass, replace
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ObjectIdentifier
 
 from birthmark.core.birth import BirthRecord
 from birthmark.core.ids import fingerprint
-from birthmark.core.possession import CHALLENGE_BYTES, possession_digest
+from birthmark.core.possession import CHALLENGE_BYTES, possession_message
 from birthmark.evidence.bundle import make_bundle
+from birthmark.evidence.eligibility import algorithm_of
 from birthmark.line.births import Rig
 from birthmark.line.chip_time import TimedChip
 from birthmark.line.errors import AuthorityAway, AuthorityRefused, BoardFailed
@@ -40,8 +38,10 @@ from birthmark.line.observation import (
     spki_of,
 )
 from birthmark.line.ports import Authority
+from birthmark.pki.algorithms import sign_data, verify_data, verifying_key
 from birthmark.pki.cmw import read_cmw
 from birthmark.pki.csr import build_csr
+from birthmark.pki.errors import AlgorithmRefused
 from birthmark.pki.names import request_subject
 from birthmark.silicon.errors import ChipCommunication
 from birthmark.silicon.keys import chip_key
@@ -61,6 +61,8 @@ class Station:
     rules: Rules
     desk: Desk
     holds: Holds
+    key_type: Algorithm
+    """What the chips' keys are to be."""
     destinations: tuple[str, ...]
     background: Executor
 
@@ -134,7 +136,7 @@ class Sequence:
         """Take an EMPTY or KEYED chip to CERTIFIED, and return the certificate, as it also reads back."""
         statement_type = self._statement_type(seen.chip)
         first = self._station.background.submit(self._station.authority.nonce, statement_type, self._unit)
-        seen = replace(seen, spki=seen.spki or self._generate(seen.slot))
+        seen = replace(seen, spki=self._usable_key(seen) or self._generate(seen.slot))
         certificate = self._certify(seen, first, statement_type)
         check_certificate(certificate, seen.spki, self._unit, self._station.rules, self._station.desk.clock())
         self._import(seen.slot, certificate.public_bytes(Encoding.DER))
@@ -148,9 +150,15 @@ class Sequence:
             f"chip model {chip.model!r} is not endorsed", hint="see endorsements.toml", finding="evidence.model.unknown"
         )
 
+    def _usable_key(self, seen: Seen) -> bytes:
+        """Return the key that the slot holds if it is of the type that is wanted: an earlier run may have made it."""
+        algorithm = algorithm_of(seen.spki) if seen.spki else None
+        wanted = algorithm is not None and algorithm.value == self._station.key_type.value
+        return seen.spki if wanted else b""
+
     def _generate(self, slot: str) -> bytes:
         with self._step(Step.GENERATE):
-            return self._chip.generate_keypair(slot, Algorithm.P256)
+            return self._chip.generate_keypair(slot, self._station.key_type)
 
     def _certify(self, seen: Seen, first: Future[bytes], statement_type: ObjectIdentifier) -> x509.Certificate:
         """Return the CA's certificate for the key in the slot, attested with a nonce that the CA still takes."""
@@ -197,9 +205,9 @@ class Sequence:
     def _prove(self, slot: str, der: bytes, certificate: x509.Certificate) -> None:
         """Demand a signature over a fresh challenge, under the very certificate that the chip holds."""
         with self._step(Step.PROVE):
-            digest = possession_digest(secrets.token_bytes(CHALLENGE_BYTES), der)
-            signature = self._chip.sign(slot, digest)
-            _check_possession(certificate, signature, digest)
+            message = possession_message(secrets.token_bytes(CHALLENGE_BYTES), der)
+            signature = sign_data(chip_key(self._chip, slot, spki_of(certificate)), message)
+            _check_possession(certificate, signature, message)
 
     def _record(self, chip: ChipIdentity, certificate: x509.Certificate, der: bytes, result: Result) -> None:
         """Sign the birth record and put it on disk: when this returns, PASS may be shown."""
@@ -230,16 +238,12 @@ class Sequence:
         )
 
 
-def _check_possession(certificate: x509.Certificate, signature: bytes, digest: bytes) -> None:
-    failed = BoardFailed(
-        "the chip did not prove that it holds the key of its certificate",
-        hint="replace the chip",
-        finding="line.possession",
-    )
-    key = certificate.public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise failed
+def _check_possession(certificate: x509.Certificate, signature: bytes, message: bytes) -> None:
     try:
-        key.verify(signature, digest, ec.ECDSA(Prehashed(hashes.SHA256())))
-    except InvalidSignature as error:
-        raise failed from error
+        verify_data(verifying_key(certificate.public_key()), signature, message)
+    except (InvalidSignature, AlgorithmRefused) as error:
+        raise BoardFailed(
+            "the chip did not prove that it holds the key of its certificate",
+            hint="replace the chip",
+            finding="line.possession",
+        ) from error

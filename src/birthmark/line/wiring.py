@@ -64,6 +64,7 @@ def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
         holds = Holds(events := Events(emit), time.monotonic, rig.hold_retry_s, rig.hold_limit_s)
         working = [position for position in positions if not position.bad]
         issuing = holds.call("", parts.authority.issuing_certificates)
+        key_type = holds.call("", parts.authority.key_type)
         parts.authority.warm(len(working), threads)
         station = Station(
             rig=parts.signer,
@@ -71,6 +72,7 @@ def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
             rules=Rules(parts.trust, issuing, parts.endorsements),
             desk=Desk(secrets.token_hex(_RUN_ID_BYTES), parts.store, events, system_clock, time.monotonic),
             holds=holds,
+            key_type=key_type,
             destinations=tuple(parts.destinations),
             background=threads,
         )

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from birthmark.core.birth import BIRTH_MAX_BYTES, BirthRecord, read_birth, sign_birth, verify_birth
 from birthmark.core.errors import DecodeError
-from birthmark.core.possession import possession_digest
+from birthmark.core.possession import possession_message
 from birthmark.pki.authorities import make_rig, make_root, make_sub_ca
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -91,8 +91,8 @@ def test_any_text_is_a_record_or_a_decode_error(text: str) -> None:
             read(text)
 
 
-def test_a_possession_digest_binds_challenge_and_certificate() -> None:
-    digests = {possession_digest(challenge, der) for challenge in (bytes(32), b"\x01" * 32) for der in (b"a", b"b")}
-    assert len(digests) == 4
+def test_a_proof_of_possession_binds_challenge_and_certificate() -> None:
+    messages = {possession_message(challenge, der) for challenge in (bytes(32), b"\x01" * 32) for der in (b"a", b"b")}
+    assert len(messages) == 4
     with pytest.raises(ValueError, match="32 bytes"):
-        possession_digest(b"short", b"a")
+        possession_message(b"short", b"a")

@@ -12,6 +12,7 @@ from birthmark.core.ids import fingerprint
 from birthmark.line.errors import AuthorityAway, AuthorityRefused, UnitInWork
 from birthmark.line.journal import Result
 from birthmark.line.ports import Event
+from birthmark.pki.algorithms import KeyAlgorithm, key_algorithm
 from birthmark.silicon.port import SLOT_IDENTITY, Algorithm, SlotState
 from birthmark.silicon.simulator.armed import Fault
 from birthmark.silicon.simulator.commands import Instruction
@@ -260,3 +261,14 @@ def test_a_birth_that_does_not_reach_the_disk_is_no_pass_and_the_next_run_finish
     bench.watch = lambda _: None
     assert bench.run().result is Result.RESUMED
     assert len(bench.ca.certificates) == len(bench.store.births()) == 1
+
+
+def test_a_key_of_another_type_than_the_ca_wants_is_made_anew(bench: Bench) -> None:
+    """A run was cut off after GENERATE, and the profile has changed since."""
+    bench.ca.wanted = Algorithm.P384
+    bench.ca.trouble["enrol"] = [AuthorityRefused("not now", finding="ca.8.window")]
+    assert bench.run().result is Result.FAIL
+    bench.ca.wanted, bench.events = Algorithm.P256, []
+    assert bench.run().result is Result.PASS
+    assert "generate" in bench.steps()
+    assert key_algorithm(bench.ca.certificates[-1].public_key()) is KeyAlgorithm.P256
