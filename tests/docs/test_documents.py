@@ -58,3 +58,9 @@ def test_the_command_reference_is_what_help_says() -> None:
     command = [sys.executable, ROOT / "tools/cli_reference.py", "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_openapi_document_is_what_is_served() -> None:
+    command = [sys.executable, ROOT / "tools/openapi.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

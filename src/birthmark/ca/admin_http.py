@@ -16,12 +16,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from birthmark.ca.admin_routes import ROUTES, AdminRoute, Call, Services
+from birthmark.ca import openapi
+from birthmark.ca.admin_calls import AdminRoute, Call, Services
+from birthmark.ca.admin_routes import ROUTES
 from birthmark.ca.admin_types import Refusal
-from birthmark.ca.demands import MALFORMED, Client
+from birthmark.ca.demands import MALFORMED, UNKNOWN, Client
 from birthmark.ca.edge import client_of
 from birthmark.ca.errors import CAError, NotNow, Refused
+from birthmark.ca.ledger_types import ReadyView
 from birthmark.ca.observation import note
+from birthmark.ca.openapi import HEALTH_PATH, OPENAPI_PATH, PATH_VALUE_MAX
 from birthmark.ca.ports import CAStore
 from birthmark.ca.roles import demand_role
 from birthmark.ca.trail import Trail
@@ -47,7 +51,20 @@ class AdminHTTP:
 
     def routes(self, table: Sequence[AdminRoute] = ROUTES) -> list[Route]:
         """Return the routes for an application."""
-        return [self._route(row) for row in table]
+        return [
+            *(self._route(row) for row in table),
+            Route(HEALTH_PATH, self._ready, methods=["GET"]),
+            Route(OPENAPI_PATH, _openapi, methods=["GET"]),
+        ]
+
+    async def _ready(self, request: Request) -> Response:
+        """Answer anybody, and say nothing but whether; what is wrong is for officers (/v1/health/details)."""
+        found = await run_in_threadpool(self.services.health.health)
+        if found.ready:
+            return _json(200, ReadyView())
+        refusal = NotNow("ca.health", "no certificate can be issued now", retry_after_s=STORE_RETRY_S)
+        note(request.scope, refusal)
+        return _refused(refusal)
 
     def _route(self, row: AdminRoute) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -57,13 +74,11 @@ class AdminHTTP:
                 client = client_of(request)
                 content_type = request.headers.get("content-type", "")
                 told = await run_in_threadpool(self._answer, row, request, client, (content_type, body))
-                status, answer, retry_after_s = 200, told, 0
             except BirthmarkError as error:
                 refusal = _explained(error)
                 note(request.scope, refusal)
-                status, answer, retry_after_s = _refusal(refusal)
-            headers = {"Retry-After": str(retry_after_s)} if retry_after_s else {}
-            return Response(msgspec.json.encode(answer), status, headers, ADMIN_MEDIA_TYPE)
+                return _refused(refusal)
+            return _json(200, told)
 
         return Route(row.path, endpoint, methods=[row.method])
 
@@ -74,7 +89,8 @@ class AdminHTTP:
         try:
             officer = demand_role(client, row.roles, self.trust, trail.at)
             trail.who = officer.holder
-            call = Call(officer, trail.at, dict(request.path_params), _body(row, *sent))
+            path, query = _path(request), _query(row, request)
+            call = Call(officer, trail.at, path, _body(row, *sent), query)
             return row.function(self.services, call)
         except Refused as refusal:
             if client is not None:
@@ -100,6 +116,29 @@ def _body(row: AdminRoute, content_type: str, body: bytes) -> msgspec.Struct | N
         raise Refused(MALFORMED, "ca.admin.body", f"the body is not what this call wants: {error}") from error
 
 
+def _path(request: Request) -> dict[str, str]:
+    """Return the values in the path. Refused: ca.admin.path, for what can be the name of nothing."""
+    for value in request.path_params.values():
+        if not 1 <= len(value) <= PATH_VALUE_MAX or not value.isprintable():
+            raise Refused(UNKNOWN, "ca.admin.path", "there is nothing of such a name")
+    return dict(request.path_params)
+
+
+def _query(row: AdminRoute, request: Request) -> msgspec.Struct | None:
+    """Return the query, of the type that the route wants. Refused: ca.admin.query."""
+    sent = request.query_params.multi_items()
+    if row.query is None:
+        if sent:
+            raise Refused(MALFORMED, "ca.admin.query", "this call has no query")
+        return None
+    if len({name for name, _ in sent}) != len(sent):
+        raise Refused(MALFORMED, "ca.admin.query", "the query says something twice")
+    try:
+        return msgspec.convert(dict(sent), row.query, strict=False)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Refused(MALFORMED, "ca.admin.query", f"the query is not what this call wants: {error}") from error
+
+
 def _explained(error: BirthmarkError) -> BirthmarkError:
     """Return what the client is told. Why the ledger fails is for the log alone."""
     if not isinstance(error, StoreError):
@@ -109,7 +148,16 @@ def _explained(error: BirthmarkError) -> BirthmarkError:
     return told
 
 
-def _refusal(error: BirthmarkError) -> tuple[int, Refusal, int]:
+def _refused(error: BirthmarkError) -> Response:
     status = error.status if isinstance(error, CAError | BodyRefused) else 500
-    retry_after_s = error.retry_after_s if isinstance(error, CAError) else 0
-    return status, Refusal(finding=error.finding, message=error.message, hint=error.hint), retry_after_s
+    refusal = Refusal(finding=error.finding, message=error.message, hint=error.hint)
+    return _json(status, refusal, error.retry_after_s if isinstance(error, CAError) else 0)
+
+
+def _json(status: int, told: msgspec.Struct, retry_after_s: int = 0) -> Response:
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(retry_after_s)} if retry_after_s else {})
+    return Response(msgspec.json.encode(told), status, headers, ADMIN_MEDIA_TYPE)
+
+
+async def _openapi(_request: Request) -> Response:
+    return Response(openapi.encoded(), media_type=ADMIN_MEDIA_TYPE)

@@ -6,53 +6,19 @@ A call's function gets the services and the call, read and allowed, and returns 
 types to `admin_types` and its row to `ROUTES`; roles, reading, audit and errors are the same for all (`admin_http`).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from birthmark.ca import admin_types as types
-from birthmark.ca.approvals import Approvals
-from birthmark.ca.order_book import OrderBook
-from birthmark.ca.roles import PEOPLE, Officer
+from birthmark.ca import ledger_types
+from birthmark.ca.admin_calls import AdminRoute, Call, Services
+from birthmark.ca.lifecycle import Actor
+from birthmark.ca.roles import PEOPLE
+from birthmark.core.issuance import ChipID
 from birthmark.core.roles import Role
 
 PROPOSALS_SHOWN: Final = 200
 _DECIDERS: Final = PEOPLE - {Role.AUDITOR}
 """Who may knock at all: which act somebody may propose or decide on stands with the act."""
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What the calls work on."""
-
-    approvals: Approvals
-    orders: OrderBook
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call: who makes it, when, the values in its path, and its body, of the route's request type."""
-
-    officer: Officer
-    at: datetime
-    path: Mapping[str, str]
-    body: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class AdminRoute:
-    """One call. `name` is how the log calls it when it is refused."""
-
-    method: str
-    path: str
-    name: str
-    roles: frozenset[Role]
-    request: type[msgspec.Struct] | None
-    response: type[msgspec.Struct]
-    function: Callable[[Services, Call], msgspec.Struct]
 
 
 def _list_proposals(services: Services, call: Call) -> types.ProposalList:
@@ -89,6 +55,43 @@ def _scrap(services: Services, call: Call) -> types.OrderEntryView:
     return types.entry_view(entry)
 
 
+def _certificates(services: Services, call: Call) -> ledger_types.CertificatePage:
+    query: ledger_types.PageQuery = call.query
+    return services.ledger.certificates(query.after, query.limit)
+
+
+def _revoke(services: Services, call: Call) -> ledger_types.RevocationView:
+    body: ledger_types.NewRevocation = call.body
+    ended = services.lifecycle.revoke_certificate(_actor(call), call.path["serial"], body.reason)
+    return ledger_types.RevocationView(revoked=ended)
+
+
+def _deny(services: Services, call: Call) -> ledger_types.RevocationView:
+    body: ledger_types.NewDenial = call.body
+    chip = ChipID(call.path["maker"], call.path["chip"])
+    return ledger_types.RevocationView(revoked=services.lifecycle.revoke_chip(_actor(call), chip, body.reason))
+
+
+def _history(services: Services, call: Call) -> ledger_types.HistoryView:
+    query: ledger_types.ReadQuery = call.query
+    return services.ledger.history(call.officer, call.path["unit"], query.reason)
+
+
+def _health(services: Services, _call: Call) -> ledger_types.HealthView:
+    found = services.health.health()
+    checks = tuple(
+        ledger_types.CheckView(name=each.name, state=each.state.value, detail=each.detail, hint=each.hint)
+        for each in found.checks
+    )
+    return ledger_types.HealthView(at=found.at, ready=found.ready, checks=checks)
+
+
+def _actor(call: Call) -> Actor:
+    return Actor(call.officer.holder, call.officer.fingerprint)
+
+
+_OFFICERS: Final = frozenset({Role.SECURITY_OFFICER})
+
 ROUTES: Final = (
     AdminRoute("GET", "/v1/proposals", "proposal.list", PEOPLE, None, types.ProposalList, _list_proposals),
     AdminRoute("POST", "/v1/proposals", "propose", _DECIDERS, types.NewProposal, types.ProposalView, _propose),
@@ -112,5 +115,52 @@ ROUTES: Final = (
         types.NewScrap,
         types.OrderEntryView,
         _scrap,
+    ),
+    AdminRoute(
+        "GET",
+        "/v1/certificates",
+        "certificate.list",
+        PEOPLE,
+        None,
+        ledger_types.CertificatePage,
+        _certificates,
+        ledger_types.PageQuery,
+    ),
+    AdminRoute(
+        "POST",
+        "/v1/certificates/{serial}/revocation",
+        "revoke",
+        _OFFICERS,
+        ledger_types.NewRevocation,
+        ledger_types.RevocationView,
+        _revoke,
+    ),
+    AdminRoute(
+        "POST",
+        "/v1/chips/{maker}/{chip}/denial",
+        "deny",
+        _OFFICERS,
+        ledger_types.NewDenial,
+        ledger_types.RevocationView,
+        _deny,
+    ),
+    AdminRoute(
+        "GET",
+        "/v1/units/{unit}/history",
+        "unit.read",
+        PEOPLE,
+        None,
+        ledger_types.HistoryView,
+        _history,
+        ledger_types.ReadQuery,
+    ),
+    AdminRoute(
+        "GET",
+        "/v1/health/details",
+        "health",
+        frozenset({Role.AUDITOR, Role.MACHINE, Role.SECURITY_OFFICER}),
+        None,
+        ledger_types.HealthView,
+        _health,
     ),
 )

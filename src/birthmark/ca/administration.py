@@ -50,7 +50,7 @@ class Administration:
         """Return every certificate that was intended or issued, oldest first, as plain text. Raises StoreError."""
         at = self._clock()
         with self._store.reading() as ledger:
-            yield from (_plain_certificate(issuance, at) for issuance in ledger.issuances())
+            yield from (plain_certificate(issuance, at) for issuance in ledger.issuances())
 
     def audit(self) -> Iterator[dict[str, str]]:
         """Return every decision, oldest first, as plain text under plain names. Raises StoreError."""
@@ -89,7 +89,8 @@ def _plain_decision(row: AuditRow) -> dict[str, str]:
     }
 
 
-def _plain_certificate(issuance: Issuance, at: datetime) -> dict[str, str]:
+def plain_certificate(issuance: Issuance, at: datetime) -> dict[str, str]:
+    """Return a certificate as plain text under plain names."""
     return {
         "serial": issuance.serial,
         "unit_serial": issuance.unit_serial,

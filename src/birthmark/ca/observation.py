@@ -118,7 +118,20 @@ def operation_of(path: str) -> str:
 
 
 KNOWN: Final = frozenset(
-    ("births", "certificates", "chips", "crl", "feed", "health", "log", "ocsp", "openapi.json", "orders", "proposals")
+    (
+        "births",
+        "certificates",
+        "chips",
+        "crl",
+        "feed",
+        "health",
+        "log",
+        "ocsp",
+        "openapi.json",
+        "orders",
+        "proposals",
+        "units",
+    )
 )
 """The first words of our own paths."""
 

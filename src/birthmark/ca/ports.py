@@ -310,6 +310,10 @@ class Ledger(LedgerReader, Protocol):
         """Append decisions to the transparency log, in this order, each linked to the unit's entry before it."""
         ...
 
+    def probe(self, at: datetime) -> None:
+        """Write something that means nothing, to see that writing works."""
+        ...
+
     def put_tiles(self, tiles: Mapping[tuple[int, int], bytes]) -> None:
         """Keep hash tiles (level, number); one that has grown replaces the shorter one."""
         ...

@@ -3,7 +3,7 @@
 
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -12,17 +12,20 @@ from types import MappingProxyType
 from cryptography import x509
 
 from birthmark.ca.acts import all_acts
+from birthmark.ca.admin_calls import Services
 from birthmark.ca.admin_http import AdminHTTP
-from birthmark.ca.admin_routes import Services
+from birthmark.ca.admin_ledger import LedgerDesk
 from birthmark.ca.administration import Administration
 from birthmark.ca.approvals import Approvals
 from birthmark.ca.chores import Chore, doing
 from birthmark.ca.config import CAConfig, FrontSection, ProfileSection, load_config, read_secret
 from birthmark.ca.demands import Terms
+from birthmark.ca.health import HealthDesk, Organs
 from birthmark.ca.http import CAHTTP
 from birthmark.ca.journal import begin_log
 from birthmark.ca.keyring import Keyring
 from birthmark.ca.lapses import write_lapses
+from birthmark.ca.lifecycle import Lifecycle
 from birthmark.ca.log import Log
 from birthmark.ca.metrics_http import begin_anew, measured
 from birthmark.ca.observation import Observed
@@ -108,12 +111,34 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
         measured(config.metrics, folder, store, system_clock) as measures,
     ):
         sinks = (decided,) if measures.decided is None else (decided, measures.decided)
-        ca = CA(store, _authority(config, folder, keys), policy, system_clock)
+        authority, signer = _authority(config, folder, keys), log_signer(config, keys)
+        ca = CA(store, authority, policy, system_clock)
         approvals = Approvals(store, all_acts(policy), policy.trust, system_clock)
-        admin = AdminHTTP(Services(approvals, OrderBook(store, system_clock)), store, policy.trust, system_clock)
-        chores = _chores(config, store, Log(store, log_signer(config, keys)))
+        services = Services(
+            approvals,
+            OrderBook(store, system_clock),
+            LedgerDesk(store, system_clock),
+            Lifecycle(store, system_clock),
+            HealthDesk(_organs(store, policy, authority, signer, ca.revocation_list, folder), system_clock),
+        )
+        admin = AdminHTTP(services, store, policy.trust, system_clock)
+        chores = _chores(config, store, Log(store, signer))
         served = Observed(CAHTTP(ca, measures.settled).app(admin.routes()), system_clock, sinks)
         yield served, (*chores, Chore("proposals", LAPSES_EVERY_S, approvals.expire))
+
+
+def _organs(
+    store: CAStore, policy: Policy, authority: Authority, signer: Signer, crl: Callable[[], bytes], folder: Path
+) -> Organs:
+    return Organs(
+        store=store,
+        policy=policy,
+        issuing=authority.certificate,
+        issuing_key=authority.key,
+        log_key=signer.key,
+        crl=crl,
+        folder=folder,
+    )
 
 
 def _front(config: CAConfig, section: FrontSection, folder: Path) -> FrontDescription:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: D102 - what each operation guarantees stands in ca.ports.LedgerReader, which these implement
-"""What the ledger holds in numbers, once for every database. Reads all lives: for metrics, not for the hot path."""
+"""What the ledger holds in numbers, and whether it can be written. For metrics and health, not for the hot path."""
 
 from datetime import datetime
 from typing import Final
@@ -38,3 +38,7 @@ class CensusReads:
         now = rows.us(at)
         states, nonces = self._db.read_all(((_STATES, (now, now)), (_OPEN_NONCES, (now,))))
         return Census(dict(states), int(nonces[0][0]))
+
+    def probe(self, at: datetime) -> None:
+        upsert = "INSERT INTO probe (id, at_us) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at_us = excluded.at_us"
+        self._db.write(upsert, rows.us(at))

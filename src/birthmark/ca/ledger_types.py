@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the administration's calls about certificates, chips, units and health say and hear: JSON, read strictly."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from birthmark.core.proposals import Reason
+
+PAGE_MAX = 500
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+_Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)]
+
+
+class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of what is asked: unknown members are refused."""
+
+
+class _Told(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what is told."""
+
+
+class PageQuery(_Asked, frozen=True):
+    """Which part of a list: what comes after the number of the last page (`next`), and how much of it."""
+
+    after: _Number = 0
+    limit: _Limit = 100
+
+
+class ReadQuery(_Asked, frozen=True):
+    """Why somebody reads what is about people; it goes into the log."""
+
+    reason: Reason
+
+
+class NewRevocation(_Asked, frozen=True):
+    """Why a certificate is revoked."""
+
+    reason: Reason
+
+
+class NewDenial(_Asked, frozen=True):
+    """Why a chip gets no certificate any more."""
+
+    reason: Reason
+
+
+class CertificateView(_Told, frozen=True):
+    """A certificate that was intended or issued. Times are "" where there is none."""
+
+    serial: str
+    unit_serial: str
+    chip_maker: str
+    chip_serial: str
+    chip_model: str
+    order: str
+    state: str
+    issued: str
+    confirmed: str
+    dies: str
+    certificate_sha256: str
+
+
+class CertificatePage(_Told, frozen=True):
+    """Certificates, oldest first. `next` is what `after` is for the next page; null where there is none."""
+
+    certificates: tuple[CertificateView, ...]
+    next: int | None
+
+
+class RevocationView(_Told, frozen=True):
+    """The serials of all certificates that ended by it."""
+
+    revoked: tuple[str, ...]
+
+
+class EntryView(_Told, frozen=True):
+    """An entry of the log."""
+
+    number: int
+    at: datetime
+    who: str
+    act: str
+    order: str
+    chip_serial: str
+    certificate: str
+    finding: str
+    detail: str
+
+
+class HistoryView(_Told, frozen=True):
+    """Everything about one unit. A birth record (compact JWS) names its operator: this reading is in the log."""
+
+    unit_serial: str
+    certificates: tuple[CertificateView, ...]
+    births: tuple[str, ...]
+    entries: tuple[EntryView, ...]
+
+
+class ReadyView(_Told, frozen=True):
+    """A certificate could be issued now."""
+
+    ready: Literal[True] = True
+
+
+class CheckView(_Told, frozen=True):
+    """What one check found, and what to do about it."""
+
+    name: str
+    state: Literal["ok", "warning", "failed"]
+    detail: str
+    hint: str
+
+
+class HealthView(_Told, frozen=True):
+    """What all checks found; ready when none has failed."""
+
+    at: datetime
+    ready: bool
+    checks: tuple[CheckView, ...]
