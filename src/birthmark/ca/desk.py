@@ -10,6 +10,8 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from birthmark.ca.births import demand_match, demand_unconfirmed
 from birthmark.ca.demands import demand_no_lease, demand_rig_of_order
 from birthmark.ca.errors import Refused
@@ -49,6 +51,10 @@ class Desk:
             rows = [job.row for job in jobs if isinstance(job, RefusedJob) and job.row is not None]
             if rows:
                 ledger.append(rows)
+            births = [job for job in jobs if isinstance(job, BirthJob)]
+            if births:
+                # Whoever verifies a birth record in ten years needs the certificate of the rig that signed it.
+                ledger.keep([job.rig.certificate.public_bytes(Encoding.DER) for job in births])
             return [granted[id(job)] if isinstance(job, NonceJob) else _settle(ledger, job) for job in jobs]
 
     def _grant(self, ledger: Ledger, jobs: Sequence[NonceJob]) -> dict[int, Outcome]:

@@ -109,15 +109,19 @@ class Log:
     def prove_unit(self, unit_serial: str) -> bytes:
         """Return a proof bundle of every entry about a unit that the latest checkpoint covers. Raises NotNow."""
         with self._store.reading() as ledger:
-            note = self._latest(ledger)
             head = self._head(ledger)
-            tiles = StoredTiles(ledger)
-            entries = tuple(
-                ProvenEntry(number, entry, prove_inclusion(tiles, number, head))
-                for number, entry in ledger.entries_of_unit(unit_serial)
-                if number < head.size
-            )
-        return encode_bundle(ProofBundle(entries, note.encode()))
+            return self._proven(ledger, [each for each in ledger.entries_of_unit(unit_serial) if each[0] < head.size])
+
+    def prove(self, numbers: Sequence[int]) -> bytes:
+        """Return a proof bundle of the entries with these numbers. Raises NotNow, LogRequestError, StoreError."""
+        with self._store.reading() as ledger:
+            entries = [(number, entry) for number in sorted(set(numbers)) for entry in ledger.entries(number, 1)]
+            return self._proven(ledger, entries)
+
+    def _proven(self, ledger: LedgerReader, entries: Sequence[tuple[int, bytes]]) -> bytes:
+        note, head, tiles = self._latest(ledger), self._head(ledger), StoredTiles(ledger)
+        proven = (ProvenEntry(number, entry, prove_inclusion(tiles, number, head)) for number, entry in entries)
+        return encode_bundle(ProofBundle(tuple(proven), note.encode()))
 
     def _latest(self, ledger: LedgerReader) -> str:
         note = ledger.checkpoint()

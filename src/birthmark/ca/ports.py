@@ -14,7 +14,7 @@ from typing import Protocol
 
 from birthmark.core.audit import AuditRow
 from birthmark.core.census import Census
-from birthmark.core.dossier import Dossier, Leaf, Tally
+from birthmark.core.dossier import Dossier, Leaf, PolicyInForce, Tally
 from birthmark.core.issuance import (
     Ask,
     ChipGroup,
@@ -186,6 +186,14 @@ class LedgerReader(Protocol):
         """Return the numbers and bytes of all entries about one unit, oldest first."""
         ...
 
+    def kept(self, digests: Sequence[str]) -> Mapping[str, bytes]:
+        """Return the kept documents among those with these SHA-256."""
+        ...
+
+    def policies(self) -> tuple[PolicyInForce, ...]:
+        """Return every appraisal policy that was put in force, the first one first."""
+        ...
+
     def leaves(self, first: int, limit: int) -> tuple[Leaf, ...]:
         """Return up to `limit` entries of the log with number `first` or above, by number."""
         ...
@@ -312,6 +320,14 @@ class Ledger(LedgerReader, Protocol):
 
     def probe(self, at: datetime) -> None:
         """Write something that means nothing, to see that writing works."""
+        ...
+
+    def keep(self, contents: Sequence[bytes]) -> None:
+        """Keep documents, each under its SHA-256; one that is there already stays."""
+        ...
+
+    def put_policy(self, policy: PolicyInForce) -> None:
+        """Write down that a policy is in force from now on."""
         ...
 
     def put_tiles(self, tiles: Mapping[tuple[int, int], bytes]) -> None:

@@ -31,6 +31,7 @@ from birthmark.ca.metrics_http import begin_anew, measured
 from birthmark.ca.observation import Observed
 from birthmark.ca.order_book import OrderBook
 from birthmark.ca.policy import Policy
+from birthmark.ca.policy_log import announce_policy, read_policy
 from birthmark.ca.ports import CAStore
 from birthmark.ca.service import CA
 from birthmark.core.clock import system_clock
@@ -38,7 +39,7 @@ from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
 from birthmark.est.messages import EST_PREFIX
 from birthmark.evidence.difference import PolicyDifference
-from birthmark.evidence.endorsements import read_endorsements
+from birthmark.evidence.endorsements import Endorsements, read_endorsements
 from birthmark.net import asgi, tls
 from birthmark.net.front import worker
 from birthmark.net.front.description import FrontDescription
@@ -104,13 +105,15 @@ def _worker_command(config_path: Path, listener: int) -> list[str]:
 def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp, tuple[Chore, ...]]]:
     """Open the store and the keys; yield what is to be served over them, and what is to be done beside."""
     decided = begin_log(config.log_format)
-    policy = _policy(config, folder)
+    endorsements, texts = read_policy(folder / config.endorsements, read_file)
+    policy = _policy(config, folder, endorsements)
     with (
         Keyring(folder) as keys,
         configured_store(config, folder) as store,
         measured(config.metrics, folder, store, system_clock) as measures,
     ):
         sinks = (decided,) if measures.decided is None else (decided, measures.decided)
+        announce_policy(store, endorsements.digest, texts, system_clock)
         authority, signer = _authority(config, folder, keys), log_signer(config, keys)
         ca = CA(store, authority, policy, system_clock)
         approvals = Approvals(store, all_acts(policy), policy.trust, system_clock)
@@ -211,10 +214,10 @@ def migrate(config_path: Path) -> tuple[str, ...]:
     return ca_postgres.migrate(read_secret(config_path.parent / config.database_dsn_file).decode())
 
 
-def _policy(config: CAConfig, folder: Path) -> Policy:
+def _policy(config: CAConfig, folder: Path, endorsements: Endorsements) -> Policy:
     return Policy(
         trust=read_trust(read_file(folder / config.client_trust), str(folder / config.client_trust)),
-        endorsements=read_endorsements(folder / config.endorsements, read_file),
+        endorsements=endorsements,
         terms=MappingProxyType({section.name: _terms(section) for section in config.profile}),
         organization=config.organization,
         ca_chain=_served(config, folder),

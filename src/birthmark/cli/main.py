@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 import click
 
 from birthmark.cli.attack import attack
+from birthmark.cli.audit import audit
 from birthmark.cli.ca import ca
 from birthmark.cli.cloud import cloud
 from birthmark.cli.demo import demo
@@ -28,7 +29,7 @@ def birthmark() -> None:
     """Hardware-rooted identity for connected devices, from the SMT line to the field."""
 
 
-for command in (demo, lab, attack, verify, line, device, ca, cloud):
+for command in (demo, lab, attack, verify, audit, line, device, ca, cloud):
     birthmark.add_command(command)
 
 

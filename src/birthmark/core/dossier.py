@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a ledger holds about one issuance in all of its tables, and an entry of its log as it lies there."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from birthmark.core.issuance import End, Issuance
 
@@ -46,3 +48,16 @@ class Tally:
     """Endings are numbered from 0; -1 when there is none."""
     proposals: int
     rulings: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInForce:
+    """Which appraisal policy was in force from a moment on, until the next one."""
+
+    digest: str
+    """That of `Endorsements.digest`."""
+    files: Mapping[str, str]
+    """SHA-256 of each file that it is made of, by name; the first is the policy's own."""
+    entry: int
+    """Number of the log entry that says so."""
+    since: datetime

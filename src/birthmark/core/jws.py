@@ -51,6 +51,11 @@ def thumbprint(certificate: x509.Certificate) -> str:
     return _encode(certificate.fingerprint(hashes.SHA256()))
 
 
+def signer_sha256(token: JWS) -> str:
+    """Return the SHA-256 of the signer's certificate that a token names, in hexadecimal. Raises DecodeError."""
+    return _decode(token.header.thumbprint).hex()
+
+
 def sign(payload: bytes, typ: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> str:
     """Return the token of the payload. The key is on P-256, and the certificate's."""
     header = msgspec.json.encode(Header(alg=ALGORITHM, typ=typ, thumbprint=thumbprint(certificate)))

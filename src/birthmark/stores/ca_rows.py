@@ -67,6 +67,8 @@ PROPOSAL = _table(
 )
 RULING = _table("ruling", "proposal_id state decided_by decided_us:bigint reason document certificate:bytea")
 UNIT_COLUMNS: Final = "serial, chip, state, since_us, order_id, reason, resumes"
+DOCUMENT = _table("document", "sha256 content:bytea")
+POLICY = _table("policy", "digest files entry:bigint since_us:bigint", first_number=1)
 LEAF = _table("leaf", "unit_serial entry:bytea", first_number=0)
 
 ORDER_COLUMNS: Final = (

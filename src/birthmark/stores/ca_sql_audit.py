@@ -6,11 +6,14 @@ What an audit rests on, once for every database: entries that are linked, tables
 All of it is read by pages: memory does not grow with the ledger.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from birthmark.core.audit import AuditRow, link, linked
-from birthmark.core.dossier import Dossier, Leaf, Tally
+from birthmark.core.dossier import Dossier, Leaf, PolicyInForce, Tally
+from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import End
 from birthmark.stores import ca_rows as rows
 from birthmark.stores.ca_database import Database
@@ -51,6 +54,25 @@ class AuditReads:
         size, last = self._db.read_all(((_SIZE, ()), (_LAST_OF_UNITS, (units,))))
         links = {leaf.unit_serial: link(leaf.number, leaf.entry) for leaf in map(_leaf, last)}
         self._db.insert(rows.LEAF, linked(entries, int(size[0][0]), links))
+
+    def keep(self, contents: Sequence[bytes]) -> None:
+        values = [(fingerprint(content), content) for content in dict.fromkeys(contents)]
+        self._db.insert(rows.DOCUMENT, values, or_ignore=True)
+
+    def kept(self, digests: Sequence[str]) -> Mapping[str, bytes]:
+        found = self._db.read("SELECT sha256, content FROM document WHERE sha256 IN LIST", digests)
+        return {row[0]: bytes(row[1]) for row in found}
+
+    def put_policy(self, policy: PolicyInForce) -> None:
+        values = (policy.digest, json.dumps(dict(policy.files)), policy.entry, rows.us(policy.since))
+        self._db.insert(rows.POLICY, [values])
+
+    def policies(self) -> tuple[PolicyInForce, ...]:
+        found = self._db.read("SELECT digest, files, entry, since_us FROM policy ORDER BY number")
+        return tuple(
+            PolicyInForce(digest, MappingProxyType(json.loads(files)), entry, rows.moment(since_us))
+            for digest, files, entry, since_us in found
+        )
 
     def leaves(self, first: int, limit: int) -> tuple[Leaf, ...]:
         query = "SELECT number, unit_serial, entry FROM leaf WHERE number >= ? ORDER BY number LIMIT ?"

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Audit bundles: an outsider learns everything about a unit, and nothing can be altered or left out."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from birthmark.ca.audit import bundle
+from birthmark.ca.audit.errors import AuditRefused
+from birthmark.ca.audit.making import Auditing, Surroundings
+from birthmark.ca.audit.verifying import Verified, verify_audit_bundle
+from birthmark.ca.errors import Refused
+from birthmark.ca.log import Log
+from birthmark.ca.policy_log import announce_policy
+from birthmark.core.audit import AuditRow
+from birthmark.core.errors import BirthmarkError
+from birthmark.core.ids import fingerprint
+from birthmark.pki.algorithms import KeyAlgorithm
+from birthmark.pki.keys import software
+from birthmark.pki.paths import TrustAnchors
+from birthmark.stores.ca_sqlite import SQLiteCAStore
+from birthmark.testing.forge import new_key
+from birthmark.tlog.bundle import ProofBundle, decode_bundle, encode_bundle
+from birthmark.tlog.keys import NotePrivateKey, Signer
+from support.ca_parts import UNIT, CAParts, renewed
+
+
+@dataclass
+class Audited:
+    parts: CAParts
+    auditing: Auditing
+
+    @property
+    def trust(self) -> TrustAnchors:
+        return TrustAnchors((self.parts.forge.root.certificate,))
+
+    def made(self, serial: str = UNIT) -> bytes:
+        return self.auditing.bundle(serial, "auditor:Ada")
+
+    def verified(self, data: bytes) -> Verified:
+        return verify_audit_bundle(data, self.auditing.log._keys, self.trust)
+
+
+@pytest.fixture
+def audited(tmp_path: Path) -> Audited:
+    parts = CAParts(SQLiteCAStore(tmp_path / "ca.sqlite"))
+    announce_policy(parts.store, "ab" * 32, {"endorsements.toml": b"[[maker]]"}, parts.clock)
+    key = software.generate(KeyAlgorithm.ED25519)
+    assert isinstance(key, NotePrivateKey)
+    chain = (parts.forge.issuing.certificate, parts.forge.root.certificate)
+    around = Surroundings(chain, (parts.operations.certificate,), "birthmark test")
+    board = parts.board()
+    certificate = parts.confirmed(board)
+    parts.confirmed(parts.board("BM-000002"))
+    renewed(parts, board, certificate, new_key())
+    return Audited(parts, Auditing(parts.store, Log(parts.store, Signer("example.com/ca", key)), around, parts.clock))
+
+
+def test_a_bundle_tells_an_outsider_everything_about_a_unit(audited: Audited) -> None:
+    found = audited.verified(audited.made())
+    assert [row.act for _, row in found.rows] == ["enrol", "birth", "end", "unit.activate", "renew", "audit.bundle"]
+    assert {row.unit_serial for _, row in found.rows} == {UNIT}
+    assert len(list(found.objects(bundle.CERTIFICATE))) == 2
+    assert len(list(found.objects(bundle.BIRTH_RECORD))) == 1
+    assert len(list(found.objects(bundle.RIG_CERTIFICATE))) == 1
+    assert len(list(found.objects(bundle.ORDER_DOCUMENT))) == 1
+    assert len(list(found.objects(bundle.ORDER_RULING))) == 1
+    assert len(list(found.objects(bundle.OFFICER_CERTIFICATE))) == 2
+    assert found.manifest.policies == ("ab" * 32,)
+
+
+def test_a_unit_is_found_by_the_serial_of_its_certificate(audited: Audited) -> None:
+    serial = next(audited.parts.administration.certificates())["serial"]
+    assert audited.verified(audited.made(serial)).unit_serial == UNIT
+    with pytest.raises(Refused):
+        audited.made("BM-999999")
+
+
+def test_the_making_of_a_bundle_is_an_entry_that_the_next_one_shows(audited: Audited) -> None:
+    audited.made()
+    acts = [row.act for _, row in audited.verified(audited.made()).rows]
+    assert acts[-2:] == ["audit.bundle", "audit.bundle"]
+
+
+def test_refused_attempts_are_in_the_bundle(audited: Audited) -> None:
+    with pytest.raises(Refused):
+        audited.parts.enrol(audited.parts.board().csr(bytes(32)))
+    refused = [row for _, row in audited.verified(audited.made()).rows if row.finding]
+    assert [row.act for row in refused] == ["enrol"]
+
+
+def test_one_altered_byte_anywhere_is_detected(audited: Audited) -> None:
+    data = audited.made()
+    audited.verified(data)
+    places = random.Random(11).sample(range(len(data)), 400)  # noqa: S311 the same places every time
+    for place in places:
+        altered = bytearray(data)
+        altered[place] ^= 1 << (place % 8)
+        with pytest.raises(BirthmarkError):
+            audited.verified(bytes(altered))
+
+
+def test_a_bundle_without_one_of_its_entries_is_refused(audited: Audited) -> None:
+    told, manifest, proofs = bundle.decode_bundle(audited.made())
+    whole = decode_bundle(proofs)
+    for number in range(len(whole.entries)):
+        less = ProofBundle(whole.entries[:number] + whole.entries[number + 1 :], whole.checkpoint)
+        with pytest.raises(AuditRefused):
+            audited.verified(bundle.encode_bundle(told, encode_bundle(less)))
+    assert manifest.unit_serial == UNIT
+
+
+def test_a_bundle_without_one_of_its_objects_is_refused(audited: Audited) -> None:
+    _, manifest, proofs = bundle.decode_bundle(audited.made())
+    for number in range(len(manifest.objects)):
+        objects = manifest.objects[:number] + manifest.objects[number + 1 :]
+        told = bundle.encode_manifest(msgspec.structs.replace(manifest, objects=objects))
+        with pytest.raises(AuditRefused):
+            audited.verified(bundle.encode_bundle(told, proofs))
+
+
+def test_an_authority_that_leaves_out_a_certificate_when_it_makes_the_bundle_is_found_out(audited: Audited) -> None:
+    _, manifest, _ = bundle.decode_bundle(audited.made())
+    objects = tuple(each for each in manifest.objects if each.kind != bundle.CERTIFICATE)
+    told = bundle.encode_manifest(msgspec.structs.replace(manifest, objects=objects))
+    row = AuditRow(at=manifest.made_at, who="liar", act="audit.bundle", unit_serial=UNIT, about=fingerprint(told))
+    with audited.parts.store.writing() as ledger:
+        ledger.append([row])
+    audited.auditing.log.publish()
+    with audited.parts.store.reading() as ledger:
+        numbers = [number for number, _ in ledger.entries_of_unit(UNIT)]
+        numbers += [policy.entry for policy in ledger.policies()]
+    with pytest.raises(AuditRefused, match="certificate is missing"):
+        audited.verified(bundle.encode_bundle(told, audited.auditing.log.prove(numbers)))
+
+
+def test_the_bundle_of_another_log_is_refused(audited: Audited) -> None:
+    key = software.generate(KeyAlgorithm.ED25519)
+    assert isinstance(key, NotePrivateKey)
+    with pytest.raises(BirthmarkError):
+        verify_audit_bundle(audited.made(), [Signer("example.com/ca", key).verifier])
+
+
+def test_a_policy_is_announced_once_and_its_texts_stay(audited: Audited) -> None:
+    store, clock = audited.parts.store, audited.parts.clock
+    texts = {"endorsements.toml": b"[[model]]", "roots.pem": b"pem"}
+    assert not announce_policy(store, "ab" * 32, texts, clock)
+    assert announce_policy(store, "cd" * 32, texts, clock)
+    with store.reading() as ledger:
+        latest = ledger.policies()[-1]
+        assert ledger.kept(list(latest.files.values())) == {fingerprint(text): text for text in texts.values()}
+    assert audited.parts.last_audit()["act"] == "policy.in-force"
