@@ -81,7 +81,11 @@ class ForgeAuthority:
 
     def __init__(self, board: "Board") -> None:
         self._board = board
+        self.wanted: Algorithm | None = None
         self.alter: Callable[[x509.Certificate], x509.Certificate] = lambda certificate: certificate
+
+    def key_type(self) -> Algorithm | None:
+        return self.wanted
 
     def nonce(self) -> bytes:
         self._board.nonce = token_bytes(32)

@@ -47,6 +47,7 @@ def rotate(config: Path) -> None:
             {
                 "old": report.old_fingerprint,
                 "new": report.new_fingerprint,
+                "in_use": report.in_use,
                 "bytes_up": report.bytes_up,
                 "bytes_down": report.bytes_down,
             }
@@ -80,8 +81,15 @@ def certificate(config: Path) -> None:
 @click.option(
     "--nonce", type=NONCE, metavar="BASE64URL", help="The CA's nonce; without it the request carries no evidence."
 )
+@click.option(
+    "--key-type",
+    type=click.Choice(["P-256", "P-384", "Ed25519", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]),
+    default="P-256",
+    show_default=True,
+    help="The key to make in a chip that has none: what the CA's csrattrs ask for.",
+)
 @click.option("--out", type=OUTPUT, required=True, metavar="FILE", help="Where the request goes.")
-def csr(chip: str, unit: str, nonce: bytes | None, out: Path) -> None:
+def csr(chip: str, unit: str, nonce: bytes | None, key_type: str, out: Path) -> None:
     """Write a base64 PKCS#10 request, signed by the chip with its evidence inside, ready to be posted to EST."""
     from birthmark.core.files import write_whole
     from birthmark.device.service import make_bare_csr, make_csr
@@ -91,7 +99,7 @@ def csr(chip: str, unit: str, nonce: bytes | None, out: Path) -> None:
     element = open_chip(chip)
     try:
         if element.state(SLOT_IDENTITY) is SlotState.EMPTY:
-            element.generate_keypair(SLOT_IDENTITY, Algorithm.P256)
+            element.generate_keypair(SLOT_IDENTITY, Algorithm(key_type))
         if nonce is None:
             der = make_bare_csr(element, SLOT_IDENTITY, unit)
         else:

@@ -6,8 +6,8 @@ May this certificate follow the one in use? Pure.
 2. names      subject and SAN are those of the certificate in use    device.certificate.names
 3. order      it is not older than the certificate in use            device.certificate.older
 4. path       it leads to our trust anchor, now, as a TLS client     device.certificate.<as pki.path>
-5. evidence   it carries evidence, and where endorsements are at hand, evidence that holds
-                                                                     device.certificate.evidence, evidence.*
+5. evidence   it carries evidence, and where endorsements are at hand, evidence that holds; or an attestation result,
+              which is the CA's word as the certificate is            device.certificate.evidence, evidence.*
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from birthmark.device.errors import CertificateRejected
 from birthmark.evidence.appraisal import appraise
 from birthmark.evidence.endorsements import Endorsements
 from birthmark.evidence.verdict import require
-from birthmark.pki.cmw import read_cmw
+from birthmark.pki.cmw import Record, read_cmw_record
 from birthmark.pki.errors import PathError
 from birthmark.pki.paths import Purpose, TrustAnchors, validate_path
 
@@ -66,11 +66,11 @@ def check_successor(
 
 def _check_evidence(candidate: x509.Certificate, spki: bytes, endorsements: Endorsements | None, at: datetime) -> None:
     try:
-        bundle = read_cmw(candidate)
+        record, value = read_cmw_record(candidate)
     except DecodeError as error:
         raise CertificateRejected(error.message, finding="device.certificate.evidence") from error
-    if endorsements is not None:
-        require(appraise(bundle, spki, endorsements, at))
+    if endorsements is not None and record is Record.EVIDENCE:
+        require(appraise(value, spki, endorsements, at))
 
 
 def _spki(certificate: x509.Certificate) -> bytes:

@@ -9,7 +9,7 @@ from birthmark.core.config import Config
 
 
 class DeviceConfig(Config, frozen=True):
-    """One unit's agent. Paths are relative to the file; `trust` and `issuing` are PEM."""
+    """One unit's agent. Paths are relative to the file; `trust`, `issuing` and `device_trust` are PEM."""
 
     unit: str
     product: str
@@ -18,5 +18,6 @@ class DeviceConfig(Config, frozen=True):
     cloud_url: str
     trust: str
     issuing: str
+    device_trust: str | None = None
     endorsements: str | None = None
     timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0

@@ -9,6 +9,7 @@ from birthmark.device.errors import CertificateRejected, NoIdentity
 from birthmark.device.ports import Identity
 from birthmark.device.rotation import Observed
 from birthmark.evidence.verdict import AppraisalRefused
+from birthmark.pki.algorithms import KeyAlgorithm, key_algorithm
 from birthmark.pki.names import unit_serial_of
 from birthmark.silicon.port import SLOTS, SecureElement, SlotState
 
@@ -69,7 +70,15 @@ def observe(chip: SecureElement, current: Identity, standards: Standards) -> Obs
     state = chip.state(other_slot(current.slot))
     if state is not SlotState.CERTIFIED:
         return Observed(state, successor=False)
-    return Observed(state, successor=candidate(chip, current, standards) is not None)
+    successor = candidate(chip, current, standards)
+    if successor is None:
+        return Observed(state, successor=False)
+    return Observed(state, successor=True, connects=key_type_of(successor).signs_handshakes)
+
+
+def key_type_of(identity: Identity) -> KeyAlgorithm:
+    """Return the type of the identity's key. Raises AlgorithmRefused for one that no CA of ours certifies."""
+    return key_algorithm(identity.certificate.public_key())
 
 
 def _certificate(chip: SecureElement, slot: str) -> x509.Certificate | None:

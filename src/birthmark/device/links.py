@@ -17,13 +17,16 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from birthmark.core.errors import DecodeError
 from birthmark.device.errors import CloudAnswerUnreadable, CloudBusy, DeviceError, RefusedByCloud
 from birthmark.device.ports import CommandTaken, Identity, Me, WireBytes
 from birthmark.est.client import ESTClient, Patience
+from birthmark.est.errors import ESTUnexpected
+from birthmark.est.wishes import algorithm_of
 from birthmark.net import tls
 from birthmark.net.transport import HTTPTransport, Response
 from birthmark.silicon.keys import ChipPrivateKey
-from birthmark.silicon.port import SecureElement
+from birthmark.silicon.port import Algorithm, SecureElement
 from birthmark.silicon.tls import use_chip_key
 
 REASON_MAX_CHARACTERS = 500
@@ -113,6 +116,14 @@ class ESTAuthorityLink:
     def __init__(self, transport: HTTPTransport) -> None:
         self._transport = transport
         self._client = ESTClient(transport.request, patience=Patience(time.sleep, PENDING_LONGEST_S))
+
+    def key_type(self) -> Algorithm | None:
+        """Return the type of key that the CA wants next of the unit that asks; None when any will do."""
+        wanted = self._client.wishes().key
+        try:
+            return None if wanted is None else Algorithm(algorithm_of(wanted).value)
+        except DecodeError as error:
+            raise ESTUnexpected(error.message, hint=error.hint, finding=error.finding) from error
 
     def nonce(self) -> bytes:
         """Return a fresh nonce for the unit that asks."""

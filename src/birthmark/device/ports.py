@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from cryptography import x509
 
+from birthmark.silicon.port import Algorithm
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -71,6 +73,10 @@ class CloudLink(Protocol):
 
 class AuthorityLink(Protocol):
     """A connection to the CA's EST service under one identity. Calls raise NetError or ESTError."""
+
+    def key_type(self) -> Algorithm | None:
+        """Return the type of key that the CA wants next of the unit that asks; None when any will do."""
+        ...
 
     def nonce(self) -> bytes:
         """Return a fresh nonce for the unit that asks."""

@@ -12,24 +12,31 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.core.clock import Clock
 from birthmark.core.errors import DecodeError
+from birthmark.core.ids import fingerprint
 from birthmark.device.acceptance import Standards, check_successor
 from birthmark.device.errors import CertificateRejected, RefusedByCloud
-from birthmark.device.identities import active_identity, candidate, observe, other_slot
+from birthmark.device.identities import active_identity, candidate, key_type_of, observe, other_slot
 from birthmark.device.ports import AuthorityLink, Identity, Links, Me, WireBytes
 from birthmark.device.requests import make_evidence, make_renewal_csr
 from birthmark.device.rotation import Goal, Progress, Step, next_step
-from birthmark.pki.cmw import read_cmw
+from birthmark.evidence.ear import stated_evidence
+from birthmark.pki.cmw import Record, read_cmw_record
 from birthmark.silicon.errors import ChipError
 from birthmark.silicon.port import Algorithm, SecureElement
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The identity in use before and after a run, and what the run carried on the connection to the CA."""
+    """
+    The identity in use before and after a run, and what the run carried on the connection to the CA.
+
+    `beside` is the one that is kept beside it, since its key opens no TLS session.
+    """
 
     before: Identity
     identity: Identity
     wire: WireBytes
+    beside: Identity | None = None
 
 
 class Renewal:
@@ -42,6 +49,7 @@ class Renewal:
         self._standards = standards
         self._clock = clock
         self._wire = WireBytes(0, 0)
+        self._open: AuthorityLink | None = None
 
     def run(self, goal: Goal) -> Outcome:
         """
@@ -55,11 +63,14 @@ class Renewal:
         """
         before = current = active_identity(self._chip, self._unit)
         progress = Progress(goal)
-        while (step := next_step(observe(self._chip, current, self._standards), progress)) is not Step.DONE:
-            progress = self._take(step, current, progress)
-            if step is Step.ACTIVATE:
-                current = active_identity(self._chip, self._unit)
-        return Outcome(before, current, self._wire)
+        try:
+            while (step := next_step(observe(self._chip, current, self._standards), progress)) is not Step.DONE:
+                progress = self._take(step, current, progress)
+                if step is Step.ACTIVATE:
+                    current = active_identity(self._chip, self._unit)
+        finally:
+            self._leave_authority()
+        return Outcome(before, current, self._wire, candidate(self._chip, current, self._standards))
 
     def _take(self, step: Step, current: Identity, progress: Progress) -> Progress:
         """Take one step and return what is known after it."""
@@ -67,10 +78,13 @@ class Renewal:
         after = progress
         match step:
             case Step.ERASE:
+                if progress.goal is Goal.ROTATE and not progress.switched:
+                    # The CA is needed next: what is there is not given up while it is away.
+                    self._wanted_key(current)
                 self._chip.erase(other)
                 after = progress.erased()
             case Step.GENERATE:
-                self._chip.generate_keypair(other, Algorithm.P256)
+                self._chip.generate_keypair(other, self._wanted_key(current))
                 after = progress.generated()
             case Step.ENROL:
                 after = progress.enrolled(self._enrol(other, current))
@@ -83,18 +97,25 @@ class Renewal:
                 after = progress.activated()
         return after
 
-    def _enrol(self, slot: str, current: Identity) -> bytes:
-        """Return the CA's certificate for the key in the slot, checked."""
-        authority = self._links.authority(current)
-        before = authority.wire_bytes()
-        try:
-            return self._enrol_over(authority, slot, current.certificate)
-        finally:
-            after = authority.wire_bytes()
-            authority.close()
-            self._wire = WireBytes(self._wire.up + after.up - before.up, self._wire.down + after.down - before.down)
+    def _authority(self, current: Identity) -> AuthorityLink:
+        """Return the connection to the CA: one for the run, made when it is first needed."""
+        if self._open is None:
+            self._open = self._links.authority(current)
+        return self._open
 
-    def _enrol_over(self, authority: AuthorityLink, slot: str, current: x509.Certificate) -> bytes:
+    def _leave_authority(self) -> None:
+        if self._open is not None:
+            self._wire = self._open.wire_bytes()
+            self._open.close()
+            self._open = None
+
+    def _wanted_key(self, current: Identity) -> Algorithm:
+        """Return the type of the next key: what the CA wants, else what the one in use has."""
+        return self._authority(current).key_type() or Algorithm(key_type_of(current).value)
+
+    def _enrol(self, slot: str, identity: Identity) -> bytes:
+        """Return the CA's certificate for the key in the slot, checked."""
+        authority, current = self._authority(identity), identity.certificate
         bundle = make_evidence(self._chip, slot, authority.nonce())
         certificate = authority.renew(make_renewal_csr(self._chip, slot, current, bundle))
         check_successor(certificate, current, self._chip.public_key(slot), self._standards, self._clock())
@@ -134,10 +155,11 @@ class Renewal:
 
 
 def _check_carried(certificate: x509.Certificate, bundle: bytes) -> None:
-    """Demand that the certificate carries the evidence that we sent, byte for byte."""
+    """Demand that the certificate carries the evidence that we sent, byte for byte, or a result about it."""
     try:
-        carried = read_cmw(certificate)
+        record, value = read_cmw_record(certificate)
+        about = stated_evidence(value) if record is Record.RESULT else fingerprint(value)
     except DecodeError as error:
         raise CertificateRejected(error.message, finding="device.certificate.evidence") from error
-    if carried != bundle:
+    if about != fingerprint(bundle):
         raise CertificateRejected("the certificate carries other evidence", finding="device.certificate.evidence")

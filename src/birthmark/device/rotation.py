@@ -15,6 +15,11 @@ What survives a power cut is in the chip: two slots and the pointer to the one i
 | certificate, no successor, or rejected, or we have switched | - | ERASE  |
 | certificate, successor | the cloud has accepted it    | ACTIVATE           |
 | certificate, successor | -                            | PROBE              |
+| the same, but its key opens no TLS session | its key was made in this run, or only to settle | DONE |
+| the same, but its key opens no TLS session | - | ERASE              |
+
+What opens no session stays beside the identity in use (docs/adr/0014-identity-beside.md): nothing would work if the
+pointer moved to it. A later rotation makes another one in its place.
 
 A successor is a certificate for the slot's own key, valid, with the names of the one in use and not older than it. The
 pointer moves only after the cloud has accepted the successor, and the old key dies only after the pointer has moved:
@@ -56,6 +61,8 @@ class Observed:
     other: SlotState
     successor: bool
     """The other slot holds a certificate that may follow the one in use."""
+    connects: bool = True
+    """Its key can open TLS sessions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +114,6 @@ def next_step(observed: Observed, progress: Progress) -> Step:
         case SlotState.CERTIFIED:
             if progress.switched or progress.rejected or not observed.successor:
                 return Step.ERASE
+            if not observed.connects:
+                return Step.DONE if progress.key_made or progress.goal is Goal.SETTLE else Step.ERASE
             return Step.ACTIVATE if progress.proven else Step.PROBE

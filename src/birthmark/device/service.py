@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.device.errors import DeviceError
-from birthmark.device.identities import active_identity
+from birthmark.device.identities import active_identity, key_type_of
 from birthmark.device.ports import CloudLink, CommandTaken, Identity, Links
 from birthmark.device.renewal import Renewal
 from birthmark.device.requests import make_bare_csr, make_csr
@@ -22,10 +22,15 @@ __all__ = ["Agent", "RotationReport", "make_bare_csr", "make_csr"]
 
 @dataclass(frozen=True, slots=True)
 class RotationReport:
-    """A finished rotation: SHA-256 fingerprints in hexadecimal, and the bytes on the open connection to the CA."""
+    """
+    A finished rotation: SHA-256 fingerprints in hexadecimal, and the bytes on the open connection to the CA.
+
+    `in_use` is what the device connects with from now on: the old one, when the new one's key opens no TLS session.
+    """
 
     old_fingerprint: str
     new_fingerprint: str
+    in_use: str
     bytes_up: int
     bytes_down: int
 
@@ -93,7 +98,8 @@ class Agent:
         outcome = self._renewal().run(Goal.ROTATE)
         return RotationReport(
             old_fingerprint=_fingerprint(outcome.before),
-            new_fingerprint=_fingerprint(outcome.identity),
+            new_fingerprint=_fingerprint(outcome.beside or outcome.identity),
+            in_use=_fingerprint(outcome.identity),
             bytes_up=outcome.wire.up,
             bytes_down=outcome.wire.down,
         )
@@ -107,6 +113,7 @@ class Agent:
             "chip": {"model": chip.model, "serial": chip.serial, "firmware": chip.firmware},
             "slots": {slot: self._chip.state(slot).value for slot in SLOTS},
             "active": identity.slot,
+            "key": key_type_of(identity).value,
             "certificate_sha256": _fingerprint(identity),
             "not_after": identity.certificate.not_valid_after_utc.isoformat(),
         }

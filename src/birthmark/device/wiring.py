@@ -37,7 +37,9 @@ def open_agent(config_path: Path) -> Agent:
 
 
 def _standards(config: DeviceConfig, folder: Path, trust_pem: bytes) -> Standards:
-    root = read_trust(trust_pem, str(folder / config.trust))
+    if config.device_trust is not None:
+        trust_pem = trust_pem + b"\n" + read_file(folder / config.device_trust)
+    root = read_trust(trust_pem, str(folder / (config.device_trust or config.trust)))
     issuing = read_certificates(read_file(folder / config.issuing), str(folder / config.issuing))
     # Whatever stands in `issuing` helps to build a path; only `trust` ends one.
     trust = TrustAnchors(root.certs, (*root.intermediates, *issuing))

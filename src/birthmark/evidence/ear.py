@@ -155,6 +155,22 @@ def read_ear(token: bytes, signers: ResultSigners) -> AttestationResult:
         raise DecodeError(error.message, finding="evidence.result.malformed") from error
 
 
+def stated_evidence(token: bytes) -> str:
+    """
+    Return the SHA-256 (hexadecimal) of the evidence that a result says it is about. Nobody's signature is looked at.
+
+    For who has the evidence and asks whether this is the answer to it; whether it is true is asked of `read_ear`.
+
+    Raises:
+        DecodeError, EvidenceError: as `read_ear`.
+
+    """
+    try:
+        return _result(cbor.decode(_parts(token)[1], _STRUCTURE)).evidence_sha256
+    except DecodeError as error:
+        raise DecodeError(error.message, finding="evidence.result.malformed") from error
+
+
 def _cose_algorithm(key: VerifyingKey) -> int:
     algorithm = key_algorithm(key)
     if algorithm not in _COSE_ALGORITHMS:

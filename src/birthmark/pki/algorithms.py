@@ -68,6 +68,15 @@ class KeyAlgorithm(Enum):
         return _SIGNATURE_OF[self]
 
     @property
+    def signs_handshakes(self) -> bool:
+        """
+        Whether a device can open TLS sessions with a key of this type: docs/adr/0014-identity-beside.md.
+
+        A chip signs handshakes through a hook that OpenSSL 3.0 has for ECDSA alone, and that version knows no ML-DSA.
+        """
+        return self in _CURVE_OF
+
+    @property
     def signature_max_bytes(self) -> int:
         """The longest signature. ECDSA makes shorter ones by chance; the others are always that long."""
         return _SIGNATURE_MAX_BYTES[self]

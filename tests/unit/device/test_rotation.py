@@ -16,6 +16,7 @@ EMPTY = Observed(SlotState.EMPTY, successor=False)
 KEYED = Observed(SlotState.KEYED, successor=False)
 SUCCESSOR = Observed(SlotState.CERTIFIED, successor=True)
 USELESS = Observed(SlotState.CERTIFIED, successor=False)
+BESIDE = Observed(SlotState.CERTIFIED, successor=True, connects=False)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,10 @@ USELESS = Observed(SlotState.CERTIFIED, successor=False)
         (SUCCESSOR, SETTLE.probed(), Step.ACTIVATE),
         (SUCCESSOR, SETTLE.refused(), Step.ERASE),
         (SUCCESSOR, ROTATE.probed().activated(), Step.ERASE),
+        (BESIDE, ROTATE.generated().enrolled(b"certificate"), Step.DONE),
+        (BESIDE, SETTLE, Step.DONE),
+        (BESIDE, ROTATE, Step.ERASE),
+        (BESIDE, ROTATE.refused(), Step.ERASE),
         (USELESS, SETTLE, Step.ERASE),
         (USELESS, ROTATE.probed(), Step.ERASE),
     ],

@@ -23,6 +23,7 @@ from birthmark.evidence.ear import (
     ResultSigners,
     VerifierID,
     read_ear,
+    stated_evidence,
     write_ear,
 )
 from birthmark.evidence.endorsements import Endorsements
@@ -88,6 +89,13 @@ DIGEST = st.binary(min_size=32, max_size=32).map(bytes.hex)
 )
 def test_what_is_written_is_read(result: AttestationResult) -> None:
     assert read_ear(write_ear(result, KEYS[KeyAlgorithm.ED25519]), SIGNERS) == result
+
+
+def test_which_evidence_it_is_about_can_be_read_without_believing_anybody() -> None:
+    assert stated_evidence(TOKEN) == RESULT.evidence_sha256
+    with pytest.raises(DecodeError) as refused:
+        stated_evidence(TOKEN[:-1])
+    assert refused.value.finding == "evidence.result.malformed"
 
 
 @pytest.mark.parametrize("algorithm", SIGNING)
