@@ -6,9 +6,9 @@ Each call goes the same way: who is the client, may its role do this, is the bod
 JSON with its finding; when the client showed a certificate, the refusal is in the log before it is answered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -38,6 +38,7 @@ from birthmark.pki.paths import TrustAnchors
 ADMIN_MAX_BODY_BYTES: Final = 65_536
 ADMIN_MEDIA_TYPE: Final = "application/json"
 STORE_RETRY_S: Final = 2
+_Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,11 @@ class AdminHTTP:
 
     def routes(self, table: Sequence[AdminRoute] = ROUTES) -> list[Route]:
         """Return the routes for an application."""
+        paths: dict[str, dict[str, _Endpoint]] = {}
+        for row in table:
+            paths.setdefault(row.path, {})[row.method] = self._endpoint(row)
         return [
-            *(self._route(row) for row in table),
+            *(_route(path, endpoints) for path, endpoints in paths.items()),
             Route(HEALTH_PATH, self._ready, methods=["GET"]),
             Route(OPENAPI_PATH, _openapi, methods=["GET"]),
         ]
@@ -66,7 +70,7 @@ class AdminHTTP:
         note(request.scope, refusal)
         return _refused(refusal)
 
-    def _route(self, row: AdminRoute) -> Route:
+    def _endpoint(self, row: AdminRoute) -> _Endpoint:
         async def endpoint(request: Request) -> Response:
             try:
                 # Read before anything is decided: a client that is refused at once would not hear why.
@@ -80,7 +84,7 @@ class AdminHTTP:
                 return _refused(refusal)
             return _json(200, told)
 
-        return Route(row.path, endpoint, methods=[row.method])
+        return endpoint
 
     def _answer(
         self, row: AdminRoute, request: Request, client: Client | None, sent: tuple[str, bytes]
@@ -100,6 +104,15 @@ class AdminHTTP:
     def _audit(self, trail: Trail, refusal: Refused) -> None:
         with self.store.writing() as ledger:
             ledger.append([trail.row(finding=refusal.finding, detail=refusal.message)])
+
+
+def _route(path: str, endpoints: Mapping[str, _Endpoint]) -> Route:
+    """Return one route for all methods of a path, so that a 405 names all of them."""
+
+    async def endpoint(request: Request) -> Response:
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, endpoint, methods=[*endpoints])
 
 
 def _body(row: AdminRoute, content_type: str, body: bytes) -> msgspec.Struct | None:
