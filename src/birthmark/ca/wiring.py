@@ -30,6 +30,7 @@ from birthmark.ca.log import Log
 from birthmark.ca.metrics_http import begin_anew, measured
 from birthmark.ca.observation import Observed
 from birthmark.ca.order_book import OrderBook
+from birthmark.ca.outages import Outages
 from birthmark.ca.policy import Policy
 from birthmark.ca.policy_log import announce_policy, read_policy
 from birthmark.ca.ports import CAStore
@@ -58,6 +59,7 @@ __all__ = ["check_policy", "configured_store", "migrate", "open_ca", "serve", "s
 
 DEFAULT_DATABASE = "ca.sqlite"
 LAPSES_EVERY_S = 10.0
+OUTAGES_EVERY_S = 1.0
 WORKER_MODULE = "birthmark.ca.worker"
 REPEATABLE = (EST_PREFIX, "/v1/births")
 """Paths whose requests may come twice: the same request gets the same certificate, and a birth is taken once."""
@@ -106,10 +108,11 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
     """Open the store and the keys; yield what is to be served over them, and what is to be done beside."""
     decided = begin_log(config.log_format)
     endorsements, texts = read_policy(folder / config.endorsements, read_file)
-    policy = _policy(config, folder, endorsements)
+    policy, outages = _policy(config, folder, endorsements), Outages(system_clock)
     with (
-        Keyring(folder) as keys,
+        Keyring(folder, outages.note) as keys,
         configured_store(config, folder) as store,
+        outages.kept(store),
         measured(config.metrics, folder, store, system_clock) as measures,
     ):
         sinks = (decided,) if measures.decided is None else (decided, measures.decided)
@@ -127,7 +130,8 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
         admin = AdminHTTP(services, store, policy.trust, system_clock)
         chores = _chores(config, store, Log(store, signer))
         served = Observed(CAHTTP(ca, measures.settled).app(admin.routes()), system_clock, sinks)
-        yield served, (*chores, Chore("proposals", LAPSES_EVERY_S, approvals.expire))
+        told = Chore("outages", OUTAGES_EVERY_S, lambda: outages.write(store))
+        yield served, (*chores, told, Chore("proposals", LAPSES_EVERY_S, approvals.expire))
 
 
 def _organs(
