@@ -27,7 +27,7 @@ from birthmark.ca.ledger_types import ReadyView
 from birthmark.ca.observation import note
 from birthmark.ca.openapi import HEALTH_PATH, OPENAPI_PATH, PATH_VALUE_MAX
 from birthmark.ca.ports import CAStore
-from birthmark.ca.roles import demand_role
+from birthmark.ca.roles import demand_officer, demand_one_of
 from birthmark.ca.trail import Trail
 from birthmark.core.clock import Clock
 from birthmark.core.errors import BirthmarkError, StoreError
@@ -91,8 +91,9 @@ class AdminHTTP:
     ) -> msgspec.Struct:
         trail = Trail.of(row.name, self.clock(), client)
         try:
-            officer = demand_role(client, row.roles, self.trust, trail.at)
+            officer = demand_officer(client, self.trust, trail.at)
             trail.who = officer.holder
+            demand_one_of(officer, row.roles)
             path, query = _path(request), _query(row, request)
             call = Call(officer, trail.at, path, _body(row, *sent), query)
             return row.function(self.services, call)

@@ -48,14 +48,14 @@ class LedgerDesk:
         Return everything about a unit, and write down who has read it and why.
 
         Raises:
-            Refused: ca.unit.none. StoreError.
+            Refused: ca.unit.unknown. StoreError.
 
         """
         at = self._clock()
         with self._store.writing() as ledger:
             entries, issuances = ledger.entries_of_unit(unit_serial), ledger.issuances_of_unit(unit_serial)
             if not entries and not issuances:
-                raise Refused(UNKNOWN, "ca.unit.none", "nothing is known of such a unit")
+                raise Refused(UNKNOWN, "ca.unit.unknown", "nothing is known of such a unit")
             read = AuditRow(
                 at=at,
                 who=officer.holder,

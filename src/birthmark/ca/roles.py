@@ -48,10 +48,15 @@ class Officer:
 def demand_role(client: Client | None, wanted: Collection[Role], trust: TrustAnchors, at: datetime) -> Officer:
     """Return who the TLS client is, when it has one of these roles. Refused: ca.1.officer, ca.1.role."""
     officer = demand_officer(client, trust, at)
+    demand_one_of(officer, wanted)
+    return officer
+
+
+def demand_one_of(officer: Officer, wanted: Collection[Role]) -> None:
+    """Pass who has one of these roles. Refused: ca.1.role."""
     if officer.role not in wanted:
         allowed = ", ".join(sorted(role.value for role in wanted))
         raise Refused(FORBIDDEN, "ca.1.role", f"{officer.holder} may not do this: it is for {allowed}")
-    return officer
 
 
 def demand_officer(client: Client | None, trust: TrustAnchors, at: datetime) -> Officer:
