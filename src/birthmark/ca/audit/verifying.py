@@ -167,16 +167,24 @@ def _signer(each: AuditObject, digests: Mapping[str, AuditObject]) -> x509.Certi
 
 
 def _chains(manifest: Manifest, rows: Sequence[AuditRow], trust: TrustAnchors) -> Iterator[str]:
-    """Validate each certificate at the moment at which it was issued, or at which its signature was taken."""
+    """
+    Validate each certificate when it was issued, a rig's when its birth record was taken.
+
+    An officer's is judged as of its first moment: the log's entry of the approval is not in the bundle.
+    """
     issued = {row.about: row.at for row in rows if row.act in _ISSUING}
-    chain = {bundle.CERTIFICATE: bundle.ISSUING_CHAIN, bundle.RIG_CERTIFICATE: bundle.OPERATIONS_CHAIN}
+    chain = {
+        bundle.CERTIFICATE: bundle.ISSUING_CHAIN,
+        bundle.RIG_CERTIFICATE: bundle.OPERATIONS_CHAIN,
+        bundle.OFFICER_CERTIFICATE: bundle.OPERATIONS_CHAIN,
+    }
     born = {row.certificate: row.at for row in rows if row.act == "birth" and not row.finding}
     for each in manifest.objects:
         if each.kind not in chain:
             continue
-        at = issued[each.sha256] if each.kind == bundle.CERTIFICATE else born.get(each.of, manifest.made_at)
         try:
             certificate = x509.load_der_x509_certificate(each.content)
+            at = issued.get(each.sha256) or born.get(each.of) or certificate.not_valid_before_utc
             above = _certificates(manifest, chain[each.kind])
             path = validate_path(certificate, above, trust, at, Purpose.CLIENT)
         except (PathError, *UNREADABLE) as error:
