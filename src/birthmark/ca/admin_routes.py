@@ -78,12 +78,7 @@ def _history(services: Services, call: Call) -> ledger_types.HistoryView:
 
 
 def _health(services: Services, _call: Call) -> ledger_types.HealthView:
-    found = services.health.health()
-    checks = tuple(
-        ledger_types.CheckView(name=each.name, state=each.state.value, detail=each.detail, hint=each.hint)
-        for each in found.checks
-    )
-    return ledger_types.HealthView(at=found.at, ready=found.ready, checks=checks)
+    return ledger_types.health_view(services.health.health())
 
 
 def _actor(call: Call) -> Actor:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from birthmark.ca.health import Health
 from birthmark.core.proposals import Reason
 
 PAGE_MAX = 500
@@ -119,3 +120,11 @@ class HealthView(_Told, frozen=True):
     at: datetime
     ready: bool
     checks: tuple[CheckView, ...]
+
+
+def health_view(found: Health) -> HealthView:
+    """Return what was found as it is told."""
+    checks = tuple(
+        CheckView(name=each.name, state=each.state.value, detail=each.detail, hint=each.hint) for each in found.checks
+    )
+    return HealthView(at=found.at, ready=found.ready, checks=checks)

@@ -17,6 +17,7 @@ from birthmark.ca import admin_types as types
 from birthmark.ca.credentials import Credential
 from birthmark.ca.demands import Client
 from birthmark.ca.errors import NotNow, Refused
+from birthmark.ca.ledger_types import HealthView
 from birthmark.ca.roles import demand_officer
 from birthmark.core import jws
 from birthmark.core.clock import Clock
@@ -99,6 +100,10 @@ class Office:
         if (document.act, document.subject) != (proposal.act, proposal.subject):
             raise DecodeError("the proposal is called what it is not", finding="proposal.mismatch")
         return document
+
+    def health(self) -> HealthView:
+        """Return whether the CA could issue now, and what it found. Raises as `propose`."""
+        return self._call("GET", "/v1/health/details", None, HealthView)
 
     def orders(self) -> types.OrderList:
         """Return every order. Raises as `propose`."""

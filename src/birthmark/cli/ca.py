@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from birthmark.cli.ca_ceremony import ceremony
+from birthmark.cli.ca_doctor import doctor
 from birthmark.cli.ca_hsm import hsm
 from birthmark.cli.ca_ledger import ledger
 from birthmark.cli.ca_order import order
@@ -29,6 +30,8 @@ def ca() -> None:
 ca.add_command(policy)
 
 ca.add_command(ceremony)
+
+ca.add_command(doctor)
 
 ca.add_command(hsm)
 

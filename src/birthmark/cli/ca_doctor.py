@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`birthmark ca doctor`: whether a certificate could be issued now, and what to do when not."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from birthmark.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from birthmark.ca.ledger_types import HealthView
+
+_FILE = click.Path(path_type=Path)
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+_OPTIONS = ("trust", "certificate", "key")
+
+
+@click.command()
+@click.option("--config", type=_FILE, metavar="FILE", help="Try it here, with this ca.toml.")
+@click.option("--url", help="Ask a running CA: https://host[:port].")
+@click.option("--trust", type=_FILE, metavar="FILE", help="With --url: the trust anchors (PEM).")
+@click.option("--certificate", type=_FILE, metavar="FILE", help="With --url: yours, with its chain (PEM).")
+@click.option("--key", metavar="KEY", help="With --url: an encrypted key file, or a pkcs11: URI.")
+@click.option("--passphrase-file", type=_FILE, metavar="FILE", help="Passphrase or PIN; otherwise you are asked.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def doctor(config: Path | None, url: str | None, *, as_json: bool, **where: Any) -> None:
+    """
+    Say whether a certificate could be issued now: each part that issuing needs is tried.
+
+    With --config on the CA's own machine, beside the service; with --url over the wire, as an auditor or a security
+    officer. Ends with 1 when no certificate could be issued.
+    """
+    if (config is None) == (url is None):
+        raise click.UsageError("either --config or --url")
+    missing = [name for name in _OPTIONS if where[name] is None]
+    if url is not None and missing:
+        raise click.UsageError(f"--url wants --{missing[0]}")
+    found = _local(config) if config is not None else _remote({"url": url, **where})
+    click.echo(_json(found) if as_json else _table(found))
+    sys.exit(Exit.OK if found.ready else Exit.NOT_HELD)
+
+
+def _local(config: Path) -> "HealthView":
+    from birthmark.ca.ledger_types import health_view
+    from birthmark.ca.wiring import examine
+
+    return health_view(examine(config))
+
+
+def _remote(where: dict[str, Any]) -> "HealthView":
+    from birthmark.cli.ca_office import office
+
+    with office(where) as connected:
+        return connected.health()
+
+
+def _json(found: "HealthView") -> str:
+    import msgspec
+
+    return msgspec.json.encode(found).decode()
+
+
+def _table(found: "HealthView") -> str:
+    width = max(len(each.name) for each in found.checks)
+    lines = []
+    for each in found.checks:
+        state = click.style(each.state.ljust(7), fg=_COLOURS[each.state], bold=each.state != "ok")
+        lines.append(f"{each.name.ljust(width)}  {state}  {each.detail}")
+        if each.hint:
+            lines.append(f"{' ' * width}  {' ' * 7}  -> {each.hint}")
+    return "\n".join([*lines, "ready to issue" if found.ready else "NOT ready to issue"])
