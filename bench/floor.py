@@ -2,10 +2,13 @@
 """The floors: P-256 signatures and verifications, one at a time on one core of this machine, now."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from rows import seconds_per_call
+
+from birthmark.testing.lab import softhsm
 
 _MESSAGE = b"what is signed does not matter for the time"
 _CALLS = 300
@@ -24,6 +27,14 @@ class P256:
         """One enrolment: request, evidence and AK certificate verified, the certificate signed."""
         return 3 * self.verify_s + self.sign_s
 
+    def authority_s(self, token_sign_s: float) -> float:
+        """
+        One enrolment at a CA whose key is in a token.
+
+        Request, AK certificate and evidence verified, the certificate signed in the token, and that signature verified.
+        """
+        return 4 * self.verify_s + token_sign_s
+
     @property
     def board_s(self) -> float:
         """
@@ -37,6 +48,13 @@ class P256:
     def cold_verdict_s(self) -> float:
         """One cold verdict: device certificate, AK certificate and evidence; the CAs are verified once and for all."""
         return 3 * self.verify_s
+
+
+def token_sign_s(home: Path) -> float:
+    """Return the seconds of one P-256 signature in the token of the lab below `home`."""
+    with softhsm.opened(home / "lab") as token:
+        key = token.key(softhsm.KEY)
+        return seconds_per_call(lambda: key.sign(_MESSAGE, _SCHEME), _CALLS)
 
 
 def measure() -> P256:
