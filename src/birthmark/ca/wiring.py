@@ -18,7 +18,8 @@ from birthmark.ca.admin_ledger import LedgerDesk
 from birthmark.ca.administration import Administration
 from birthmark.ca.approvals import Approvals
 from birthmark.ca.chores import Chore, doing
-from birthmark.ca.config import CAConfig, FrontSection, load_config, read_secret
+from birthmark.ca.config import CAConfig, FrontSection, ProfileSection, load_config, read_secret
+from birthmark.ca.demands import Terms
 from birthmark.ca.health import Health, HealthDesk, Organs
 from birthmark.ca.http import CAHTTP
 from birthmark.ca.journal import begin_log
@@ -34,7 +35,6 @@ from birthmark.ca.policy import Policy
 from birthmark.ca.policy_log import announce_policy, read_policy
 from birthmark.ca.ports import CAStore
 from birthmark.ca.service import CA
-from birthmark.ca.signers_setup import chains_of, signers_of, terms_of
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
@@ -45,9 +45,11 @@ from birthmark.net import asgi, tls
 from birthmark.net.front import worker
 from birthmark.net.front.description import FrontDescription
 from birthmark.net.front.supervisor import serve_front
+from birthmark.pki.algorithms import acceptable_certificate
 from birthmark.pki.authorities import Authority
 from birthmark.pki.errors import PathError
 from birthmark.pki.paths import read_certificates, read_trust
+from birthmark.pki.profiles import AlgorithmPolicy
 from birthmark.pki.rollover import joined
 from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.tlog.errors import VerifierKeyRefused
@@ -115,9 +117,8 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
     ):
         sinks = (decided,) if measures.decided is None else (decided, measures.decided)
         announce_policy(store, endorsements.digest, texts, system_clock)
-        signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
-        authority = signers.issuing
-        ca = CA(store, signers, policy, system_clock)
+        authority, signer = _authority(config, folder, keys), log_signer(config, keys)
+        ca = CA(store, authority, policy, system_clock)
         approvals = Approvals(store, all_acts(policy), policy.trust, system_clock)
         services = Services(
             approvals,
@@ -238,7 +239,7 @@ def _policy(config: CAConfig, folder: Path, endorsements: Endorsements) -> Polic
     return Policy(
         trust=read_trust(read_file(folder / config.client_trust), str(folder / config.client_trust)),
         endorsements=endorsements,
-        terms=MappingProxyType({section.name: terms_of(section) for section in config.profile}),
+        terms=MappingProxyType({section.name: _terms(section) for section in config.profile}),
         organization=config.organization,
         ca_chain=_served(config, folder),
         nonce_expiry=timedelta(seconds=config.nonce_expiry_s),
@@ -250,7 +251,7 @@ def _policy(config: CAConfig, folder: Path, endorsements: Endorsements) -> Polic
 
 def _served(config: CAConfig, folder: Path) -> tuple[x509.Certificate, ...]:
     """Return what `cacerts` answers: the chain, and while the root rolls over, the certificates that bridge it."""
-    chain = chains_of(config, folder)
+    chain = _certificates(folder, config.ca_chain)
     bridge = _certificates(folder, config.rollover) if config.rollover else ()
     try:
         return joined(chain, bridge)
@@ -258,6 +259,23 @@ def _served(config: CAConfig, folder: Path) -> tuple[x509.Certificate, ...]:
         raise ConfigError(
             f"rollover: {error.message}", hint="name the bundle that the ceremony wrote", finding="pki.trust"
         ) from error
+
+
+def _terms(section: ProfileSection) -> Terms:
+    algorithms = tuple(AlgorithmPolicy(algorithm, section.last_issue) for algorithm in section.algorithms)
+    return Terms(section.name, algorithms, section.validity_days, section.same_key_days)
+
+
+def _authority(config: CAConfig, folder: Path, keys: Keyring) -> Authority:
+    certificate = _certificate(folder, config.issuing_certificate)
+    acceptable_certificate(certificate)
+    key = keys.key(config.issuing_key)
+    if certificate.public_key() != key.public_key():
+        raise ConfigError(
+            f"{config.issuing_certificate}: the issuing key belongs to another certificate",
+            hint="compare issuing_certificate with [issuing_key]",
+        )
+    return Authority(certificate, key)
 
 
 def log_signer(config: CAConfig, keys: Keyring) -> Signer:
@@ -271,6 +289,13 @@ def log_signer(config: CAConfig, keys: Keyring) -> Signer:
     except VerifierKeyRefused as error:
         raise ConfigError(f"[log]: {error.message}", hint="mend origin, or make an Ed25519 or a P-256 key") from error
     return signer
+
+
+def _certificate(folder: Path, name: str) -> x509.Certificate:
+    certificates = _certificates(folder, name)
+    if len(certificates) != 1:
+        raise ConfigError(f"{folder / name}: {len(certificates)} certificates", hint="name the issuing CA's alone")
+    return certificates[0]
 
 
 def _certificates(folder: Path, name: str) -> tuple[x509.Certificate, ...]:
