@@ -74,10 +74,9 @@ def test_one_altered_byte_is_detected_offline(auditor: Auditor) -> None:
         assert code in {1, 3}, told
 
 
+EDITED = "CAST(replace(CAST(entry AS TEXT), '\":\"', '\":\"x') AS BLOB)"
 REWRITTEN = {
-    "edited": (
-        "UPDATE leaf SET entry = CAST(replace(CAST(entry AS TEXT), '\":\"', '\":\"x') AS BLOB) WHERE number = 2",
-    ),
+    "edited": (f"UPDATE leaf SET entry = {EDITED} WHERE number = 2",),  # noqa: S608 constant text
     "deleted": ("DELETE FROM leaf WHERE number = 2", "UPDATE leaf SET number = number - 1 WHERE number > 2"),
     "swapped": (
         "UPDATE leaf SET number = -1 WHERE number = 2",

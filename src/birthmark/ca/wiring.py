@@ -27,6 +27,7 @@ from birthmark.ca.keyring import Keyring
 from birthmark.ca.lapses import write_lapses
 from birthmark.ca.lifecycle import Lifecycle
 from birthmark.ca.log import Log
+from birthmark.ca.log_http import LogHTTP
 from birthmark.ca.metrics_http import begin_anew, measured
 from birthmark.ca.observation import Observed
 from birthmark.ca.order_book import OrderBook
@@ -128,8 +129,10 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
             HealthDesk(_organs(store, policy, authority, signer, ca.revocation_list, folder), system_clock),
         )
         admin = AdminHTTP(services, store, policy.trust, system_clock)
-        chores = _chores(config, store, Log(store, signer))
-        served = Observed(CAHTTP(ca, measures.settled).app(admin.routes()), system_clock, sinks)
+        log = Log(store, signer)
+        chores = _chores(config, store, log)
+        more = [*admin.routes(), *LogHTTP(log, policy.trust, system_clock).routes()]
+        served = Observed(CAHTTP(ca, measures.settled).app(more), system_clock, sinks)
         told = Chore("outages", OUTAGES_EVERY_S, lambda: outages.write(store))
         yield served, (*chores, told, Chore("proposals", LAPSES_EVERY_S, approvals.expire))
 

@@ -93,11 +93,20 @@ def verify(file: Path, log_keys: tuple[str, ...], trust: Path | None, *, as_json
 
 
 @audit.command("verify-log")
-@CONFIG
+@click.option("--config", type=FILE, metavar="FILE", help="Read the ledger of this ca.toml.")
+@click.option("--url", metavar="URL", help="Read the log of a serving CA over mutual TLS.")
+@click.option("--identity", type=FILE, nargs=3, metavar="ROOT CERT KEY", help="With --url: PEM files.")
 @LOG_KEY
 @click.option("--since", type=FILE, multiple=True, metavar="CHECKPOINT", help="A checkpoint that was kept.")
 @click.option("--keep", type=FILE, metavar="FILE", help="Write the log's checkpoint there, to be the next --since.")
-def verify_log(config: Path, log_keys: tuple[str, ...], since: tuple[Path, ...], keep: Path | None) -> None:
+def verify_log(
+    config: Path | None,
+    url: str | None,
+    identity: tuple[Path, Path, Path] | None,
+    log_keys: tuple[str, ...],
+    since: tuple[Path, ...],
+    keep: Path | None,
+) -> None:
     """
     Verify every entry of the log against its checkpoint, and against checkpoints that were kept elsewhere.
 
@@ -107,14 +116,23 @@ def verify_log(config: Path, log_keys: tuple[str, ...], since: tuple[Path, ...],
     from rich.console import Console
     from rich.progress import Progress
 
-    from birthmark.ca.audit.wiring import verify_database
+    from birthmark.ca.audit.wiring import verify_database, verify_url
     from birthmark.tlog.checkpoint import open_checkpoint
 
+    if (config is None) == (url is None) or (url is None) != (identity is None):
+        raise click.UsageError("give --config, or --url with --identity")
     keys = _keys(log_keys)
     kept = [open_checkpoint(each.read_bytes(), keys) for each in since]
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("entries", total=None)
-        now, note = verify_database(config, keys, kept, lambda done: progress.update(task, completed=done))
+
+        def done(count: int) -> None:
+            progress.update(task, completed=count)
+
+        if config is not None:
+            now, note = verify_database(config, keys, kept, done)
+        elif url is not None and identity is not None:
+            now, note = verify_url(url, identity, keys, kept, done)
     if keep is not None:
         keep.write_bytes(note)
     click.echo(f"{now.origin}: {now.head.size} entries, root {now.head.root.hex()}, {len(kept)} kept checkpoints agree")

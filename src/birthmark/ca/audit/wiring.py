@@ -9,6 +9,7 @@ from pathlib import Path
 
 from birthmark.ca.audit.errors import AuditRefused
 from birthmark.ca.audit.making import Auditing, Surroundings
+from birthmark.ca.audit.remote import RemoteLog
 from birthmark.ca.audit.wholelog import verify_whole_log
 from birthmark.ca.config import load_config
 from birthmark.ca.keyring import Keyring
@@ -17,9 +18,12 @@ from birthmark.ca.ports import CAStore
 from birthmark.ca.wiring import configured_store, log_signer
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
+from birthmark.net.tls import client_context
+from birthmark.net.transport import HTTPTransport
 from birthmark.pki.paths import read_certificates, read_trust
 from birthmark.tlog.checkpoint import Checkpoint, open_checkpoint
 from birthmark.tlog.keys import VerifierKey
+from birthmark.tlog.tiles import BUNDLE_MAX_BYTES
 
 ADMINISTRATOR = "administrator"
 PAGE = 4_096
@@ -85,6 +89,35 @@ def verify_database(
         now = open_checkpoint(note.encode(), keys)
         verify_whole_log(StoredEntries(store), now, kept, progress)
     return now, note.encode()
+
+
+def verify_url(
+    url: str,
+    identity: tuple[Path, Path, Path],
+    keys: Sequence[VerifierKey],
+    kept: Sequence[Checkpoint],
+    progress: Callable[[int], None],
+) -> tuple[Checkpoint, bytes]:
+    """
+    Verify the whole log of a serving CA, as `verify_database` does; `identity`: trust, certificate and key files.
+
+    Raises:
+        ConfigError, NetError: the CA cannot be asked.
+        AuditRefused, DecodeError, NoteRefused, CheckpointRefused: it is not what was signed for.
+
+    """
+    trust, certificate, key = identity
+    transport = HTTPTransport(
+        url, client_context(read_file(trust), certificate, key), response_max_bytes=BUNDLE_MAX_BYTES
+    )
+    try:
+        log = RemoteLog(transport)
+        note = log.checkpoint()
+        now = open_checkpoint(note, keys)
+        verify_whole_log(log, now, kept, progress)
+    finally:
+        transport.close()
+    return now, note
 
 
 @contextmanager
