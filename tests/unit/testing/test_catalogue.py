@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A campaign that could not report a breach would be worth nothing."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from birthmark.ca.errors import Refused
+from birthmark.core.audit import AuditRow
 from birthmark.core.errors import BirthmarkError
+from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.testing.attacks.campaign import CATALOGUE
 from birthmark.testing.attacks.catalogue import Attack, carry_out
+from birthmark.testing.attacks.witness import Witness
 
 NOBODY: Any = None
 
@@ -21,13 +26,13 @@ def attack(finding: str | None) -> Attack:
 
 
 def test_an_attack_that_gets_what_it_wants_is_a_breach() -> None:
-    result = carry_out(attack(None), NOBODY)
+    result = carry_out(attack(None), NOBODY, Witness(SQLiteCAStore()))
     assert not result.refused
     assert result.finding == "it got what it wanted"
 
 
 def test_an_attack_that_meets_its_defence_is_refused_with_the_finding() -> None:
-    result = carry_out(attack("ca.3.evidence"), NOBODY)
+    result = carry_out(attack("ca.3.evidence"), NOBODY, Witness(SQLiteCAStore()))
     assert result.refused
     assert result.as_row() == {
         "id": "some.attack",
@@ -39,14 +44,30 @@ def test_an_attack_that_meets_its_defence_is_refused_with_the_finding() -> None:
 
 @pytest.mark.parametrize("stumble", ["net.unreachable", "ca.store", "ca.3.evidence.other"])
 def test_an_attack_that_stumbles_over_something_else_does_not_count_as_refused(stumble: str) -> None:
-    assert not carry_out(attack(stumble), NOBODY).refused
+    assert not carry_out(attack(stumble), NOBODY, Witness(SQLiteCAStore())).refused
+
+
+@pytest.mark.parametrize("logged", [True, False])
+def test_what_the_ca_refuses_counts_when_its_log_says_so(logged: bool) -> None:  # noqa: FBT001 a table of two
+    store = SQLiteCAStore()
+
+    def run(_: object) -> None:
+        if logged:
+            with store.writing() as ledger:
+                ledger.append([AuditRow(at=datetime.now(UTC), who="rig:a", act="enrol", finding="ca.3.evidence")])
+        raise Refused(403, "ca.3.evidence", "no evidence")
+
+    with store.writing() as ledger:
+        ledger.append([AuditRow(at=datetime.now(UTC), who="rig:a", act="enrol", finding="ca.3.evidence")])
+    result = carry_out(Attack("some.attack", "a", "b", ("ca.3.evidence",), run), NOBODY, Witness(store))
+    assert result.refused is logged
 
 
 def test_every_threat_has_two_attacks_at_least_and_every_id_is_there_once() -> None:
     threats = [each.threat for each in CATALOGUE]
     assert all(threats.count(threat) >= 2 for threat in threats)
     assert len({each.id for each in CATALOGUE}) == len(CATALOGUE)
-    assert set(threats) == {"device cloning", "key extraction", "old algorithms", "insider", "legacy door"}
+    assert set(threats) == {"device cloning", "key extraction", "old algorithms", "insider", "orders", "legacy door"}
 
 
 def test_every_attack_names_the_findings_that_it_must_meet() -> None:

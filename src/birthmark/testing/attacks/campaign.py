@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from birthmark.testing.attacks import algorithm, cloning, extraction, insider, transition
+from birthmark.testing.attacks import algorithm, cloning, extraction, insider, orders, transition
 from birthmark.testing.attacks.catalogue import Attack, Result, carry_out
 from birthmark.testing.attacks.intruder import Intruder
+from birthmark.testing.attacks.witness import Witness
 from birthmark.testing.lab.errors import LabError
 from birthmark.testing.lab.processes import is_running
 from birthmark.testing.lab.record import Lab, load
@@ -19,6 +20,7 @@ CATALOGUE: tuple[Attack, ...] = (
     *extraction.ATTACKS,
     *algorithm.ATTACKS,
     *insider.ATTACKS,
+    *orders.ATTACKS,
     *transition.ATTACKS,
 )
 
@@ -34,9 +36,9 @@ def run_campaign(directory: Path | None) -> Iterator[Result]:
 
 def attack_lab(lab: Lab) -> Iterator[Result]:
     """Yield the result of each attack on a running lab."""
-    with Intruder(lab) as intruder:
+    with Intruder(lab) as intruder, Witness.of(lab) as witness:
         for attack in CATALOGUE:
-            yield carry_out(attack, intruder)
+            yield carry_out(attack, intruder, witness)
 
 
 def _running(directory: Path) -> Lab:
