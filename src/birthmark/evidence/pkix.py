@@ -11,7 +11,7 @@ and it cannot take back one that we demand. A claim given twice is refused.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, TypeAlias, TypeVar
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ObjectIdentifier
@@ -28,6 +28,7 @@ DEBUG_CLOSED = (registry.DEBUGSTAT_DISABLED, registry.DEBUGSTAT_DISABLED + 1)
 """dbgstat disabled-permanently and disabled-fully-and-permanently (RFC 9711 §4.2.9)."""
 
 _STRUCTURE = "PKIX Evidence"
+_SEQUENCE = 0x30
 # The hash of each signature algorithm, and the algorithm of the key that makes it; ECDSA goes with either curve.
 _SIGNATURES: Final[Mapping[ObjectIdentifier, tuple[hashes.HashAlgorithm | None, KeyAlgorithm | None]]] = (
     MappingProxyType(
@@ -40,29 +41,9 @@ _SIGNATURES: Final[Mapping[ObjectIdentifier, tuple[hashes.HashAlgorithm | None, 
 )
 
 T = TypeVar("T")
-Claims = dict[ObjectIdentifier, der.TLV]
-
-_OID_TAG: Final = b"\x06"
-# The claims that we read, by the content of their DER: looked up for every claim of every board, and decoded for none.
-_CLAIMS: Final[Mapping[bytes, ObjectIdentifier]] = MappingProxyType(
-    {
-        der.encode(claim)[2:]: claim
-        for claim in (
-            registry.CLAIM_NONCE,
-            registry.CLAIM_HWMODEL,
-            registry.CLAIM_HWSERIAL,
-            registry.CLAIM_SWVERSION,
-            registry.CLAIM_DEBUGSTAT,
-            registry.CLAIM_KEY_IDENTIFIER,
-            registry.CLAIM_KEY_SPKI,
-            registry.CLAIM_KEY_EXTRACTABLE,
-            registry.CLAIM_KEY_SENSITIVE,
-            registry.CLAIM_KEY_NEVER_EXTRACTABLE,
-            registry.CLAIM_KEY_LOCAL,
-            registry.CLAIM_KEY_PURPOSE,
-        )
-    }
-)
+Value: TypeAlias = bytes | str | int | bool | der.TLV
+"""A claim's value: OCTET STRING, UTF8String, INTEGER or BOOLEAN, read as such; all else as it stands."""
+Claims = dict[ObjectIdentifier, Value]
 
 
 @der.sequence
@@ -89,20 +70,21 @@ class _Evidence:
 
 
 @der.sequence
+class _Claim:
+    type: ObjectIdentifier
+    value: Value | None
+
+
+@der.sequence
 class _Element:
     type: ObjectIdentifier
-    claims: list[list[der.TLV]]  # each SEQUENCE { type OID, value ANY OPTIONAL }
+    claims: list[_Claim]
 
 
 @der.sequence
 class _TbsEvidence:
     version: int
     elements: list[_Element]
-
-
-@der.sequence
-class _OneValue:
-    value: der.TLV
 
 
 @der.sequence
@@ -202,27 +184,23 @@ def _element(tbs: _TbsEvidence, element_type: ObjectIdentifier) -> Claims:
     if len(found) != 1:
         raise DecodeError(f"{_STRUCTURE}: {len(found)} elements of type {element_type.dotted_string}; one is wanted")
     claims: Claims = {}
-    for parts in found[0].claims:
-        claim_type, value = _claim_parts(parts)
-        if claim_type in claims:
-            raise DecodeError(f"{_STRUCTURE}: claim {claim_type.dotted_string} stands twice in its element")
-        claims[claim_type] = value
+    for claim in found[0].claims:
+        # A claim without a value is one that the chip knows and does not tell: no element that we read may have that.
+        if claim.value is None:
+            raise DecodeError(f"{_STRUCTURE}: claim {claim.type.dotted_string} has no value")
+        if claim.type in claims:
+            raise DecodeError(f"{_STRUCTURE}: claim {claim.type.dotted_string} stands twice in its element")
+        claims[claim.type] = claim.value
     return claims
 
 
-def _claim_parts(parts: list[der.TLV]) -> tuple[ObjectIdentifier, der.TLV]:
-    # A claim without a value is one that the chip knows and does not tell: no claim that we read may do that.
-    if len(parts) != 2:  # noqa: PLR2004 type and value
-        raise DecodeError(f"{_STRUCTURE}: a claim of {len(parts)} parts; type and value are wanted")
-    named, value = parts
-    known = _CLAIMS.get(bytes(named.data)) if named.tag_bytes == _OID_TAG else None
-    return known or der.parse(ObjectIdentifier, named, _STRUCTURE), value
-
-
 def _claim(claims: Claims, claim_type: ObjectIdentifier, cls: type[T]) -> T:
-    if claim_type not in claims:
+    value = claims.get(claim_type)
+    if type(value) is cls:  # exactly: a BOOLEAN is no INTEGER
+        return value
+    if value is None:
         raise DecodeError(f"{_STRUCTURE} says nothing about claim {claim_type.dotted_string}")
-    return der.parse(cls, claims[claim_type], f"claim {claim_type.dotted_string}")
+    raise DecodeError(f"{_STRUCTURE}: claim {claim_type.dotted_string} has a value of another type")
 
 
 def _nonce(transaction: Claims) -> bytes:
@@ -240,6 +218,7 @@ def _ascii(value: bytes) -> str:
 
 
 def _purpose(key: Claims) -> tuple[ObjectIdentifier, ...]:
-    # The DER library parses a SEQUENCE OF only as a field, so the value gets a SEQUENCE of one field around it.
     value = _claim(key, registry.CLAIM_KEY_PURPOSE, der.TLV)
-    return tuple(der.decode(_Purposes, der.encode(_OneValue(value=value)), "claim purpose").capabilities)
+    # The DER library parses a SEQUENCE OF only as a field, so the value gets a SEQUENCE of one field around it.
+    around = der.wrap(_SEQUENCE, der.encode(value))
+    return tuple(der.decode(_Purposes, around, "claim purpose").capabilities)

@@ -214,6 +214,17 @@ def test_elements_and_claims_that_we_do_not_know_are_passed_over() -> None:
     assert pkix.read(told(None, new_claim, None, element(UNKNOWN, [NONCE]))).hw_model == "m"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [tlv(0x30, tlv(0x02, b"\1")), tlv(0x05), tlv(0x02, b"\1" * 40), tlv(0x13, b"text"), tlv(0xA0, tlv(0x05)), b""],
+)
+def test_a_claim_that_we_do_not_know_may_have_any_value(value: bytes) -> None:
+    unknown = element(UNKNOWN, [(UNKNOWN, value)])
+    assert pkix.read(told(None, None, None, unknown)).hw_model == "m"
+    if value:
+        assert pkix.read(told(None, [*PLATFORM_CLAIMS, (UNKNOWN, value)])).hw_model == "m"
+
+
 @pytest.mark.parametrize("missing", [*range(len(PLATFORM_CLAIMS))])
 def test_every_platform_claim_is_demanded(missing: int) -> None:
     with pytest.raises(DecodeError, match="says nothing about"):
@@ -253,6 +264,14 @@ WRONG: dict[str, Callable[[], bytes]] = {
     "a nonce of text": lambda: told([(registry.CLAIM_NONCE, tlv(0x0C, b"0" * 32))]),
     "a long nonce": lambda: told([(registry.CLAIM_NONCE, tlv(0x04, bytes(33)))]),
     "a BOOLEAN of 1": lambda: told(None, None, [*KEY_CLAIMS[:5], (registry.CLAIM_KEY_LOCAL, tlv(0x01, b"\1"))]),
+    "a number for a BOOLEAN": lambda: told(
+        None, None, [*KEY_CLAIMS[:5], (registry.CLAIM_KEY_LOCAL, tlv(2, b"\1")), KEY_CLAIMS[6]]
+    ),
+    "a BOOLEAN for a number": lambda: told(None, [*PLATFORM_CLAIMS[:3], (registry.CLAIM_DEBUGSTAT, YES)]),
+    "a purpose that is no sequence": lambda: told(
+        None, None, [*KEY_CLAIMS[:6], (registry.CLAIM_KEY_PURPOSE, oid(registry.CAPABILITY_SIGN))]
+    ),
+    "a claim that is not told": lambda: told(None, [*PLATFORM_CLAIMS, (UNKNOWN, b"")]),
     "a model beyond ASCII": lambda: told(None, [(registry.CLAIM_HWMODEL, tlv(0x04, b"\xff")), *PLATFORM_CLAIMS[1:]]),
     "a serial beyond UTF-8": lambda: told(
         None, [PLATFORM_CLAIMS[0], (registry.CLAIM_HWSERIAL, tlv(0x0C, b"\xff")), *PLATFORM_CLAIMS[2:]]
