@@ -28,7 +28,6 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from birthmark.ca.errors import Pending, Refused
 from birthmark.core.errors import DecodeError
@@ -41,7 +40,7 @@ from birthmark.evidence.eligibility import ineligible
 from birthmark.evidence.endorsements import Endorsements
 from birthmark.evidence.verdict import AppraisalRefused, AttestedKey, require
 from birthmark.pki import names
-from birthmark.pki.algorithms import acceptable_key
+from birthmark.pki.algorithms import acceptable_key, public_key_of
 from birthmark.pki.csr import CertificateRequest, read_csr
 from birthmark.pki.errors import AlgorithmRefused, PathError, ProfileRefused
 from birthmark.pki.names import HardwareModule
@@ -213,7 +212,7 @@ def demand_request(csr: bytes, client: Client | None) -> CertificateRequest:
     """
     try:
         request = read_csr(csr)
-        acceptable_key(load_der_public_key(request.spki))
+        acceptable_key(public_key_of(request.spki))
     except DecodeError as error:
         finding = error.finding if error.finding.startswith("csr.") else "ca.2.csr"
         status = TOO_LARGE if finding == "csr.too-large" else MALFORMED
@@ -240,7 +239,8 @@ def demand_first_subject(request: CertificateRequest) -> str:
         unit = names.unit_serial_of(request.subject)
     except DecodeError as error:
         raise Refused(MALFORMED, "ca.2.csr", error.message, hint=error.hint) from error
-    if request.subject != names.request_subject(unit) or request.san is not None:
+    # One relative name with one attribute: the serial that was found, and nothing beside it.
+    if [len(list(relative)) for relative in request.subject.rdns] != [1] or request.san is not None:
         raise Refused(MALFORMED, "ca.2.csr", "a first request names the unit serial and nothing else")
     return unit
 

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from birthmark.evidence.endorsements import NO_TERMS, Endorsements
 from birthmark.evidence.policy.calendars import Schedule
 from birthmark.evidence.verdict import AttestedKey, Finding
-from birthmark.pki.algorithms import KeyAlgorithm, key_algorithm
+from birthmark.pki.algorithms import KeyAlgorithm, key_algorithm, public_key_of
 from birthmark.pki.errors import AlgorithmRefused
 
 
@@ -45,7 +44,7 @@ def ineligible(attested: AttestedKey, profile: str, endorsements: Endorsements, 
 def algorithm_of(spki: bytes) -> KeyAlgorithm | None:
     """Return the type of a key in DER; None for one that nobody certifies."""
     try:
-        return key_algorithm(load_der_public_key(spki))
+        return key_algorithm(public_key_of(spki))
     except (AlgorithmRefused, ValueError, UnsupportedAlgorithm):
         return None
 

@@ -11,6 +11,7 @@ on the list.
 
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -18,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
 from cryptography.x509.oid import SignatureAlgorithmOID
 
@@ -25,6 +27,8 @@ from birthmark.pki.errors import AlgorithmRefused
 from birthmark.pki.reading import UNREADABLE, subject_text
 
 RSA_MIN_BITS = 2048
+_KEYS_MAX = 256
+"""How many loaded keys are kept. One request asks for its key several times within a millisecond."""
 
 SigningKey: TypeAlias = (
     ec.EllipticCurvePrivateKey
@@ -146,6 +150,19 @@ _SIGNATURES = frozenset(
         SignatureAlgorithmOID.ML_DSA_87,
     }
 )
+
+
+@lru_cache(maxsize=_KEYS_MAX)
+def public_key_of(spki: bytes) -> PublicKeyTypes:
+    """
+    Return the key in a DER SubjectPublicKeyInfo, whatever its type: loading one costs as much as reading a request.
+
+    Raises:
+        ValueError: malformed, or no point of its curve.
+        cryptography.exceptions.UnsupportedAlgorithm: a type or curve that nobody knows.
+
+    """
+    return load_der_public_key(spki)
 
 
 def key_algorithm(key: PublicKeyTypes) -> KeyAlgorithm:

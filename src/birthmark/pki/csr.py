@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
 from cryptography.x509.oid import AttributeOID, ExtensionOID
@@ -18,7 +20,15 @@ from cryptography.x509.oid import AttributeOID, ExtensionOID
 from birthmark.core import der
 from birthmark.core.errors import DecodeError
 from birthmark.core.registry import ID_AA_ATTESTATION
-from birthmark.pki.algorithms import SigningKey, acceptable_signature, key_algorithm, sign_data
+from birthmark.pki.algorithms import (
+    SigningKey,
+    VerifyingKey,
+    acceptable_signature,
+    key_algorithm,
+    public_key_of,
+    sign_data,
+    verify_data,
+)
 from birthmark.pki.errors import AlgorithmRefused
 from birthmark.pki.reading import UNREADABLE
 
@@ -136,13 +146,14 @@ def read_csr(request: bytes) -> CertificateRequest:
         frame = der.decode(_Signed, request, "the request")
         info = der.parse(_Info, frame.info, "the request")
         _check_whole_bytes(frame.signature)
-        _check_possession(parsed)
+        spki = der.encode(info.spki)
+        _check_possession(parsed, spki, der.encode(frame.info))
         subject, san = parsed.subject, _requested_san(parsed, info)
     except DecodeError as error:
         raise _as_csr(error) from error
     except UNREADABLE as error:
         raise DecodeError(f"not a certificate request: {error}", finding="csr.malformed") from error
-    return CertificateRequest(request, der.encode(info.spki), subject, san, _bundle(info), _challenge(info))
+    return CertificateRequest(request, spki, subject, san, _bundle(info), _challenge(info))
 
 
 def _as_csr(error: DecodeError) -> DecodeError:
@@ -175,13 +186,31 @@ def _check_whole_bytes(signature: der.BitString) -> None:
         raise DecodeError("the signature of the request is not a whole number of bytes")
 
 
-def _check_possession(parsed: x509.CertificateSigningRequest) -> None:
+def _check_possession(parsed: x509.CertificateSigningRequest, spki: bytes, signed: bytes) -> None:
     try:
         acceptable_signature(parsed)
     except AlgorithmRefused as error:
         raise DecodeError(error.message, hint=error.hint, finding="csr.algorithm") from error
-    if not parsed.is_signature_valid:
+    if not _is_signed(parsed, public_key_of(spki), signed):
         raise DecodeError("the request is not signed by the key that it asks for", finding="csr.possession")
+
+
+def _is_signed(parsed: x509.CertificateSigningRequest, key: PublicKeyTypes, signed: bytes) -> bool:
+    """Tell whether the key made the signature. With one that we certify, as its one scheme: the key is loaded once."""
+    if not isinstance(key, VerifyingKey) or _scheme(key) != parsed.signature_algorithm_oid:
+        return parsed.is_signature_valid
+    try:
+        verify_data(key, parsed.signature, signed)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _scheme(key: VerifyingKey) -> OID | None:
+    try:
+        return key_algorithm(key).signature_oid
+    except AlgorithmRefused:  # a curve that we do not certify
+        return None
 
 
 def _challenge(info: _Info) -> str | None:

@@ -14,14 +14,21 @@ from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509.oid import ExtensionOID
 
 from birthmark.core import der
 from birthmark.core.errors import DecodeError
 from birthmark.core.registry import ID_PE_CMW
 from birthmark.pki import extensions, names
-from birthmark.pki.algorithms import SigningKey, is_canonical_spki, key_algorithm, sign_data, verify_data, verifying_key
+from birthmark.pki.algorithms import (
+    SigningKey,
+    is_canonical_spki,
+    key_algorithm,
+    public_key_of,
+    sign_data,
+    verify_data,
+    verifying_key,
+)
 from birthmark.pki.cmw import cmw_content
 from birthmark.pki.errors import AlgorithmRefused, ProfileRefused
 from birthmark.pki.profile_kinds import (
@@ -176,7 +183,7 @@ def _press(kind: ProfileKind, issuer: x509.Certificate) -> Press:
 
 def _issuable(profile: DeviceProfile, spki: bytes, at: datetime) -> AlgorithmPolicy:
     try:
-        algorithm = key_algorithm(load_der_public_key(spki))
+        algorithm = key_algorithm(public_key_of(spki))
     except AlgorithmRefused as error:
         raise ProfileRefused(error.message, finding="pki.profile.algorithm") from error
     except (ValueError, UnsupportedAlgorithm) as error:
