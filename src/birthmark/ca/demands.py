@@ -40,7 +40,7 @@ from birthmark.evidence.eligibility import ineligible
 from birthmark.evidence.endorsements import Endorsements
 from birthmark.evidence.verdict import AppraisalRefused, AttestedKey, require
 from birthmark.pki import names
-from birthmark.pki.algorithms import acceptable_key, public_key_of
+from birthmark.pki.algorithms import acceptable_key
 from birthmark.pki.csr import CertificateRequest, read_csr
 from birthmark.pki.errors import AlgorithmRefused, PathError, ProfileRefused
 from birthmark.pki.names import HardwareModule
@@ -212,7 +212,7 @@ def demand_request(csr: bytes, client: Client | None) -> CertificateRequest:
     """
     try:
         request = read_csr(csr)
-        acceptable_key(public_key_of(request.spki))
+        acceptable_key(request.key)
     except DecodeError as error:
         finding = error.finding if error.finding.startswith("csr.") else "ca.2.csr"
         status = TOO_LARGE if finding == "csr.too-large" else MALFORMED

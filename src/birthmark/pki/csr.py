@@ -7,7 +7,7 @@ the raw bytes, because what the CA copies into the certificate must be what the 
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from cryptography import x509
@@ -44,7 +44,7 @@ _ID_EXTENSION_REQUEST = OID("1.2.840.113549.1.9.14")  # RFC 2985 §5.4.2
 @dataclass(frozen=True, slots=True)
 class CertificateRequest:
     """
-    A request whose signature was verified with its own key.
+    A request whose signature was verified with its own key, which `spki` spells and `key` is.
 
     `bundle` is the evidence's raw DER, if there is any. `challenge` is the challengePassword, which nobody has verified
     yet: who sends one counts on that (RFC 7030 §3.5).
@@ -52,6 +52,7 @@ class CertificateRequest:
 
     der: bytes
     spki: bytes
+    key: PublicKeyTypes = field(repr=False, compare=False)
     subject: x509.Name
     san: x509.SubjectAlternativeName | None
     bundle: bytes | None
@@ -147,13 +148,14 @@ def read_csr(request: bytes) -> CertificateRequest:
         info = der.parse(_Info, frame.info, "the request")
         _check_whole_bytes(frame.signature)
         spki = der.encode(info.spki)
-        _check_possession(parsed, spki, der.encode(frame.info))
+        key = public_key_of(spki)
+        _check_possession(parsed, key, der.encode(frame.info))
         subject, san = parsed.subject, _requested_san(parsed, info)
     except DecodeError as error:
         raise _as_csr(error) from error
     except UNREADABLE as error:
         raise DecodeError(f"not a certificate request: {error}", finding="csr.malformed") from error
-    return CertificateRequest(request, spki, subject, san, _bundle(info), _challenge(info))
+    return CertificateRequest(request, spki, key, subject, san, _bundle(info), _challenge(info))
 
 
 def _as_csr(error: DecodeError) -> DecodeError:
@@ -186,12 +188,12 @@ def _check_whole_bytes(signature: der.BitString) -> None:
         raise DecodeError("the signature of the request is not a whole number of bytes")
 
 
-def _check_possession(parsed: x509.CertificateSigningRequest, spki: bytes, signed: bytes) -> None:
+def _check_possession(parsed: x509.CertificateSigningRequest, key: PublicKeyTypes, signed: bytes) -> None:
     try:
         acceptable_signature(parsed)
     except AlgorithmRefused as error:
         raise DecodeError(error.message, hint=error.hint, finding="csr.algorithm") from error
-    if not _is_signed(parsed, public_key_of(spki), signed):
+    if not _is_signed(parsed, key, signed):
         raise DecodeError("the request is not signed by the key that it asks for", finding="csr.possession")
 
 
