@@ -67,7 +67,7 @@ OTHER_COMMANDS: tuple[Arguments, ...] = (
     ("device", "certificate"),
     ("ca", "certificates"),
     ("ca", "audit"),
-    ("ca", "revoke", "--reason", "lost", "01"),
+    ("ca", "revoke", "--reason", "lost", "--certificate", "01"),
     ("cloud", "devices"),
     ("cloud", "command", "BM-000001", "reboot"),
 )
@@ -220,7 +220,7 @@ def cloud_command(lab: Lab, *arguments: str) -> Arguments:
 
 
 def revoke(lab: Lab, serial: str) -> Arguments:
-    return ("ca", "revoke", "--config", lab.ca_config, "--reason", "lost", "--", serial)
+    return ("ca", "revoke", "--config", lab.ca_config, "--reason", "lost", f"--certificate={serial}")
 
 
 def at_time(lab: Lab, moment: str) -> Arguments:

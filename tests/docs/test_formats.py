@@ -118,7 +118,10 @@ def test_the_media_types_are_the_program_s() -> None:
     ours = {NONCE_MEDIA_TYPE, PKCS10_MEDIA_TYPE, CERTS_ONLY_MEDIA_TYPE, CSRATTRS_MEDIA_TYPE}
     assert told == ours | {registry.ATTESTATION_BUNDLE_MEDIA_TYPE, registry.EAR_MEDIA_TYPE} | CA_MEDIA_TYPES
     from_the_edge = importlib.import_module("birthmark.ca.http")
-    assert {from_the_edge.BIRTH_MEDIA_TYPE, from_the_edge.CRL_MEDIA_TYPE} == CA_MEDIA_TYPES
+    assert {
+        from_the_edge.BIRTH_MEDIA_TYPE,
+        importlib.import_module("birthmark.ca.status_http").CRL_MEDIA_TYPE,
+    } == CA_MEDIA_TYPES
 
 
 def test_the_limits_are_the_program_s() -> None:

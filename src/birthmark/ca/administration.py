@@ -37,7 +37,12 @@ class Administration:
             Refused: ca.certificate.unknown. StoreError: the ledger.
 
         """
-        Lifecycle(self._store, self._clock).revoke_certificate(LOCAL, serial, reason)
+        self.lifecycle.revoke_certificate(LOCAL, serial, reason)
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """What is said of units, and what is revoked."""
+        return Lifecycle(self._store, self._clock)
 
     def deny_chip(self, chip: ChipID, reason: str) -> None:
         """Refuse this chip from now on (lost, scrapped, retired). Its certificates stay as they are: see `revoke`."""

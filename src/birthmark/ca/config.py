@@ -11,6 +11,7 @@ from birthmark.core.config import Config, load
 from birthmark.core.errors import ConfigError
 from birthmark.net.front.description import WORKERS_MAX
 from birthmark.pki.algorithms import KeyAlgorithm
+from birthmark.pki.crl import PARTITIONS_MAX
 
 SECRET_FILE_MODE_MASK: Final = 0o077
 """Bits that must be off in the mode of a file with a passphrase or a PIN."""
@@ -44,6 +45,16 @@ class LogSection(Config, frozen=True):
 
     origin: Text
     key: KeySection
+
+
+class OCSPSection(Config, frozen=True):
+    """`[ocsp]`: the delegated responder, whose certificate a ceremony made. Without it there is no OCSP."""
+
+    certificate: Text
+    key: KeySection
+    response_s: Seconds = 86_400
+    budget_per_s: Annotated[float, msgspec.Meta(gt=0, le=10_000)] = 5.0
+    budget_burst: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 50
 
 
 class FrontSection(Config, frozen=True):
@@ -93,6 +104,11 @@ class CAConfig(Config, frozen=True):
     birth_grace_s: Seconds = 86_400
     rotation_overlap_s: Seconds = 604_800
     crl_next_update_s: Seconds = 3_600
+    crl_partitions: Annotated[int, msgspec.Meta(ge=0, le=PARTITIONS_MAX)] = 0
+    crl_name: Text | None = None
+    status_max_age_s: Seconds = 5
+    status_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None = None
+    ocsp: OCSPSection | None = None
     checkpoint_every_s: Seconds = 1
     front: FrontSection | None = None
     metrics: MetricsSection | None = None
@@ -116,6 +132,10 @@ def load_config(path: Path) -> CAConfig:
     several = config.front is not None and config.front.workers > 1
     if several and config.metrics is not None and config.metrics.folder is None:
         raise ConfigError(f"{path}: [metrics] has no folder", hint="several workers share their numbers in a folder")
+    if config.crl_partitions and config.crl_name is None:
+        raise ConfigError(f"{path}: crl_partitions without crl_name", hint="lists of parts are named by a URI")
+    if config.front is not None and config.status_port is not None:
+        raise ConfigError(f"{path}: status_port with [front]", hint="let a proxy of its own fetch lists and OCSP")
     names = [profile.name for profile in config.profile]
     if len(set(names)) != len(names):
         raise ConfigError(f"{path}: two profiles have the same name", hint="orders refer to a profile by its name")

@@ -29,7 +29,6 @@ from birthmark.est.server import ESTAnswer, ESTRequest
 from birthmark.net.asgi import read_body
 from birthmark.net.errors import BodyRefused
 
-CRL_MEDIA_TYPE = "application/pkix-crl"
 BIRTH_MEDIA_TYPE = "application/jose"
 ANY_METHOD = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
 """EST says itself which methods an operation has (405 with Allow)."""
@@ -51,7 +50,6 @@ class CAHTTP:
                 Route(f"{EST_PREFIX}/{{rest:path}}", _answered(self._est), methods=ANY_METHOD),
                 Route("/v1/births", _answered(self._birth), methods=["POST"]),
                 Route("/v1/certificates/{sha256}", _answered(self._certificate), methods=["GET"]),
-                Route("/v1/crl", _answered(self._crl), methods=["GET"]),
                 *more,
             ]
         )
@@ -86,9 +84,6 @@ class CAHTTP:
 
     async def _certificate(self, request: Request) -> Response:
         return JSONResponse(self._ca.certificate_state(client_of(request), request.path_params["sha256"]))
-
-    async def _crl(self, _request: Request) -> Response:
-        return Response(self._ca.revocation_list(), media_type=CRL_MEDIA_TYPE)
 
 
 def _issued(certificate: bytes) -> ESTAnswer:

@@ -14,6 +14,7 @@ from typing import Annotated, Final, Protocol
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -104,11 +105,11 @@ class StatusHTTP:
         return Starlette(routes=self.public_routes())
 
     async def _full_list(self, request: Request) -> Response:
-        return self._list(request, self._desk.full_list())
+        return self._list(request, await run_in_threadpool(self._desk.full_list))
 
     async def _partition(self, request: Request) -> Response:
         count, index = (_number(request.path_params[name]) for name in ("count", "index"))
-        found = self._desk.partition_list(count, index)
+        found = await run_in_threadpool(self._desk.partition_list, count, index)
         if found is None:
             raise _no_partition()
         return self._list(request, found)
@@ -122,11 +123,11 @@ class StatusHTTP:
     async def _ocsp_post(self, request: Request) -> Response:
         if request.headers.get("content-type", "").split(";")[0].strip().lower() != REQUEST_MEDIA_TYPE:
             raise Refused(415, "ca.ocsp.media-type", f"an OCSP request is sent as {REQUEST_MEDIA_TYPE}")
-        return self._ocsp(await read_body(request.receive, REQUEST_MAX_BYTES))
+        return await run_in_threadpool(self._ocsp, await read_body(request.receive, REQUEST_MAX_BYTES))
 
     async def _ocsp_get(self, request: Request) -> Response:
         try:
-            return self._ocsp(read_request_path(request.path_params["request"]))
+            return await run_in_threadpool(self._ocsp, read_request_path(request.path_params["request"]))
         except DecodeError:
             return _ocsp_error(ErrorStatus.MALFORMED_REQUEST)
 
@@ -150,7 +151,7 @@ class StatusHTTP:
         ends = time.monotonic() + query.wait_s
         while True:
             # Asked again after each wait: a client that may no longer read the feed gets nothing.
-            page = self._desk.changes(peer(request.scope), query.after)
+            page = await run_in_threadpool(self._desk.changes, peer(request.scope), query.after)
             left_s = ends - time.monotonic()
             if page.changes or page.head < query.after or left_s <= 0:
                 headers = {"Cache-Control": "no-store"}

@@ -36,6 +36,8 @@ from birthmark.ca.policy import Policy
 from birthmark.ca.policy_log import announce_policy, read_policy
 from birthmark.ca.ports import CAStore
 from birthmark.ca.service import CA
+from birthmark.ca.status_http import StatusHTTP
+from birthmark.ca.status_setup import published, responder_of, status_desk
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
@@ -61,6 +63,8 @@ __all__ = ["check_policy", "configured_store", "examine", "migrate", "open_ca", 
 DEFAULT_DATABASE = "ca.sqlite"
 LAPSES_EVERY_S = 10.0
 OUTAGES_EVERY_S = 1.0
+SETTLE_EVERY_S = 1.0
+PRESIGN_EVERY_S = 1.0
 WORKER_MODULE = "birthmark.ca.worker"
 REPEATABLE = (EST_PREFIX, "/v1/births")
 """Paths whose requests may come twice: the same request gets the same certificate, and a birth is taken once."""
@@ -120,21 +124,31 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
         announce_policy(store, endorsements.digest, texts, system_clock)
         authority, signer = _authority(config, folder, keys), log_signer(config, keys)
         ca = CA(store, authority, policy, system_clock)
+        responder = responder_of(config, folder, keys, authority)
+        desk = status_desk(config, store, authority, responder, policy, system_clock)
+        status = StatusHTTP(desk, system_clock, config.status_max_age_s)
+        life = Lifecycle(store, system_clock)
         approvals = Approvals(store, all_acts(policy), policy.trust, system_clock)
         services = Services(
             approvals,
             OrderBook(store, system_clock),
             LedgerDesk(store, system_clock),
-            Lifecycle(store, system_clock),
-            HealthDesk(_organs(store, policy, authority, signer, ca.revocation_list, folder), system_clock),
+            life,
+            HealthDesk(_organs(store, policy, authority, signer, lambda: desk.full_list().body, folder), system_clock),
         )
         admin = AdminHTTP(services, store, policy.trust, system_clock)
         log = Log(store, signer)
         chores = _chores(config, store, log)
-        more = [*admin.routes(), *LogHTTP(log, policy.trust, system_clock).routes()]
+        more = [*status.routes(), *admin.routes(), *LogHTTP(log, policy.trust, system_clock).routes()]
         served = Observed(CAHTTP(ca, measures.settled).app(more), system_clock, sinks)
-        told = Chore("outages", OUTAGES_EVERY_S, lambda: outages.write(store))
-        yield served, (*chores, told, Chore("proposals", LAPSES_EVERY_S, approvals.expire))
+        beside = (
+            Chore("outages", OUTAGES_EVERY_S, lambda: outages.write(store)),
+            Chore("proposals", LAPSES_EVERY_S, approvals.expire),
+            Chore("denied groups", SETTLE_EVERY_S, life.settle),
+            Chore("ocsp", PRESIGN_EVERY_S, desk.presign),
+        )
+        with published(config, status):
+            yield served, (*chores, *beside)
 
 
 def _organs(

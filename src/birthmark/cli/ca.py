@@ -13,9 +13,9 @@ from birthmark.cli.ca_ledger import ledger
 from birthmark.cli.ca_order import order
 from birthmark.cli.ca_policy import policy
 from birthmark.cli.ca_proposal import proposal
+from birthmark.cli.ca_revoke import revoke
 from birthmark.cli.ca_store import store
 from birthmark.cli.ca_unit import unit
-from birthmark.cli.values import CERTIFICATE_SERIAL
 
 CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The service's ca.toml."
@@ -41,6 +41,7 @@ ca.add_command(ledger)
 ca.add_command(order)
 ca.add_command(proposal)
 ca.add_command(unit)
+ca.add_command(revoke)
 
 
 @ca.command()
@@ -50,19 +51,6 @@ def serve(config: Path) -> None:
     from birthmark.ca.wiring import serve as run
 
     run(config)
-
-
-@ca.command()
-@CONFIG
-@click.argument("serial", type=CERTIFICATE_SERIAL)
-@click.option("--reason", required=True, help="Why; goes into the audit trail.")
-def revoke(config: Path, serial: str, reason: str) -> None:
-    """Revoke the certificate with the hexadecimal SERIAL."""
-    from birthmark.ca.wiring import open_ca
-
-    with open_ca(config) as authority:
-        authority.revoke(serial, reason)
-    click.echo(f"revoked {serial}")
 
 
 @ca.command()

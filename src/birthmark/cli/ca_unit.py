@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`birthmark ca unit`: what is said of one unit."""
 
-from typing import Any
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,6 +11,14 @@ from birthmark.cli.ca_office import AS_JSON, REASON, office, with_office
 from birthmark.cli.ca_order import entry_text
 from birthmark.cli.values import UNIT
 
+if TYPE_CHECKING:
+    from birthmark.ca.lifecycle import UnitFile
+
+_CONFIG = click.option(
+    "--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The service's ca.toml."
+)
+_WHY = click.option("--reason", required=True, help="Why; goes into the audit trail.")
+_UNIT = click.argument("unit_serial", metavar="UNIT", type=UNIT)
 _ORDER = click.option("--order", "order_id", required=True, metavar="ORDER", help="In which the unit has its place.")
 
 
@@ -43,4 +53,95 @@ def rework(unit_serial: str, order_id: str, reason: str, **where: Any) -> None:
 
     with office(where) as connected:
         proposed = connected.propose_act(REWORK, unit_serial, ReworkTerms(order=order_id), reason)
+    click.echo(f"{proposed.id}  {proposed.act} {proposed.subject}: {proposed.state}")
+
+
+@unit.command()
+@_UNIT
+@_CONFIG
+@AS_JSON
+def show(unit_serial: str, config: Path, *, as_json: bool) -> None:
+    """Print how a UNIT stands, and its certificates."""
+    import json
+
+    from birthmark.ca.wiring import open_ca
+    from birthmark.core.clock import system_clock
+
+    with open_ca(config) as authority:
+        told = _told(authority.lifecycle.unit(unit_serial), system_clock())
+    click.echo(json.dumps(told) if as_json else _text(told))
+
+
+def _told(found: "UnitFile", at: datetime) -> dict[str, Any]:
+    unit, chip = found.unit, found.unit.chip
+    return {
+        "unit": unit.serial,
+        "state": unit.state.value,
+        "since": unit.since.isoformat(timespec="microseconds"),
+        "reason": unit.reason,
+        "order": unit.order,
+        "chip_maker": "" if chip is None else chip.maker,
+        "chip_serial": "" if chip is None else chip.serial,
+        "certificates": {each.serial: each.state(at) for each in found.issuances},
+    }
+
+
+def _text(told: dict[str, Any]) -> str:
+    certificates = [f"certificate   {serial}  {state}" for serial, state in told["certificates"].items()]
+    return "\n".join(
+        [*(f"{name:<12}  {value}" for name, value in told.items() if name != "certificates"), *certificates]
+    )
+
+
+def _says(name: str, text: str) -> None:
+    """Add the command of something that one person may say of a unit."""
+
+    @unit.command(name, help=text)
+    @_UNIT
+    @_CONFIG
+    @_WHY
+    def said(unit_serial: str, config: Path, reason: str) -> None:
+        from birthmark.ca.lifecycle import ADMINISTRATOR
+        from birthmark.ca.units import Move
+        from birthmark.ca.wiring import open_ca
+
+        with open_ca(config) as authority:
+            after = authority.lifecycle.move(ADMINISTRATOR, unit_serial, Move(name), reason)
+        click.echo(f"unit {after.serial}: {after.state.value}")
+
+
+_says("ship", "Say that a UNIT has left the plant.")
+_says("suspend", "Make a UNIT dark; two persons can give it its life back (resume).")
+_says("return", "Say that a UNIT has come back: it is dark until two persons resume or replace it.")
+_says("retire", "End a UNIT for good: its certificates are revoked, its chip is denied.")
+
+
+@unit.command()
+@_UNIT
+@click.option("--since", required=True, help="Since when it is dark, as `unit show` says it.")
+@REASON
+@with_office
+def resume(unit_serial: str, since: str, reason: str, **where: Any) -> None:
+    """Sign and hand in the proposal to give a dark UNIT its life back."""
+    from birthmark.ca.unit_acts import RESUME, ResumeTerms
+
+    with office(where) as connected:
+        proposed = connected.propose_act(RESUME, unit_serial, ResumeTerms(since=since), reason)
+    click.echo(f"{proposed.id}  {proposed.act} {proposed.subject}: {proposed.state}")
+
+
+@unit.command()
+@_UNIT
+@click.option("--old-chip", type=(str, str), required=True, metavar="MAKER SERIAL", help="The chip that goes.")
+@click.option("--new-chip", type=(str, str), required=True, metavar="MAKER SERIAL", help="The chip that comes.")
+@REASON
+@with_office
+def replace(unit_serial: str, old_chip: tuple[str, str], new_chip: tuple[str, str], reason: str, **where: Any) -> None:
+    """Sign and hand in the proposal to give a UNIT another chip (RMA)."""
+    from birthmark.ca.unit_acts import REPLACE, ReplaceTerms
+
+    (old_maker, old), (new_maker, new) = old_chip, new_chip
+    terms = ReplaceTerms(old_maker=old_maker, old_chip=old, new_maker=new_maker, new_chip=new)
+    with office(where) as connected:
+        proposed = connected.propose_act(REPLACE, unit_serial, terms, reason)
     click.echo(f"{proposed.id}  {proposed.act} {proposed.subject}: {proposed.state}")

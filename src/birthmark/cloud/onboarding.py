@@ -2,10 +2,11 @@
 """
 Onboarding: what a verified certificate means for the registry. Pure.
 
-A unit is bound to its chip at first contact and for good; its newest certificate that was ever used is the only one
-that counts. The rules, in order, with the finding of each:
+A unit is bound to its chip at first contact; its newest certificate that was ever used is the only one that counts. It
+is bound to another chip only when the issuing authority has ended the certificate that it was bound by, and issued a
+newer one to the other chip (which takes two persons there). The rules, in order, with the finding of each:
 
-1. The unit is bound to another chip                            cloud.chip-changed
+1. The unit is bound to another chip, and lives with it         cloud.chip-changed
 2. The chip is bound to another unit                            cloud.chip-taken
 3. A newer certificate of this unit has been used               cloud.superseded
 """
@@ -23,6 +24,8 @@ class Contact(Enum):
     FIRST = "first"
     AGAIN = "again"
     RENEWED = "renewed"
+    REPLACED = "replaced"
+    """The unit has another chip now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Known:
     chip_unit: str | None
     """The unit that the presented chip is bound to."""
     superseded: bool
+    ended: bool = False
+    """Whether the certificate that the unit is bound by is revoked."""
 
 
 def contact(presented: RegisteredDevice, known: Known) -> Contact:
@@ -47,7 +52,8 @@ def contact(presented: RegisteredDevice, known: Known) -> Contact:
     """
     device = known.device
     # 1. unit -> chip
-    if device is not None and _chip(device) != _chip(presented):
+    replaced = device is not None and _chip(device) != _chip(presented)
+    if device is not None and replaced and not known.ended:
         raise CloudRefused(
             f"unit {presented.unit} is bound to chip {device.chip_serial}, not to {presented.chip_serial}",
             finding="cloud.chip-changed",
@@ -65,7 +71,7 @@ def contact(presented: RegisteredDevice, known: Known) -> Contact:
     # 3. order of certificates
     if known.superseded or presented.not_before < device.not_before:
         raise CloudRefused(f"unit {presented.unit} has used a newer certificate", finding="cloud.superseded")
-    return Contact.RENEWED
+    return Contact.REPLACED if replaced else Contact.RENEWED
 
 
 def _chip(device: RegisteredDevice) -> tuple[str, str]:

@@ -52,7 +52,7 @@ class Registry(Protocol):
         ...
 
     def renew(self, device: RegisteredDevice) -> None:
-        """Make this certificate the unit's current one; the one before is superseded for good."""
+        """Make this certificate and its chip the unit's current ones; the certificate before is superseded for good."""
         ...
 
     def touch(self, unit: str, at: datetime) -> None:

@@ -8,7 +8,7 @@ look-up, a comparison of times and a look among the revoked serials.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -125,7 +125,7 @@ class Cloud:
             raise CloudRefused(verdict.findings[0].detail, finding=verdict.findings[0].id)
         leaf, revocable = presented.leaf, None
         if judgement.door is Door.ATTESTED:
-            subject = self._onboarded(leaf, require(verdict).chip, at)
+            subject = self._onboarded(leaf, require(verdict).chip, in_force, at)
             revocable = Revocable(leaf.issuer, leaf.serial_number)
         else:
             subject = common_name_of(leaf.subject)
@@ -138,7 +138,7 @@ class Cloud:
             holds_until=min(judgement.holds_until, at + ADMISSION_LIFETIME),
         )
 
-    def _onboarded(self, leaf: x509.Certificate, chip: Chip, at: datetime) -> str:
+    def _onboarded(self, leaf: x509.Certificate, chip: Chip, in_force: Revocations, at: datetime) -> str:
         """Write the contact into the registry and return the unit. Raises CloudRefused by the rules of onboarding."""
         presented = RegisteredDevice(
             unit=unit_of(leaf),
@@ -148,23 +148,31 @@ class Cloud:
             not_before=leaf.not_valid_before_utc,
             first_seen=at,
             last_verified=at,
+            serial=f"{leaf.serial_number:x}",
         )
+
+        def ended(device: RegisteredDevice) -> bool:
+            # By the lists of the same issuer: of another one's certificate nothing is known, and it lives on.
+            return device.serial != "" and not in_force.clear(leaf.issuer, int(device.serial, 16), at)
+
         with self._registry.transaction():
-            self._write_contact(presented)
+            self._write_contact(presented, ended)
         return presented.unit
 
-    def _write_contact(self, presented: RegisteredDevice) -> None:
+    def _write_contact(self, presented: RegisteredDevice, ended: Callable[[RegisteredDevice], bool]) -> None:
+        device = self._registry.device(presented.unit)
         known = Known(
-            device=self._registry.device(presented.unit),
+            device=device,
             chip_unit=self._registry.unit_of_chip(presented.chip_model, presented.chip_serial),
             superseded=self._registry.is_superseded(presented.certificate_sha256),
+            ended=device is not None and ended(device),
         )
         match contact(presented, known):
             case Contact.FIRST:
                 self._registry.register(presented)
             case Contact.AGAIN:
                 self._registry.touch(presented.unit, presented.last_verified)
-            case Contact.RENEWED:
+            case Contact.RENEWED | Contact.REPLACED:
                 self._registry.renew(presented)
                 if known.device is not None:
                     self._admissions.drop(bytes.fromhex(known.device.certificate_sha256))

@@ -17,6 +17,8 @@ class RegisteredDevice:
     """Start of validity of that certificate: orders a unit's certificates."""
     first_seen: datetime
     last_verified: datetime
+    serial: str = ""
+    """The certificate's serial, in lower-case hexadecimal; "" where an earlier release did not keep it."""
 
 
 @dataclass(frozen=True, slots=True)

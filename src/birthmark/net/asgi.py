@@ -285,6 +285,13 @@ class LoopbackServer(TCPServer):
         super().__init__(service_configuration(app), "http", LOOPBACK, port)
 
 
+class PublicServer(TCPServer):
+    """Plain HTTP for what is signed and for everyone, such as revocation lists: nobody is identified here."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        super().__init__(service_configuration(app), "http", host, port)
+
+
 def serve(
     app: ASGIApp, host: str, port: int, context: ssl.SSLContext, on_ready: Callable[[str], None] | None = None
 ) -> None:

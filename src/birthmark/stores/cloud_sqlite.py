@@ -47,14 +47,15 @@ create table command (
 ) strict;
 create index command_waiting on command (unit, id) where done is null;
 """
-_DEVICE = "unit, chip_model, chip_serial, certificate, not_before, first_seen, last_verified"
+_SERIAL = "alter table device add column serial text not null default ''"
+_DEVICE = "unit, chip_model, chip_serial, certificate, not_before, first_seen, last_verified, serial"
 
 
 class CloudSQLite:
     """Calls may come from any thread; other processes may have the same file open."""
 
     def __init__(self, path: Path) -> None:
-        self._file = SQLiteFile(path, (_SCHEMA,), _APPLICATION)
+        self._file = SQLiteFile(path, (_SCHEMA, _SERIAL), _APPLICATION)
 
     def transaction(self) -> AbstractContextManager[None]:
         """Hold the write lock: what is read inside stays true until the block ends. An exception undoes the block."""
@@ -77,18 +78,22 @@ class CloudSQLite:
 
     def register(self, device: RegisteredDevice) -> None:
         """Write a unit's first row."""
-        self._file.write(f"insert into device ({_DEVICE}) values (?, ?, ?, ?, ?, ?, ?)", *_row(device))  # noqa: S608 constant text
+        self._file.write(f"insert into device ({_DEVICE}) values (?, ?, ?, ?, ?, ?, ?, ?)", *_row(device))  # noqa: S608 constant text
 
     def renew(self, device: RegisteredDevice) -> None:
-        """Make this certificate the unit's current one; the one before is superseded for good."""
+        """Make this certificate and its chip the unit's current ones; the certificate before is superseded for good."""
         at = _text(device.last_verified)
         with self._file.transaction():
             self._file.write(
                 "insert into superseded select certificate, unit, ? from device where unit = ?", at, device.unit
             )
             self._file.write(
-                "update device set certificate = ?, not_before = ?, last_verified = ? where unit = ?",
+                "update device set chip_model = ?, chip_serial = ?, certificate = ?, serial = ?, not_before = ?,"
+                " last_verified = ? where unit = ?",
+                device.chip_model,
+                device.chip_serial,
                 device.certificate_sha256,
+                device.serial,
                 _text(device.not_before),
                 at,
                 device.unit,
@@ -149,12 +154,22 @@ def _row(device: RegisteredDevice) -> tuple[str, ...]:
         _text(device.not_before),
         _text(device.first_seen),
         _text(device.last_verified),
+        device.serial,
     )
 
 
 def _device(row: tuple[Any, ...]) -> RegisteredDevice:
-    unit, chip_model, chip_serial, certificate, *times = row
-    return RegisteredDevice(unit, chip_model, chip_serial, certificate, *map(_time, times))
+    unit, chip_model, chip_serial, certificate, not_before, first_seen, last_verified, serial = row
+    return RegisteredDevice(
+        unit,
+        chip_model,
+        chip_serial,
+        certificate,
+        not_before=_time(not_before),
+        first_seen=_time(first_seen),
+        last_verified=_time(last_verified),
+        serial=serial,
+    )
 
 
 def _text(at: datetime) -> str:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from birthmark.ca.config import read_secret
+from birthmark.core.roles import Role
 from birthmark.pki import authorities
 from birthmark.pki.algorithms import SigningKey
 from birthmark.pki.authorities import Authority
@@ -78,6 +79,9 @@ def _write_end_entities(pki: Path, operations: Authority, legacy: Authority, at:
     for name in ("ca-server", "cloud-server"):
         key = _new_key()
         _credential(pki, name, key, authorities.make_tls_server(operations, key.public_key(), at), operations)
+    key = _new_key()
+    follower = authorities.make_officer(operations, "cloud", Role.AUDITOR, key.public_key(), at)
+    _credential(pki, "cloud-feed", key, follower, operations)
     for rig in RIGS:
         key = _new_key()
         _credential(pki, rig, key, authorities.make_rig(operations, rig, key.public_key(), at), operations)

@@ -15,9 +15,11 @@ from birthmark.ca.ceremony.reviewed import read_plan, run_reviewed
 from birthmark.ca.ceremony.software import versions
 from birthmark.core.clock import system_clock
 from birthmark.pki.algorithms import KeyAlgorithm
-from birthmark.pki.authorities import ROOT_DAYS, SUB_CA_DAYS
+from birthmark.pki.authorities import OCSP_DAYS, ROOT_DAYS, SUB_CA_DAYS
 from birthmark.testing.lab import softhsm
 from birthmark.testing.lab.ceremony import ORGANIZATION
+
+OCSP_KEY = "ocsp"
 
 
 def hold_customer_ceremony(directory: Path, at: datetime, *, hsm: bool) -> None:
@@ -120,6 +122,15 @@ use = "ledger"
 algorithm = "Ed25519"
 key = {_daily(softhsm.LOG_KEY, hsm=hsm)}
 
+[[signer]]
+id = "ocsp"
+name = "Device OCSP Responder"
+use = "ocsp"
+issuer = "issuing"
+algorithm = "P-256"
+validity_days = {OCSP_DAYS}
+key = {_daily(OCSP_KEY, hsm=hsm)}
+
 [[rollover]]
 old = "root"
 new = "spare-root"
@@ -171,6 +182,7 @@ _FIRST_BUNDLES = {
     "pki/ca-chain.pem": ("issuing", "root"),
     "pki/issuing.pem": ("issuing",),
     "pki/device-trust.pem": ("root", "issuing"),
+    "pki/ocsp.pem": ("ocsp",),
     "offline/root.pem": ("root",),
     "offline/operations.pem": ("operations",),
 }

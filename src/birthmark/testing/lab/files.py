@@ -108,6 +108,10 @@ issuing_key = {_ca_key("issuing", hsm_module)}
 origin = "{LOG_ORIGIN}"
 key = {_ca_key("ledger", hsm_module)}
 
+[ocsp]
+certificate = "pki/ocsp.pem"
+key = {_ca_key("ocsp", hsm_module)}
+
 [[profile]]
 name = "device-p256"
 algorithms = ["P-256"]
@@ -144,6 +148,9 @@ endorsements = "endorsements.toml"
 crl_url = "{ca_url}/v1/crl"
 crl_trust = "pki/trust.pem"
 crl_refresh_s = 0.5
+feed_url = "{ca_url}/v1/revocations"
+feed_certificate = "pki/cloud-feed.pem"
+feed_key = "pki/cloud-feed.key"
 """
 
 

@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What the ledger says about revocation, signed: lists, OCSP responses and the feed (`ca.status_http.StatusDesk`).
+
+A list or a response is kept in the ledger and handed out by every worker until it would say something else or has
+reached its refresh; then whoever notices first signs it anew. A list therefore says who was revoked a second ago at the
+latest, and its number grows over all workers. OCSP responses are made beforehand by a chore (`presign`); one that a
+revocation has overtaken since is made when it is asked for.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+
+from birthmark.ca.demands import FORBIDDEN, UNKNOWN, Client
+from birthmark.ca.errors import NotNow, Refused
+from birthmark.ca.ports import CAStore, LedgerReader
+from birthmark.ca.roles import demand_role
+from birthmark.ca.status import (
+    Published,
+    Signed,
+    SigningBudget,
+    digest_of_lines,
+    digest_of_standing,
+    listed,
+    next_number,
+    refresh_at,
+    standing,
+)
+from birthmark.core.clock import Clock
+from birthmark.core.errors import StoreError
+from birthmark.core.issuance import Ending, Issuance, Revocation
+from birthmark.core.revocation import PAGE_MAX_CHANGES, RevocationChange, RevocationPage, SignedStatus
+from birthmark.core.roles import Role
+from birthmark.net.asgi import Peer
+from birthmark.pki.authorities import Authority
+from birthmark.pki.crl import Edition, Partition, RevokedCertificate, build_crl
+from birthmark.pki.errors import PKIError
+from birthmark.pki.ocsp import CertID, ErrorStatus, Responder, SingleStatus, build_response
+from birthmark.pki.paths import TrustAnchors
+
+FULL: Final = "crl"
+OCSP: Final = "ocsp:"
+LOOK_AGAIN: Final = timedelta(seconds=1)
+"""For so long a list is handed out without a look at the ledger."""
+FOLLOWERS: Final = frozenset({Role.AUDITOR, Role.SECURITY_OFFICER})
+FOLLOWER_MEMORY: Final = timedelta(seconds=60)
+FOLLOWERS_MAX: Final = 256
+PRESIGN_MAX: Final = 200
+"""Responses that one turn of the chore makes of each kind: new, changed, ageing."""
+FORGET_AFTER: Final = timedelta(days=1)
+SIGNER_RETRY_S: Final = 5
+STORE_RETRY_S: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusTerms:
+    """What is published: how lists are named and divided (0: the full one alone), and how long what is signed lives."""
+
+    list_base: str
+    partitions: int
+    list_life: timedelta
+    response_life: timedelta
+    budget: SigningBudget
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """A list as it was found right, with the ledger as it stood then."""
+
+    signed: Signed
+    head: int
+    at: datetime
+
+
+class SigningDesk:
+    """Answers of one worker. Calls may come from several threads."""
+
+    def __init__(
+        self,
+        store: CAStore,
+        authority: Authority,
+        responder: Responder | None,
+        terms: StatusTerms,
+        trust: TrustAnchors,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._authority = authority
+        self._responder = responder
+        self._terms = terms
+        self._trust = trust
+        self._clock = clock
+        self._budget = terms.budget
+        self._looked: dict[str, _Looked] = {}
+        self._followers: dict[tuple[bytes, ...], datetime] = {}
+        self._seen = _Seen(clock())
+        # One list at a time is signed here, and one response's budget spent.
+        self._signing = threading.Lock()
+
+    # --- lists ---
+
+    def full_list(self) -> Signed:
+        """Return the list of everything that is revoked. Raises NotNow."""
+        return self._list(FULL, None)
+
+    def partition_list(self, count: int, index: int) -> Signed | None:
+        """Return the list of one partition; None for a count that is not ours. Raises NotNow."""
+        if count != self._terms.partitions or index >= count:
+            return None
+        partition = Partition(self._terms.list_base, count, index)
+        return self._list(partition.uri, partition)
+
+    def _list(self, name: str, partition: Partition | None) -> Signed:
+        with self._signing, _store_answers():
+            at = self._clock()
+            known = self._looked.get(name)
+            if known is not None and known.at <= at < known.at + LOOK_AGAIN and at < known.signed.next_update:
+                return known.signed
+            with self._store.reading() as ledger:
+                kept, head = ledger.signed_status(name), ledger.feed_head()
+                if kept is not None and known is not None and _same(ledger, kept, known, head, at):
+                    found = _signed(kept)
+                else:
+                    found = None
+                    revocations = ledger.revocations(at, None if kept is None else kept.this_update)
+                    position = ledger.feed_position(at)
+            if found is None:
+                lines = tuple(
+                    line
+                    for line in listed(revocations, None if kept is None else kept.this_update)
+                    if partition is None or partition.covers(line.serial)
+                )
+                found = self._renewed(name, kept, lines, _Place(partition, position, at))
+            self._looked[name] = _Looked(found, head, at)
+            return found
+
+    def _renewed(
+        self, name: str, kept: SignedStatus | None, lines: tuple[RevokedCertificate, ...], place: "_Place"
+    ) -> Signed:
+        digest = digest_of_lines(lines)
+        if kept is not None and kept.digest == digest and place.at < kept.refresh_at:
+            return _signed(kept)
+        this_update = place.at.replace(microsecond=0)
+        earlier = None if kept is None else Published(kept.digest, kept.number, kept.this_update, kept.next_update)
+        edition = Edition(next_number(place.at, earlier), place.partition, place.position)
+        life_s = int(self._terms.list_life.total_seconds())
+        authority = self._authority
+        with _signer_answers():
+            der = build_crl(lines, authority.key, authority.certificate, this_update, life_s, edition)
+        status = _status(name, digest, edition.number, this_update, self._terms.list_life, der)
+        with self._store.writing() as ledger:
+            ledger.put_signed_status([(name, status)])
+            return _signed(ledger.signed_status(name) or status)
+
+    # --- OCSP ---
+
+    def ocsp(self, asked: tuple[CertID, ...]) -> Signed | ErrorStatus:
+        """
+        Return a response for all certificates asked about.
+
+        Raises:
+            Refused: ca.ocsp.none, this authority has no responder. NotNow.
+
+        """
+        responder = self._responder
+        if responder is None:
+            raise Refused(UNKNOWN, "ca.ocsp.none", "this authority has no OCSP responder", hint="read its lists")
+        if not all(map(responder.speaks_of, asked)):
+            return ErrorStatus.UNAUTHORIZED
+        at = self._clock()
+        with _store_answers():
+            if len(asked) == 1:
+                found = self._response(responder, f"{asked[0].serial:x}", at)
+                if found is not None:
+                    return found
+            return self._on_demand(responder, [each.serial for each in asked], at)
+
+    def _response(self, responder: Responder, serial: str, at: datetime) -> Signed | None:
+        """Return the response about a certificate of ours; None when there is none of that serial."""
+        with self._store.reading() as ledger:
+            issuance, kept = ledger.issuance(serial), ledger.signed_status(OCSP + serial)
+        if issuance is None or issuance.certificate is None:
+            return None
+        status = _standing(issuance, at)
+        same = kept is not None and kept.digest == digest_of_standing(status) and at < kept.next_update
+        if kept is not None and same and at < kept.refresh_at:
+            return _signed(kept)
+        try:
+            made = self._made(responder, serial, status, at)
+        except NotNow:
+            if kept is not None and same:
+                return _signed(kept)
+            raise
+        with self._store.writing() as ledger:
+            ledger.put_signed_status([(OCSP + serial, made)])
+        return _signed(made)
+
+    def _made(self, responder: Responder, serial: str, status: SingleStatus, at: datetime) -> SignedStatus:
+        this_update = at.replace(microsecond=0)
+        life = self._terms.response_life
+        with _signer_answers():
+            der = build_response([status], responder, this_update, this_update + life)
+        number = next_number(at, None)
+        return _status(OCSP + serial, digest_of_standing(status), number, this_update, life, der)
+
+    def _on_demand(self, responder: Responder, serials: Sequence[int], at: datetime) -> Signed | ErrorStatus:
+        with self._signing:
+            left = self._budget.spend(at)
+            if left is None:
+                return ErrorStatus.TRY_LATER
+            self._budget = left
+        with self._store.reading() as ledger:
+            statuses = [_status_of(ledger, serial, at) for serial in serials]
+        this_update = at.replace(microsecond=0)
+        ends = this_update + self._terms.response_life
+        with _signer_answers():
+            return Signed(build_response(statuses, responder, this_update, ends), this_update, ends)
+
+    def presign(self) -> int:
+        """
+        Make responses before they are asked for: of new certificates, of those that ended, of those that age.
+
+        Return how many were made. Raises NotNow, StoreError.
+        """
+        responder = self._responder
+        if responder is None:
+            return 0
+        at = self._clock()
+        with self._store.reading() as ledger:
+            issuances = self._seen.read(ledger, at)
+        made: list[tuple[str, SignedStatus]] = []
+        for issuance in issuances:
+            if issuance.certificate is not None and at < issuance.expires_at:
+                serial = issuance.serial
+                made.append((OCSP + serial, self._made(responder, serial, _standing(issuance, at), at)))
+        with self._store.writing() as ledger:
+            ledger.put_signed_status(made)
+            ledger.forget_signed_status(at - FORGET_AFTER)
+        return len(made)
+
+    # --- the feed ---
+
+    def changes(self, client: Peer, after: int) -> RevocationPage:
+        """Return the changes after a number. Raises Refused (ca.feed.client), NotNow."""
+        self._demand_follower(client)
+        with _store_answers(), self._store.reading() as ledger:
+            head, endings = ledger.feed_head(), ledger.endings(after - 1, PAGE_MAX_CHANGES)
+        changes = tuple(
+            RevocationChange(number=number + 1, serial=end.serial, ending=end.ending.value, at=end.dies_at)
+            for number, end in endings
+        )
+        return RevocationPage(after=after, head=head, changes=changes)
+
+    def _demand_follower(self, client: Peer) -> None:
+        at = self._clock()
+        known = self._followers.get(client.chain)
+        if client.leaf is not None and known is not None and known <= at < known + FOLLOWER_MEMORY:
+            return
+        try:
+            demand_role(_client(client), FOLLOWERS, self._trust, at)
+        except Refused as refusal:
+            raise Refused(FORBIDDEN, "ca.feed.client", refusal.message, hint=refusal.hint) from refusal
+        if len(self._followers) >= FOLLOWERS_MAX:
+            self._followers.clear()
+        self._followers[client.chain] = at
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where and when a list stands."""
+
+    partition: Partition | None
+    position: int
+    at: datetime
+
+
+class _Seen:
+    """How far the chore has read: issuances, decisions, deaths that came with time."""
+
+    def __init__(self, at: datetime) -> None:
+        self._issued = 0
+        self._ended = -1
+        self._at = at
+
+    def read(self, ledger: LedgerReader, at: datetime) -> list[Issuance]:
+        """Return what is to be signed now, each certificate once."""
+        fresh = ledger.issuances_after(self._issued, PRESIGN_MAX)
+        endings = ledger.endings(self._ended, PRESIGN_MAX)
+        serials = [end.serial for _, end in endings]
+        serials += ledger.deaths(self._at, at, PRESIGN_MAX)
+        serials += (name.removeprefix(OCSP) for name in ledger.ageing_status(OCSP, at, PRESIGN_MAX))
+        found = {issuance.serial: issuance for _, issuance in fresh}
+        for serial in serials:
+            issuance = None if serial in found else ledger.issuance(serial)
+            if issuance is not None:
+                found[serial] = issuance
+        self._issued = fresh[-1][0] if fresh else self._issued
+        self._ended = endings[-1][0] if endings else self._ended
+        self._at = at
+        return list(found.values())
+
+
+def _same(ledger: LedgerReader, kept: SignedStatus, known: _Looked, head: int, at: datetime) -> bool:
+    """Say whether a kept list says all that there is to say: nothing was decided since, and nothing died of time."""
+    unchanged = kept.body == known.signed.body and head == known.head and not ledger.deaths(known.at, at, 1)
+    return unchanged and at < kept.refresh_at
+
+
+def _standing(issuance: Issuance, at: datetime) -> SingleStatus:
+    revocation = None
+    if issuance.dies_at is not None and not issuance.open(at):
+        ending = issuance.ending or Ending.REVOKED
+        revocation = Revocation(issuance.serial, min(issuance.dies_at, at), ending, issuance.expires_at)
+    return standing(int(issuance.serial, 16), revocation, issued=True)
+
+
+def _status_of(ledger: LedgerReader, serial: int, at: datetime) -> SingleStatus:
+    issuance = ledger.issuance(f"{serial:x}")
+    if issuance is None or issuance.certificate is None:
+        return standing(serial, None, issued=False)
+    return _standing(issuance, at)
+
+
+def _status(name: str, digest: bytes, number: int, this_update: datetime, life: timedelta, der: bytes) -> SignedStatus:
+    ends = this_update + life
+    refresh = refresh_at(name, Published(digest, number, this_update, ends))
+    return SignedStatus(digest, number, this_update, ends, refresh, der)
+
+
+def _signed(status: SignedStatus) -> Signed:
+    return Signed(status.body, status.this_update, status.next_update)
+
+
+def _client(peer: Peer) -> Client | None:
+    if peer.leaf is None:
+        return None
+    read: Callable[[bytes], x509.Certificate] = x509.load_der_x509_certificate
+    try:
+        return Client(read(peer.leaf), tuple(map(read, peer.chain[1:])))
+    except ValueError as error:
+        raise Refused(FORBIDDEN, "ca.feed.client", "the TLS client's certificate cannot be read") from error
+
+
+@contextmanager
+def _store_answers() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        raise NotNow("ca.store", "the ledger cannot be written or read now", retry_after_s=STORE_RETRY_S) from error
+
+
+@contextmanager
+def _signer_answers() -> Iterator[None]:
+    try:
+        yield
+    except PKIError as error:
+        raise NotNow("ca.signer", "the key cannot sign at the moment", retry_after_s=SIGNER_RETRY_S) from error
