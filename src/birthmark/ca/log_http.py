@@ -5,7 +5,6 @@ The log over HTTP, as C2SP tlog-tiles says: `/v1/log/checkpoint` and `/v1/log/ti
 For auditors and security officers: the log holds volumes and the names of operators.
 """
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -17,6 +16,7 @@ from birthmark.ca.demands import UNKNOWN
 from birthmark.ca.edge import client_of
 from birthmark.ca.errors import CAError, Refused
 from birthmark.ca.log import Log
+from birthmark.ca.observation import note
 from birthmark.ca.roles import demand_role
 from birthmark.core.clock import Clock
 from birthmark.core.errors import BirthmarkError, DecodeError
@@ -32,7 +32,6 @@ _NEWEST: Final = {"Cache-Control": "no-cache"}
 # What a tile or bundle of a given width holds never changes. Private: it was given to one reader.
 _FOR_GOOD: Final = {"Cache-Control": "private, max-age=31536000, immutable"}
 
-_LOG = logging.getLogger(__name__)
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -90,7 +89,7 @@ def _answered(endpoint: _Endpoint) -> _Endpoint:
         except BirthmarkError as error:
             status, wait_s = (error.status, error.retry_after_s) if isinstance(error, CAError) else (500, 0)
             headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(wait_s)} if wait_s else {})
-            _LOG.info("%s %r %d finding=%s", request.method, request.url.path, status, error.finding)
+            note(request.scope, error)
             return PlainTextResponse(f"{error.finding}: {error.message}\n", status, headers)
 
     return answered

@@ -123,13 +123,14 @@ KNOWN: Final = frozenset(
         "certificates",
         "chips",
         "crl",
-        "feed",
         "health",
+        "issuers",
         "log",
         "ocsp",
         "openapi.json",
         "orders",
         "proposals",
+        "revocations",
         "units",
     )
 )

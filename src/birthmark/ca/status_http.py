@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from birthmark.ca.errors import CAError, NotNow, Refused
+from birthmark.ca.observation import note
 from birthmark.ca.status import Signed, cache_headers, matches
 from birthmark.core.clock import Clock
 from birthmark.core.errors import BirthmarkError, DecodeError
@@ -187,9 +188,8 @@ def _answered(endpoint: _Endpoint) -> _Endpoint:
         try:
             return await endpoint(request)
         except BirthmarkError as error:
-            response = _refusal(error)
-            _LOG.info("%s %r %d finding=%s", request.method, request.url.path, response.status_code, error.finding)
-            return response
+            note(request.scope, error)
+            return _refusal(error)
 
     return answered
 
