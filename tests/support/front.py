@@ -33,7 +33,7 @@ worker = Path(sys.argv[7])
 supervisor.serve_front(front, lambda descriptor: [sys.executable, str(worker), str(descriptor)])
 """
 
-WORKER = '''
+WORKER = r'''
 """Says in JSON who asked, which worker answered, and what it was asked."""
 import asyncio, json, os, socket, sys
 from birthmark.net import asgi
@@ -51,12 +51,33 @@ async def application(scope, receive, send):
         os.kill(os.getpid(), 9)
     if scope["path"].endswith("/die"):
         os.kill(os.getpid(), 9)
+    if scope["path"] == "/fail":
+        raise RuntimeError("as told")
+    if scope["path"] in ("/stream", "/fail-late", "/bad-header"):
+        value = b"a\r\nb: c" if scope["path"] == "/bad-header" else b"1"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x", value)]})
+        for _ in range(20):
+            await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+            if scope["path"] == "/fail-late":
+                raise RuntimeError("as told")
+        await send({"type": "http.response.body"})
+        return
+    if scope["path"] == "/nothing":
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+        return
+    if scope["path"] == "/left":
+        assert (await receive())["type"] == "http.disconnect"
+        open(body.decode(), "w").close()
+        return
     seen = {
         "leaf": who.leaf and who.leaf.hex(),
         "chain": [each.hex() for each in who.chain],
         "headers": [name.decode() for name, _ in scope["headers"]],
         "pid": os.getpid(),
         "length": len(body),
+        "path": scope["path"],
+        "query": scope["query_string"].decode(),
     }
     answer = json.dumps(seen).encode()
     headers = [(b"content-length", b"%d" % len(answer)), (b"content-type", b"application/json")]

@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from birthmark.net import asgi, tls
-from birthmark.net.errors import TLSRefused
+from birthmark.net.errors import TLSRefused, Unreachable
 from birthmark.net.front import description
 from birthmark.net.transport import HTTPTransport, Response
-from support.front import RunningFront, failed_front, running_front
+from support.front import WORKER, RunningFront, failed_front, running_front
 from support.tls_files import Identity, TLSFiles
 
 PATIENCE_S = 15.0
@@ -277,6 +278,115 @@ def test_names_of_headers_are_in_proper_case_for_clients_that_compare_them_so(
         head = link.recv(65_536).partition(b"\r\n\r\n")[0]
     names = [line.partition(b":")[0] for line in head.split(b"\r\n")[1:]]
     assert {b"Content-Length", b"Content-Type", b"Date"} == set(names)
+
+
+# --- answers of every kind
+
+
+def test_an_answer_without_a_length_arrives_whole(front: RunningFront, files: TLSFiles) -> None:
+    transport = HTTPTransport(front.url, context(files))
+    assert transport.request("GET", "/stream").body == b"x" * 2_000_000
+    assert seen(transport.request("GET", "/"))["length"] == 0
+    transport.close()
+
+
+def test_an_answer_to_head_has_no_body(front: RunningFront, files: TLSFiles) -> None:
+    transport = HTTPTransport(front.url, context(files))
+    answer = transport.request("HEAD", "/")
+    assert (answer.status, answer.body) == (200, b"")
+    assert int(answer.headers["content-length"]) > 0
+    assert seen(transport.request("GET", "/"))["length"] == 0
+    transport.close()
+
+
+def test_an_answer_may_be_nothing(front: RunningFront, files: TLSFiles) -> None:
+    transport = HTTPTransport(front.url, context(files))
+    assert transport.request("GET", "/nothing").status == 204
+    assert seen(transport.request("GET", "/"))["length"] == 0
+    transport.close()
+
+
+@pytest.mark.parametrize("path", ["/fail", "/bad-header"])
+def test_an_application_that_fails_is_500(files: TLSFiles, tmp_path: Path, path: str) -> None:
+    with running_front(files, tmp_path) as running:
+        assert ask(running, context(files), path).status == 500
+        assert seen(ask(running, context(files)))
+        assert "the application failed" in running.log.read_text()
+
+
+def test_an_answer_that_breaks_off_is_no_answer(files: TLSFiles, tmp_path: Path) -> None:
+    with running_front(files, tmp_path) as running, pytest.raises(Unreachable):
+        ask(running, context(files), "/fail-late")
+
+
+def test_an_application_learns_that_its_client_has_left(front: RunningFront, files: TLSFiles, tmp_path: Path) -> None:
+    mark = tmp_path / "left"
+    with connected(front, context(files)) as link:
+        body = str(mark).encode()
+        link.sendall(b"POST /left HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        time.sleep(0.2)
+    eventually(mark.exists)
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        ("/a%20b", "/a b", ""),
+        ("/a%2Fb?c=%20d", "/a/b", "c=%20d"),
+        ("/../a//b/./c", "/../a//b/./c", ""),
+        ("/%C3%A4", "/ä", ""),
+        ("/%FF", "/\N{REPLACEMENT CHARACTER}", ""),
+    ],
+)
+def test_a_target_arrives_as_it_was_sent(
+    front: RunningFront, files: TLSFiles, target: str, path: str, query: str
+) -> None:
+    with connected(front, context(files)) as link:
+        link.sendall(f"GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: link.recv(65_536), b""))
+    told = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (told["path"], told["query"]) == (path, query)
+
+
+# --- a worker without its front
+
+
+@contextmanager
+def worker_alone(folder: Path) -> Iterator[socket.socket]:
+    """Run a worker and connect to it as the front would."""
+    private, program = folder / "private", folder / "worker.py"
+    private.mkdir(0o700)
+    program.write_text(WORKER)
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as link:
+        listener.bind(str(private / "worker"))
+        listener.listen()
+        command = [sys.executable, str(program), str(listener.fileno())]
+        with subprocess.Popen(command, pass_fds=(listener.fileno(),), stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            link.settimeout(PATIENCE_S)
+            link.connect(str(private / "worker"))
+            yield link
+            process.terminate()
+
+
+HEADER = b"x-forwarded-client-cert: Hash=00\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"no http\r\n\r\n", id="no HTTP"),
+        pytest.param(b"GET / HTTP/1.1\r\n" + HEADER + b"\r\n", id="an identity that Envoy would not write"),
+        pytest.param(b"GET / HTTP/1.1\r\n" + 2 * HEADER + b"\r\n", id="two identities"),
+        pytest.param(2 * b"GET /slow HTTP/1.1\r\n\r\n", id="two requests at once"),
+        pytest.param(b"GET / HTTP/1.1\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n", id="an upgrade"),
+    ],
+)
+def test_who_does_not_speak_as_the_front_does_is_cut_off(tmp_path: Path, sent: bytes) -> None:
+    with worker_alone(tmp_path) as link:
+        link.sendall(sent)
+        assert link.recv(65_536) == b""
 
 
 # --- processes that die

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The header in which the front says who the client is."""
 
+import asyncio
 import contextlib
 import hashlib
 import os
@@ -9,11 +10,14 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
+from uvicorn.server import ServerState
 
 from birthmark.net.asgi import Peer, Receive, Scope, Send
 from birthmark.net.errors import FrontUntrusted, IdentityRefused
+from birthmark.net.front import protocol
 from birthmark.net.front.identity import CHAIN_MAX_CERTIFICATES, IDENTITY_MAX_BYTES, read_identity
 from birthmark.net.front.worker import WorkerServer
 from support.tls_files import TLSFiles
@@ -130,3 +134,19 @@ def test_a_worker_with_a_private_socket_is_ready_to_serve(tmp_path: Path) -> Non
     folder.mkdir(0o700)
     with unix_listener(folder / "worker") as listener:
         assert WorkerServer(application, listener).url == f"unix:{folder / 'worker'}"
+
+
+def test_a_process_of_another_user_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "geteuid", lambda: os.geteuid() + 1)
+
+    async def run() -> bytes:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        config = uvicorn.Config(application, log_config=None)
+        config.load()
+        await loop.connect_accepted_socket(lambda: protocol.FrontProtocol(config, ServerState(), {}), sock=ours)
+        theirs.setblocking(False)
+        with theirs:
+            return await loop.sock_recv(theirs, 100)
+
+    assert asyncio.run(run()) == b""
