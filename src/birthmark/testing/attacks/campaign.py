@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from birthmark.testing.attacks import algorithm, cloning, extraction, insider, orders, transition
+from birthmark.testing.attacks import afterlife, algorithm, cloning, extraction, insider, orders, transition
 from birthmark.testing.attacks.catalogue import Attack, Result, carry_out
 from birthmark.testing.attacks.intruder import Intruder
 from birthmark.testing.attacks.witness import Witness
@@ -22,6 +22,7 @@ CATALOGUE: tuple[Attack, ...] = (
     *insider.ATTACKS,
     *orders.ATTACKS,
     *transition.ATTACKS,
+    *afterlife.ATTACKS,
 )
 
 

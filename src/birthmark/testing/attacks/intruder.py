@@ -8,6 +8,7 @@ for the worst case, the issuing key itself.
 """
 
 import secrets
+import time
 from contextlib import ExitStack
 from datetime import datetime
 from functools import cached_property
@@ -45,6 +46,9 @@ from birthmark.testing.lab.rig import run_rig
 
 RIG = RIGS[0]
 _OK = range(200, 300)
+DARK_WITHIN_S = 5.0
+"""By then a board that was revoked has to be dark: the feed tells the cloud."""
+DARK_POLL_S = 0.1
 
 
 class Intruder:
@@ -174,6 +178,13 @@ class Intruder:
         transport = HTTPTransport(self.lab.cloud_url, context)
         self._transports.append(transport)
         _publish(transport, unit)
+
+    def await_dark(self, chain: list[bytes], signer: Signer, unit: str) -> None:
+        """Publish again and again until it is refused; returns when it never is, within DARK_WITHIN_S."""
+        ends = time.monotonic() + DARK_WITHIN_S
+        while time.monotonic() < ends:
+            self.cloud(chain, signer, unit)
+            time.sleep(DARK_POLL_S)
 
     def legacy(self) -> HTTPTransport:
         """Return a connection to the cloud with the SKU key that was extracted from a fielded device."""
