@@ -52,7 +52,7 @@ def lines(ca: RunningCA) -> list[dict[str, Any]]:
 
 
 def metrics(ca: RunningCA) -> dict[str, float]:
-    (told,) = (line["message"] for line in lines(ca) if line.get("logger") == "birthmark.ca.metrics_http")
+    *_, told = (line["message"] for line in lines(ca) if line.get("logger") == "birthmark.ca.metrics_http")
     with urllib.request.urlopen(told.partition(" at ")[2], timeout=10) as answer:  # noqa: S310 http, on loopback
         body = answer.read().decode()
     samples = (line.rpartition(" ") for line in body.splitlines() if line and not line.startswith("#"))
@@ -161,6 +161,19 @@ def test_a_line_is_one_line_whatever_is_in_the_path() -> None:
 def test_text_lines_say_the_finding_and_json_lines_leave_out_what_is_empty() -> None:
     assert "403 1.25 ms finding=ca.5.key\n" in text_line(DECISION)
     assert "cause" not in json.loads(json_line(DECISION))
+
+
+def test_two_workers_behind_a_front_are_told_as_one(tmp_path: Path) -> None:
+    files = CAFiles(tmp_path)
+    front = '[front]\nkind = "envoy"\nworkers = 2\n[metrics]\nport = 0\nfolder = "metrics"\n'
+    files.config.write_text(f'log_format = "json"\n{files.config.read_text()}\n{front}')
+    with running_ca(files) as ca:
+        for number in range(8):
+            unit = f"BM-{number:06}"
+            ca.est("rig-a").simpleenroll(files.board(unit).csr(ca.est("rig-a").nonce(PKIX_EVIDENCE, unit).nonce))
+        found = metrics(ca)
+    assert found['birthmark_ca_requests_total{finding="",operation="simpleenroll",status="200"}'] == 8
+    assert found['birthmark_ca_certificates{state="issued"}'] == 8
 
 
 def test_several_workers_need_a_folder_for_their_numbers(tmp_path: Path) -> None:
