@@ -8,6 +8,7 @@ was asked for, Refused, Pending or NotNow. Refusals and grants that touch an ide
 answered; a client without a certificate is only logged, lest anyone could fill the disk.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -50,7 +51,11 @@ from birthmark.evidence.verdict import AttestedKey
 from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.authorities import Authority
 
+_LOG = logging.getLogger(__name__)
+
 STORE_RETRY_S = 2
+_OF_ONE_REQUEST = frozenset({"store.conflict", "store.failed"})
+"""What may be wrong with something that is written, and not with the ledger."""
 ORDER_MEMORY = timedelta(seconds=1)
 """For how long an order that was read decides what is drafted. What is issued is decided by the ledger's order."""
 
@@ -281,15 +286,29 @@ _Settled = TypeVar("_Settled")
 def _together(
     settle: Callable[[list[_Settled]], list[Outcome]], jobs: Sequence[tuple[int, _Settled]]
 ) -> dict[int, Outcome]:
-    """Return the outcomes of the jobs under their numbers; a failing ledger is NotNow for all of them."""
+    """
+    Return the outcomes of the jobs under their numbers.
+
+    A ledger that does not work is NotNow for all of them. Anything else that fails may be the fault of one of them:
+    then each is settled for itself, and fails for itself. All may be repeated, whatever was done the first time.
+    """
     if not jobs:
         return {}
     try:
-        with _store_answers():
-            outcomes = settle([job for _, job in jobs])
-    except NotNow as failure:
-        return dict.fromkeys((number for number, _ in jobs), failure)
-    return {number: outcome for (number, _), outcome in zip(jobs, outcomes, strict=True)}
+        outcomes = settle([job for _, job in jobs])
+    except StoreError as error:
+        if len(jobs) == 1 or error.finding not in _OF_ONE_REQUEST:
+            return dict.fromkeys((number for number, _ in jobs), _not_now(error))
+    except Exception:  # noqa: BLE001 whatever it is, it must not fail those who came at the same time
+        if len(jobs) == 1:
+            _LOG.exception("a request could not be settled")
+            return {jobs[0][0]: CAError("the authority failed on this request", hint="see its log")}
+    else:
+        return {number: outcome for (number, _), outcome in zip(jobs, outcomes, strict=True)}
+    apart: dict[int, Outcome] = {}
+    for each in jobs:
+        apart |= _together(settle, [each])
+    return apart
 
 
 def _chip(attested: AttestedKey) -> ChipID:
@@ -302,4 +321,10 @@ def _store_answers() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        raise NotNow("ca.store", "the ledger cannot be written or read now", retry_after_s=STORE_RETRY_S) from error
+        raise _not_now(error) from error
+
+
+def _not_now(error: StoreError) -> NotNow:
+    failure = NotNow("ca.store", "the ledger cannot be written or read now", retry_after_s=STORE_RETRY_S)
+    failure.__cause__ = error
+    return failure

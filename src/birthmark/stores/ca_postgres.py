@@ -32,7 +32,35 @@ _READ_ONE_STATE: LiteralString = "SET TRANSACTION ISOLATION LEVEL REPEATABLE REA
 _VERSION_TABLE: LiteralString = (
     "CREATE TABLE IF NOT EXISTS schema_version (number BIGINT PRIMARY KEY, name TEXT NOT NULL)"
 )
-_SETTINGS: Final = "-c timezone=UTC -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+RECONNECT_S: Final = 4.0
+"""How long one series of attempts to connect lasts; the next call begins a new one. A longer one would pause longer."""
+_SETTINGS: Final = {
+    "timezone": "UTC",
+    # Under a stricter level, which a role or a database may have as its default, what is read after the wait for the
+    # other writers would be what held before it.
+    "default_transaction_isolation": "read\\ committed",
+    "default_transaction_read_only": "off",
+    # What a transaction has ended with must survive the server's death, whatever the role's default.
+    "synchronous_commit": "on",
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    # A worker whose machine died within a transaction holds up all writers no longer than this.
+    "idle_in_transaction_session_timeout": "10s",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10s",
+}
+_CONNECTION: Final = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "options": " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items()),
+    "prepare_threshold": 2,
+    # A server whose machine died is given up as soon.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 
 class PostgresCAStore:
@@ -52,7 +80,8 @@ class PostgresCAStore:
             dsn,
             min_size=1,
             max_size=POOL_MAX_CONNECTIONS,
-            kwargs={"connect_timeout": CONNECT_TIMEOUT_S, "options": _SETTINGS, "prepare_threshold": 2},
+            kwargs=_CONNECTION,
+            reconnect_timeout=RECONNECT_S,
             open=True,
         )
         try:
