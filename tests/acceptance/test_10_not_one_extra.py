@@ -162,14 +162,14 @@ def test_failed_and_reworked_units_are_accounted_for(factory: Factory) -> None:
         factory.person(lead, "unit", "scrap", unit, "--order", ORDER, "--reason", "fell off the belt")
     assert factory.storm() == {"ca.8.quota": 2 * HOSTILE_REQUESTS}
     with hostile(factory.lab) as intruder:
-        assert attempt(intruder, RIGS[0], first) == "ca.8.scrapped"
+        assert attempt(intruder, RIGS[0], first) == "ca.7.unit-state"
         rework = ("unit", "rework", first, "--order", ORDER, "--reason", "another chip was soldered in")
         proposal = factory.person(lead, *rework).split()[0]
-        assert attempt(intruder, RIGS[0], first) == "ca.8.scrapped"
+        assert attempt(intruder, RIGS[0], first) == "ca.7.unit-state"
         factory.approve(proposal)
         assert [attempt(intruder, RIGS[0], unit) for unit in (first, second)] == [
             "issued",
-            "ca.8.scrapped",
+            "ca.7.unit-state",
         ]
     account = factory.account()
     assert {name: account[name] for name in ("ordered", "unconfirmed", "scrapped", "reworked", "left")} == {
