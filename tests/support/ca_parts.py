@@ -16,14 +16,16 @@ from birthmark.ca.demands import Client, Terms
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore, Ledger, LedgerReader
 from birthmark.ca.service import CA
+from birthmark.ca.signers import Signers
 from birthmark.core.birth import BirthRecord, sign_birth
 from birthmark.core.errors import StoreError
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import Order, UnitRange
 from birthmark.est.messages import NonceRequest
+from birthmark.evidence.ear import stated_evidence
 from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.authorities import Authority, make_rig, make_sub_ca
-from birthmark.pki.cmw import read_cmw
+from birthmark.pki.cmw import Record, read_cmw_record
 from birthmark.pki.csr import build_csr
 from birthmark.pki.names import request_subject
 from birthmark.pki.paths import TrustAnchors
@@ -119,7 +121,7 @@ class CAParts:
 
     def service(self, store: CAStore, authority: Authority | None = None) -> CA:
         """Return another worker of the same authority."""
-        return CA(store, authority or self.forge.issuing, self.policy, self.clock)
+        return CA(store, Signers(authority or self.forge.issuing), self.policy, self.clock)
 
     def client(self, rig: str = "rig-a") -> Client:
         return Client(self.rigs[rig], (self.operations.certificate, self.forge.root.certificate))
@@ -197,6 +199,7 @@ class CAParts:
 
 def birth_record(board: Board, certificate: x509.Certificate, **changes: object) -> BirthRecord:
     """Return the birth record of a board, with some of its fields changed."""
+    record, value = read_cmw_record(certificate)
     fields: dict[str, object] = {
         "unit_serial": board.unit,
         "chip_model": board.chip.model.id,
@@ -209,7 +212,7 @@ def birth_record(board: Board, certificate: x509.Certificate, **changes: object)
         "certificate_serial": f"{certificate.serial_number:x}",
         "certificate_sha256": fingerprint(certificate.public_bytes(Encoding.DER)),
         "key_sha256": fingerprint(spki(board.key.public_key())),
-        "evidence_sha256": fingerprint(read_cmw(certificate)),
+        "evidence_sha256": stated_evidence(value) if record is Record.RESULT else fingerprint(value),
         "software": "birthmark 0",
         "started": NOW.isoformat(),
         "finished": NOW.isoformat(),

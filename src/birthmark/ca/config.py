@@ -71,6 +71,22 @@ class MetricsSection(Config, frozen=True):
     folder: Text | None = None
 
 
+class IssuerSection(Config, frozen=True):
+    """`[[issuer]]`: one more issuing CA beside the first, for the profiles that name it. Its files are PEM."""
+
+    name: Text
+    certificate: Text
+    key: KeySection
+    chain: Text | None = None
+
+
+class EARSection(Config, frozen=True):
+    """`[ear]`: the verifier that signs attestation results, for profiles of the kind device-private."""
+
+    key: KeySection
+    developer: Text | None = None
+
+
 class ProfileSection(Config, frozen=True):
     """`[[profile]]`: what may be issued to keys of which algorithms, until the end of which day (UTC)."""
 
@@ -79,6 +95,10 @@ class ProfileSection(Config, frozen=True):
     last_issue: date
     validity_days: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_825
     same_key_days: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+    kind: Literal["device", "device-private", "idevid"] = "device"
+    max_bytes: Annotated[int, msgspec.Meta(ge=512, le=65_535)] | None = None
+    issuer: str = ""
+    """The name of an `[[issuer]]`; without one, the issuing CA at the top of the file."""
 
 
 class CAConfig(Config, frozen=True):
@@ -93,6 +113,8 @@ class CAConfig(Config, frozen=True):
     log: LogSection
     organization: Text
     profile: Annotated[tuple[ProfileSection, ...], msgspec.Meta(min_length=1)]
+    issuer: tuple[IssuerSection, ...] = ()
+    ear: EARSection | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     database: Text | None = None
@@ -120,7 +142,8 @@ def load_config(path: Path) -> CAConfig:
     Return the configuration in `path`.
 
     Raises:
-        ConfigError: the file, a key or a value cannot be used; two profiles have one name.
+        ConfigError: the file, a key or a value cannot be used; two profiles or issuers have one name; a profile's
+            issuer, or the verifier that its kind needs, is not there.
 
     """
     config = load(CAConfig, path)
@@ -139,7 +162,22 @@ def load_config(path: Path) -> CAConfig:
     names = [profile.name for profile in config.profile]
     if len(set(names)) != len(names):
         raise ConfigError(f"{path}: two profiles have the same name", hint="orders refer to a profile by its name")
+    _check_issuers(config, path)
     return config
+
+
+def _check_issuers(config: CAConfig, path: Path) -> None:
+    issuers = [issuer.name for issuer in config.issuer]
+    if len(set(issuers)) != len(issuers):
+        raise ConfigError(f"{path}: two issuers have the same name", hint="profiles refer to an issuer by its name")
+    for profile in config.profile:
+        if profile.issuer and profile.issuer not in issuers:
+            raise ConfigError(f"{path}: profile {profile.name}: there is no [[issuer]] {profile.issuer!r}")
+        if profile.kind == "device-private" and config.ear is None:
+            raise ConfigError(
+                f"{path}: profile {profile.name}: a certificate of this kind carries a signed result",
+                hint="name the verifier's key in [ear]",
+            )
 
 
 def read_secret(path: Path) -> bytes:

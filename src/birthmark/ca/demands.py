@@ -19,11 +19,10 @@ same transaction asks 9 of the certificate that it intends.
 """
 
 import functools
-import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -36,16 +35,27 @@ from birthmark.core.issuance import ChipID, Ending, Issuance, LedgerFacts, Nonce
 from birthmark.est.errors import NotLinked
 from birthmark.est.linking import require_linked
 from birthmark.evidence.appraisal import appraise
-from birthmark.evidence.eligibility import ineligible
+from birthmark.evidence.eligibility import algorithm_of, ineligible
 from birthmark.evidence.endorsements import Endorsements
 from birthmark.evidence.verdict import AppraisalRefused, AttestedKey, require
 from birthmark.pki import names
-from birthmark.pki.algorithms import acceptable_key
+from birthmark.pki.algorithms import KeyAlgorithm, acceptable_key, is_weaker
 from birthmark.pki.csr import CertificateRequest, read_csr
 from birthmark.pki.errors import AlgorithmRefused, PathError, ProfileRefused
 from birthmark.pki.names import HardwareModule
 from birthmark.pki.paths import Purpose, TrustAnchors, validate_path
-from birthmark.pki.profiles import AlgorithmPolicy, DeviceIdentity, DeviceProfile, LintedCertificate, lint, prepare
+from birthmark.pki.profiles import (
+    IDEVID,
+    KINDS,
+    NO_WELL_DEFINED_END,
+    AlgorithmPolicy,
+    DeviceIdentity,
+    DeviceProfile,
+    LintedCertificate,
+    ProfileKind,
+    lint,
+    prepare,
+)
 
 MALFORMED = 400
 FORBIDDEN = 403
@@ -115,6 +125,20 @@ class Terms:
     algorithms: tuple[AlgorithmPolicy, ...]
     validity_days: int
     same_key_days: int = 0
+    kind: ProfileKind = KINDS["device"]
+    issuer: str = ""
+    """The name of the issuing CA (`ca.signers`)."""
+
+    def days_from(self, at: datetime) -> int:
+        """Return for how many days a certificate of this moment lives."""
+        return (NO_WELL_DEFINED_END - at).days if self.kind is IDEVID else self.validity_days
+
+    def preferred(self, held: KeyAlgorithm | None, at: datetime) -> KeyAlgorithm:
+        """Return the key that is asked for: the first that is issued today and not weaker than what a device holds."""
+        on = at.astimezone(UTC).date()
+        issued = [each.algorithm for each in self.algorithms if on <= each.last_issue]
+        as_good = (each for each in issued if held is None or not is_weaker(each, held))
+        return next(as_good, self.algorithms[0].algorithm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +304,7 @@ def demand_same_chip(attested: AttestedKey, current: Issuance) -> None:
 
 def decide(candidate: Candidate, order: Order, facts: LedgerFacts, at: datetime) -> Decision:
     """6., 7., 8. Return what to do about a first request. Refused: ca.6.*, ca.7.*, ca.8.*."""
-    existing = _same_request(candidate, facts.near, at)
+    existing = same_request(candidate, facts.near, at)
     demand_nonce(facts.grant, candidate, existing, at)
     demand_no_denial(candidate, facts)
     demand_unit_state(facts.unit, candidate)
@@ -293,23 +317,6 @@ def decide(candidate: Candidate, order: Order, facts: LedgerFacts, at: datetime)
     demand_bound_chip(facts.unit, candidate)
     demand_order(order, candidate, facts.use, at)
     return Decision(None, doomed)
-
-
-def decide_renewal(candidate: Candidate, current: Issuance, facts: LedgerFacts, terms: Terms, at: datetime) -> Decision:
-    """
-    6., 7. Return what to do about a renewal: the order's quota and window were for the birth.
-
-    All other certificates of the chip than the current and the new one are doomed: they are answers that got lost.
-    """
-    existing = _same_renewal(candidate, current, facts, at)
-    demand_nonce(facts.grant, candidate, existing, at)
-    demand_no_denial(candidate, facts)
-    demand_unit_state(facts.unit, candidate)
-    demand_bound_chip(facts.unit, candidate)
-    if existing is not None:
-        return Decision(existing)
-    demand_young_key(candidate, facts.near, terms, at)
-    return Decision(None, tuple(other for other in facts.near if other.serial != current.serial and other.open(at)))
 
 
 def demand_nonce(grant: NonceGrant | None, candidate: Candidate, existing: Issuance | None, at: datetime) -> None:
@@ -389,17 +396,12 @@ def demand_free_identity(candidate: Candidate, near: tuple[Issuance, ...], at: d
     return tuple(other for other in near if other.open(at))
 
 
-def demand_young_key(candidate: Candidate, near: tuple[Issuance, ...], terms: Terms, at: datetime) -> None:
-    """7. Pass a renewal for a new key, or one that the profile lets live on. Refused: ca.re.same-key, ca.re.old-key."""
-    certified = [other.intended_at for other in near if other.spki == candidate.request.spki]
-    if not certified:
-        return
-    hint = "make a new key first"
-    if not terms.same_key_days:
-        raise Refused(CONFLICT, "ca.re.same-key", "the key has been certified before", hint=hint)
-    if at >= min(certified) + timedelta(days=terms.same_key_days):
-        days = f"{terms.same_key_days} days after {min(certified):%Y-%m-%d}"
-        raise Refused(CONFLICT, "ca.re.old-key", f"the key may be certified for {days}", hint=hint)
+def key_algorithm_of(spki: bytes) -> KeyAlgorithm:
+    """9. Return the type of a key. Refused: ca.9.algorithm, for one that nobody certifies."""
+    algorithm = algorithm_of(spki)
+    if algorithm is None:
+        raise Refused(FORBIDDEN, "ca.9.algorithm", "the key is of a type that is not certified")
+    return algorithm
 
 
 def demand_order(order: Order, candidate: Candidate, use: OrderUse, at: datetime) -> None:
@@ -459,9 +461,12 @@ def demand_certificate(intent: Issuance, terms: Mapping[str, Terms], issuer: x50
         product=intent.product,
         algorithms=allowed.algorithms,
         validity_days=intent.validity_days,
+        kind=KINDS[intent.kind],
     )
     chip = HardwareModule(x509.ObjectIdentifier(intent.hw_type), intent.chip.serial)
-    identity = DeviceIdentity(spki=intent.spki, unit_serial=intent.unit_serial, chip=chip, bundle=intent.evidence)
+    identity = DeviceIdentity(
+        spki=intent.spki, unit_serial=intent.unit_serial, chip=chip, bundle=intent.evidence, result=intent.result
+    )
     try:
         return lint(prepare(profile, identity, issuer, intent.intended_at, int(intent.serial, 16)))
     except (ProfileRefused, DecodeError) as error:
@@ -469,16 +474,7 @@ def demand_certificate(intent: Issuance, terms: Mapping[str, Terms], issuer: x50
         raise Refused(FORBIDDEN, finding, error.message, hint=error.hint) from error
 
 
-def _same_renewal(candidate: Candidate, current: Issuance, facts: LedgerFacts, at: datetime) -> Issuance | None:
-    """Return the living successor of `current` for the same request; under its own key, that of this very nonce."""
-    later = tuple(itertools.dropwhile(lambda other: other.serial != current.serial, facts.near))[1:]
-    if candidate.request.spki == current.spki:
-        used_by = None if facts.grant is None else facts.grant.used_by
-        later = tuple(other for other in later if other.serial == used_by)
-    return _same_request(candidate, later, at)
-
-
-def _same_request(candidate: Candidate, near: tuple[Issuance, ...], at: datetime) -> Issuance | None:
+def same_request(candidate: Candidate, near: tuple[Issuance, ...], at: datetime) -> Issuance | None:
     """Return the living issuance for the same chip, key, unit and order. There is at most one that is not ending."""
     wanted = (candidate.chip, candidate.request.spki, candidate.unit_serial, candidate.order_id)
     for other in reversed(near):

@@ -20,6 +20,7 @@ from birthmark.ca.edge import client_of
 from birthmark.ca.errors import CAError, Pending, Refused
 from birthmark.ca.observation import note
 from birthmark.ca.service import CA
+from birthmark.ca.status_http import CRL_MEDIA_TYPE
 from birthmark.core.birth import BIRTH_MAX_BYTES
 from birthmark.core.errors import BirthmarkError
 from birthmark.est import server
@@ -50,6 +51,7 @@ class CAHTTP:
                 Route(f"{EST_PREFIX}/{{rest:path}}", _answered(self._est), methods=ANY_METHOD),
                 Route("/v1/births", _answered(self._birth), methods=["POST"]),
                 Route("/v1/certificates/{sha256}", _answered(self._certificate), methods=["GET"]),
+                Route("/v1/issuers/{issuer}/crl", _answered(self._issuers_crl), methods=["GET"]),
                 *more,
             ]
         )
@@ -65,7 +67,7 @@ class CAHTTP:
             case Operation.CACERTS, _:
                 return server.cacerts_answer(self._ca.ca_certificates())
             case Operation.CSRATTRS, _:
-                return server.csrattrs_answer(self._ca.wanted_attributes(asked.label))
+                return server.csrattrs_answer(self._ca.wanted_attributes(client, asked.label))
             case Operation.NONCE, NonceRequest() as wanted:
                 nonce = await self._batches.run(self._ca.nonce_wish(client, asked.label, wanted))
                 return server.nonce_answer(self._ca.nonce_response(nonce))
@@ -84,6 +86,9 @@ class CAHTTP:
 
     async def _certificate(self, request: Request) -> Response:
         return JSONResponse(self._ca.certificate_state(client_of(request), request.path_params["sha256"]))
+
+    async def _issuers_crl(self, request: Request) -> Response:
+        return Response(self._ca.revocation_list(request.path_params["issuer"]), media_type=CRL_MEDIA_TYPE)
 
 
 def _issued(certificate: bytes) -> ESTAnswer:

@@ -15,6 +15,7 @@ one waits and sees what the first has written.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -26,17 +27,19 @@ from birthmark.ca.demands import (
     Candidate,
     Decision,
     decide,
-    decide_renewal,
     demand_certificate,
     demand_eligible,
     demand_profile,
     demand_renewable,
     demand_rig_of_order,
+    key_algorithm_of,
 )
 from birthmark.ca.errors import CAError, NotNow, Pending, Refused
 from birthmark.ca.jobs import Draft, EnrolJob, IssueJob, Outcome, RenewJob
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore, Ledger
+from birthmark.ca.renewals import decide_renewal
+from birthmark.ca.signers import Signers
 from birthmark.ca.trail import Trail
 from birthmark.ca.units import RULES, Move, moved
 from birthmark.ca.warrants import Warrants
@@ -44,6 +47,7 @@ from birthmark.core.audit import AuditRow
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import Ask, ChipGroup, End, Ending, GroupKind, Issuance, LedgerFacts, Order, Unit
 from birthmark.pki.authorities import Authority, new_serial
+from birthmark.pki.cmw import Record
 from birthmark.pki.errors import KeyStoreError, PKIError
 from birthmark.pki.profiles import LintedCertificate, sign
 
@@ -97,20 +101,27 @@ class _Begun:
 
     serial: str
     linted: LintedCertificate
+    authority: Authority
     trail: Trail
 
 
 class Issuer:
     """Issues to candidates that met demands 1 to 5."""
 
-    def __init__(self, store: CAStore, authority: Authority, policy: Policy) -> None:
+    def __init__(self, store: CAStore, signers: Signers, policy: Policy) -> None:
         self._store = store
-        self._authority = authority
+        self._signers = signers
         self._policy = policy
         self._warrants = Warrants(policy.trust)
 
     def draft(self, candidate: Candidate, order: Order, at: datetime) -> Draft:
-        """Return what would be issued under the order: the expensive part, done before the ledger is held."""
+        """
+        Return what would be issued under the order: the expensive part, done before the ledger is held.
+
+        Raises:
+            Refused: ca.9.profile. NotNow: the key that signs attestation results.
+
+        """
         terms = demand_profile(order.profile, self._policy.terms)
         model = next(m for m in self._policy.endorsements.models if m.id == candidate.attested.chip.model)
         intent = Issuance(
@@ -127,7 +138,10 @@ class Issuer:
             profile=order.profile,
             requested_by=candidate.caller.holder,
             intended_at=at,
-            validity_days=terms.validity_days,
+            validity_days=terms.days_from(at),
+            kind=terms.kind.name,
+            issuer=self._signers.id_of(terms.issuer),
+            result=self.result(candidate, order.profile, at),
             ak_fingerprint=candidate.attested.ak_fingerprint,
             dies_at=at + self._policy.birth_grace,
             ending=Ending.UNCONFIRMED,
@@ -137,6 +151,20 @@ class Issuer:
             return Draft(intent, self._linted(intent))
         except Refused as refusal:
             return Draft(intent, refusal)
+
+    def result(self, candidate: Candidate, profile: str, at: datetime) -> bytes | None:
+        """
+        Return the signed attestation result for a profile that publishes it in place of evidence; else None.
+
+        Raises:
+            Refused: ca.9.profile. NotNow: the key that signs it.
+
+        """
+        verifier = self._signers.verifier
+        if demand_profile(profile, self._policy.terms).kind.record is not Record.RESULT or verifier is None:
+            return None
+        with _signer_answers("the key for attestation results"):
+            return verifier.result(candidate.attested, candidate.request.bundle or b"", self._policy.endorsements, at)
 
     def issue(self, jobs: Sequence[IssueJob]) -> list[Outcome]:
         """
@@ -162,7 +190,7 @@ class Issuer:
         signed: list[tuple[int, _Begun, bytes]] = []
         for index, each in begun:
             try:
-                signed.append((index, each, self._sign(each.linted)))
+                signed.append((index, each, _sign(each)))
             except NotNow as failure:
                 outcomes[index] = failure
         # 3. record
@@ -225,12 +253,13 @@ class Issuer:
                 writes.end(End(doomed.serial, trail.at, Ending.SUPERSEDED), trail)
             if current_end is not None:
                 writes.end(current_end, trail)
+            if isinstance(job, RenewJob):
                 writes.activate(facts.unit, trail)
             writes.intents.append(intent)
             if isinstance(job, EnrolJob) and not facts.use.holds_unit:
                 writes.takes.append((intent.order, intent.unit_serial))
         writes.uses.append((digest, intent.serial))
-        return _Begun(intent.serial, linted, trail)
+        return _Begun(intent.serial, linted, self._authority(intent), trail)
 
     def _enrolment(self, job: EnrolJob, facts: LedgerFacts) -> tuple[Decision, Draft, None]:
         order = demand_rig_of_order(facts.order, job.candidate.order_id, job.candidate.caller)
@@ -249,11 +278,11 @@ class Issuer:
         if decision.existing is not None:
             return decision, self._redraft(decision.existing), None
         demand_eligible(job.candidate, job.current.profile, self._policy.endorsements, job.trail.at)
+        intent = self._renewal_intent(job)
         overlap_ends = job.trail.at + self._policy.rotation_overlap
         # A second renewal from the same certificate replaces the first; it does not begin the overlap anew.
         end = End(latest.serial, min(overlap_ends, latest.dies_at or overlap_ends), Ending.ROTATED)
-        intent = self._renewal_intent(job.candidate, job.current, job.trail.at)
-        return decision, Draft(intent, self._linted(intent)), end
+        return decision, Draft(intent, self._linted(intent)), None if intent.beside else end
 
     def _redraft(self, existing: Issuance) -> Draft:
         """Return an earlier intent as a draft, to be signed now; one that is signed already needs no lint."""
@@ -261,7 +290,9 @@ class Issuer:
             return Draft(existing, Refused(CONFLICT, "ca.7.superseded", "it is signed already"))
         return Draft(existing, self._linted(existing))
 
-    def _renewal_intent(self, candidate: Candidate, current: Issuance, at: datetime) -> Issuance:
+    def _renewal_intent(self, job: RenewJob) -> Issuance:
+        candidate, current, at = job.candidate, job.current, job.trail.at
+        terms = demand_profile(current.profile, self._policy.terms)
         return replace(
             current,
             serial=f"{new_serial():x}",
@@ -269,7 +300,11 @@ class Issuer:
             evidence=candidate.request.bundle or b"",
             requested_by=candidate.caller.holder,
             intended_at=at,
-            validity_days=demand_profile(current.profile, self._policy.terms).validity_days,
+            validity_days=terms.days_from(at),
+            kind=terms.kind.name,
+            issuer=self._signers.id_of(terms.issuer),
+            result=job.result,
+            beside=_stays_beside(candidate.request.spki, current.spki),
             ak_fingerprint=candidate.attested.ak_fingerprint,
             certificate=None,
             # The device asked over its confirmed identity, from the same chip: nothing is left to confirm.
@@ -279,19 +314,36 @@ class Issuer:
         )
 
     def _linted(self, intent: Issuance) -> LintedCertificate:
-        return demand_certificate(intent, self._policy.terms, self._authority.certificate)
+        return demand_certificate(intent, self._policy.terms, self._authority(intent).certificate)
 
-    def _sign(self, linted: LintedCertificate) -> bytes:
-        try:
-            certificate = sign(linted, self._authority.key, self._authority.certificate)
-        except PKIError as error:
-            retry_after_s = getattr(error, "retry_after_s", 0) if isinstance(error, KeyStoreError) else 0
-            raise NotNow(
-                "ca.signer",
-                "the issuing key cannot sign at the moment",
-                retry_after_s=retry_after_s or SIGNER_RETRY_S,
-            ) from error
-        return certificate.public_bytes(Encoding.DER)
+    def _authority(self, intent: Issuance) -> Authority:
+        authority = self._signers.of(intent.issuer)
+        if authority is None:
+            raise Refused(CONFLICT, "ca.9.profile", "the issuing CA of this request is no longer there")
+        return authority
+
+
+def _sign(begun: _Begun) -> bytes:
+    with _signer_answers("the issuing key"):
+        certificate = sign(begun.linted, begun.authority.key, begun.authority.certificate)
+    return certificate.public_bytes(Encoding.DER)
+
+
+@contextmanager
+def _signer_answers(which: str) -> Iterator[None]:
+    """Turn a failure of a key into the answer that the client gets."""
+    try:
+        yield
+    except PKIError as error:
+        retry_after_s = getattr(error, "retry_after_s", 0) if isinstance(error, KeyStoreError) else 0
+        raise NotNow(
+            "ca.signer", f"{which} cannot sign at the moment", retry_after_s=retry_after_s or SIGNER_RETRY_S
+        ) from error
+
+
+def _stays_beside(new: bytes, current: bytes) -> bool:
+    """Say whether the device could not connect with its new key, and can with the one in use."""
+    return key_algorithm_of(current).signs_handshakes and not key_algorithm_of(new).signs_handshakes
 
 
 def _apart(jobs: Sequence[IssueJob]) -> Iterator[list[int]]:

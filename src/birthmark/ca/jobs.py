@@ -42,6 +42,8 @@ class RenewJob:
     candidate: Candidate
     trail: Trail
     current: Issuance
+    result: bytes | None = field(default=None, repr=False)
+    """The signed attestation result, where the certificate will carry one."""
 
 
 @dataclass(frozen=True, slots=True)

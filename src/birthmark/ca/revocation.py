@@ -28,9 +28,11 @@ _REASONS = {
 class RevocationPublisher:
     """Builds the list when it is asked for, at most once in CRL_REUSE."""
 
-    def __init__(self, store: CAStore, authority: Authority, next_update: timedelta) -> None:
+    def __init__(self, store: CAStore, authority: Authority, issued: frozenset[str], next_update: timedelta) -> None:
+        """`issued` is what the ledger says of this authority's certificates (`Signers.issued_by`)."""
         self._store = store
         self._authority = authority
+        self._issued = issued
         self._next_update = next_update
         self._latest: tuple[datetime, bytes] | None = None
 
@@ -39,7 +41,7 @@ class RevocationPublisher:
         if self._latest is not None and self._latest[0] <= at < self._latest[0] + CRL_REUSE:
             return self._latest[1]
         with self._store.reading() as ledger:
-            revocations = ledger.revocations(at)
+            revocations = tuple(each for each in ledger.revocations(at) if each.issuer in self._issued)
         der = self._signed(revocations, at)
         self._latest = (at, der)
         return der

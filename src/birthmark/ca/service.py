@@ -40,6 +40,7 @@ from birthmark.ca.jobs import BirthJob, EnrolJob, Job, NonceJob, Outcome, Refuse
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore
 from birthmark.ca.revocation import RevocationPublisher
+from birthmark.ca.signers import DEFAULT_ISSUER, Signers
 from birthmark.ca.trail import Trail
 from birthmark.core import ids
 from birthmark.core.clock import Clock
@@ -47,9 +48,9 @@ from birthmark.core.errors import DecodeError, StoreError
 from birthmark.core.issuance import ChipID, Issuance, Order
 from birthmark.est import wishes
 from birthmark.est.messages import NONCE_BYTES, NonceRequest, NonceResponse
+from birthmark.evidence.eligibility import algorithm_of
 from birthmark.evidence.verdict import AttestedKey
 from birthmark.pki.algorithms import KeyAlgorithm
-from birthmark.pki.authorities import Authority
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,27 +64,43 @@ ORDER_MEMORY = timedelta(seconds=1)
 class CA:
     """One issuing authority. Calls may come from several threads; several processes may share the ledger."""
 
-    def __init__(self, store: CAStore, authority: Authority, policy: Policy, clock: Clock) -> None:
+    def __init__(self, store: CAStore, signers: Signers, policy: Policy, clock: Clock) -> None:
         self._store = store
         self._policy = policy
         self._clock = clock
         self._callers = Callers(policy.trust)
         self._orders: dict[str, tuple[datetime, Order | None]] = {}
-        self._issuer = Issuer(store, authority, policy)
+        self._issuer = Issuer(store, signers, policy)
         self._desk = Desk(store, policy)
-        self._publisher = RevocationPublisher(store, authority, policy.crl_next_update)
+        self._publishers = {
+            name: RevocationPublisher(store, authority, signers.issued_by(name), policy.crl_next_update)
+            for name, authority in signers.all().items()
+        }
 
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
         """Return the issuing CA and what stands above it."""
         return self._policy.ca_chain
 
-    def wanted_attributes(self, label: str | None) -> tuple[wishes.Item, ...]:
-        """Return what a CSR should hold: names, evidence, and a key of the kind that the order's profile prefers."""
-        with _store_answers(), self._store.reading() as ledger:
-            order = None if label is None else ledger.order(label)
-        terms = None if order is None else self._policy.terms.get(order.profile)
-        algorithm = terms.algorithms[0].algorithm if terms else KeyAlgorithm.P256
-        return wishes.for_renewal(algorithm) if label is None else wishes.for_first_request(algorithm)
+    def wanted_attributes(self, client: Client | None, label: str | None) -> tuple[wishes.Item, ...]:
+        """
+        Return what a CSR should hold: names, evidence, and a key of the type that the profile prefers.
+
+        The profile is that of the order that the label names; without a label, that of the device that asks. Nobody has
+        to show a certificate, and one that is not of this CA is no reason to refuse (RFC 7030 §4.5). Raises NotNow.
+        """
+        at = self._clock()
+        with _store_answers():
+            if label is not None:
+                order = self._order(label, at)
+                return wishes.for_first_request(self._preferred(None if order is None else order.profile, None, at))
+            current = self._issuance_of(client)
+        if current is None:
+            return wishes.for_renewal(self._preferred(None, None, at))
+        return wishes.for_renewal(self._preferred(current.profile, algorithm_of(current.spki), at))
+
+    def _preferred(self, profile: str | None, held: KeyAlgorithm | None, at: datetime) -> KeyAlgorithm:
+        terms = None if profile is None else self._policy.terms.get(profile)
+        return KeyAlgorithm.P256 if terms is None else terms.preferred(held, at)
 
     # --- one request ---
 
@@ -194,7 +211,7 @@ class CA:
             trail.about(current.unit_serial, _chip(attested))
             demand_same_chip(attested, current)
             candidate = Candidate(caller, current.order, current.unit_serial, current.chip, request, attested)
-            return RenewJob(candidate, trail, current)
+            return RenewJob(candidate, trail, current, self._issuer.result(candidate, current.profile, trail.at))
 
         return self._judged(Trail.of("renew", self._clock(), client), judge)
 
@@ -234,10 +251,13 @@ class CA:
             "order": found.order,
         }
 
-    def revocation_list(self) -> bytes:
-        """Return the current CRL (DER). Raises NotNow."""
+    def revocation_list(self, issuer: str = DEFAULT_ISSUER) -> bytes:
+        """Return the current CRL (DER) of the issuer with this name. Raises Refused: ca.issuer.unknown. NotNow."""
+        publisher = self._publishers.get(issuer)
+        if publisher is None:
+            raise Refused(UNKNOWN, "ca.issuer.unknown", "this CA has no issuer of that name")
         with _store_answers():
-            return self._publisher.current(self._clock())
+            return publisher.current(self._clock())
 
     def _judged(self, trail: Trail, judge: Callable[[Trail], Job]) -> Job:
         with _store_answers():

@@ -21,6 +21,7 @@ from birthmark.ca.demands import FORBIDDEN, UNKNOWN, Client
 from birthmark.ca.errors import NotNow, Refused
 from birthmark.ca.ports import CAStore, LedgerReader
 from birthmark.ca.roles import demand_role
+from birthmark.ca.signers import marks_of_first
 from birthmark.ca.status import (
     Published,
     Signed,
@@ -92,6 +93,7 @@ class SigningDesk:
     ) -> None:
         self._store = store
         self._authority = authority
+        self._own = marks_of_first(authority)
         self._responder = responder
         self._terms = terms
         self._trust = trust
@@ -131,9 +133,10 @@ class SigningDesk:
                     revocations = ledger.revocations(at, None if kept is None else kept.this_update)
                     position = ledger.feed_position(at)
             if found is None:
+                ours = (each for each in revocations if each.issuer in self._own)
                 lines = tuple(
                     line
-                    for line in listed(revocations, None if kept is None else kept.this_update)
+                    for line in listed(ours, None if kept is None else kept.this_update)
                     if partition is None or partition.covers(line.serial)
                 )
                 found = self._renewed(name, kept, lines, _Place(partition, position, at))
@@ -185,7 +188,7 @@ class SigningDesk:
         """Return the response about a certificate of ours; None when there is none of that serial."""
         with self._store.reading() as ledger:
             issuance, kept = ledger.issuance(serial), ledger.signed_status(OCSP + serial)
-        if issuance is None or issuance.certificate is None:
+        if issuance is None or issuance.certificate is None or issuance.issuer not in self._own:
             return None
         status = _standing(issuance, at)
         same = kept is not None and kept.digest == digest_of_standing(status) and at < kept.next_update
@@ -216,7 +219,7 @@ class SigningDesk:
                 return ErrorStatus.TRY_LATER
             self._budget = left
         with self._store.reading() as ledger:
-            statuses = [_status_of(ledger, serial, at) for serial in serials]
+            statuses = [_status_of(ledger, serial, self._own, at) for serial in serials]
         this_update = at.replace(microsecond=0)
         ends = this_update + self._terms.response_life
         with _signer_answers():
@@ -236,7 +239,8 @@ class SigningDesk:
             issuances = self._seen.read(ledger, at)
         made: list[tuple[str, SignedStatus]] = []
         for issuance in issuances:
-            if issuance.certificate is not None and at < issuance.expires_at:
+            ours = issuance.certificate is not None and issuance.issuer in self._own
+            if ours and at < issuance.expires_at:
                 serial = issuance.serial
                 made.append((OCSP + serial, self._made(responder, serial, _standing(issuance, at), at)))
         with self._store.writing() as ledger:
@@ -320,9 +324,9 @@ def _standing(issuance: Issuance, at: datetime) -> SingleStatus:
     return standing(int(issuance.serial, 16), revocation, issued=True)
 
 
-def _status_of(ledger: LedgerReader, serial: int, at: datetime) -> SingleStatus:
+def _status_of(ledger: LedgerReader, serial: int, own: frozenset[str], at: datetime) -> SingleStatus:
     issuance = ledger.issuance(f"{serial:x}")
-    if issuance is None or issuance.certificate is None:
+    if issuance is None or issuance.certificate is None or issuance.issuer not in own:
         return standing(serial, None, issued=False)
     return _standing(issuance, at)
 

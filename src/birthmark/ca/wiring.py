@@ -18,8 +18,7 @@ from birthmark.ca.admin_ledger import LedgerDesk
 from birthmark.ca.administration import Administration
 from birthmark.ca.approvals import Approvals
 from birthmark.ca.chores import Chore, doing
-from birthmark.ca.config import CAConfig, FrontSection, ProfileSection, load_config, read_secret
-from birthmark.ca.demands import Terms
+from birthmark.ca.config import CAConfig, FrontSection, load_config, read_secret
 from birthmark.ca.health import Health, HealthDesk, Organs
 from birthmark.ca.http import CAHTTP
 from birthmark.ca.journal import begin_log
@@ -36,6 +35,7 @@ from birthmark.ca.policy import Policy
 from birthmark.ca.policy_log import announce_policy, read_policy
 from birthmark.ca.ports import CAStore
 from birthmark.ca.service import CA
+from birthmark.ca.signers_setup import chains_of, signers_of, terms_of
 from birthmark.ca.status_http import StatusHTTP
 from birthmark.ca.status_setup import published, responder_of, status_desk
 from birthmark.core.clock import system_clock
@@ -48,11 +48,9 @@ from birthmark.net import asgi, tls
 from birthmark.net.front import worker
 from birthmark.net.front.description import FrontDescription
 from birthmark.net.front.supervisor import serve_front
-from birthmark.pki.algorithms import acceptable_certificate
 from birthmark.pki.authorities import Authority
 from birthmark.pki.errors import PathError
 from birthmark.pki.paths import read_certificates, read_trust
-from birthmark.pki.profiles import AlgorithmPolicy
 from birthmark.pki.rollover import joined
 from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.tlog.errors import VerifierKeyRefused
@@ -122,8 +120,9 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
     ):
         sinks = (decided,) if measures.decided is None else (decided, measures.decided)
         announce_policy(store, endorsements.digest, texts, system_clock)
-        authority, signer = _authority(config, folder, keys), log_signer(config, keys)
-        ca = CA(store, authority, policy, system_clock)
+        signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
+        authority = signers.issuing
+        ca = CA(store, signers, policy, system_clock)
         responder = responder_of(config, folder, keys, authority)
         desk = status_desk(config, store, authority, responder, policy, system_clock)
         status = StatusHTTP(desk, system_clock, config.status_max_age_s)
@@ -203,9 +202,9 @@ def examine(config_path: Path) -> Health:
     config, folder = load_config(config_path), config_path.parent
     policy = _policy(config, folder, read_endorsements(folder / config.endorsements, read_file))
     with Keyring(folder) as keys, configured_store(config, folder) as store:
-        authority, signer = _authority(config, folder, keys), log_signer(config, keys)
-        ca = CA(store, authority, policy, system_clock)
-        organs = _organs(store, policy, authority, signer, ca.revocation_list, folder)
+        signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
+        ca = CA(store, signers, policy, system_clock)
+        organs = _organs(store, policy, signers.issuing, signer, ca.revocation_list, folder)
         return HealthDesk(organs, system_clock).health()
 
 
@@ -256,7 +255,7 @@ def _policy(config: CAConfig, folder: Path, endorsements: Endorsements) -> Polic
     return Policy(
         trust=read_trust(read_file(folder / config.client_trust), str(folder / config.client_trust)),
         endorsements=endorsements,
-        terms=MappingProxyType({section.name: _terms(section) for section in config.profile}),
+        terms=MappingProxyType({section.name: terms_of(section) for section in config.profile}),
         organization=config.organization,
         ca_chain=_served(config, folder),
         nonce_expiry=timedelta(seconds=config.nonce_expiry_s),
@@ -268,7 +267,7 @@ def _policy(config: CAConfig, folder: Path, endorsements: Endorsements) -> Polic
 
 def _served(config: CAConfig, folder: Path) -> tuple[x509.Certificate, ...]:
     """Return what `cacerts` answers: the chain, and while the root rolls over, the certificates that bridge it."""
-    chain = _certificates(folder, config.ca_chain)
+    chain = chains_of(config, folder)
     bridge = _certificates(folder, config.rollover) if config.rollover else ()
     try:
         return joined(chain, bridge)
@@ -276,23 +275,6 @@ def _served(config: CAConfig, folder: Path) -> tuple[x509.Certificate, ...]:
         raise ConfigError(
             f"rollover: {error.message}", hint="name the bundle that the ceremony wrote", finding="pki.trust"
         ) from error
-
-
-def _terms(section: ProfileSection) -> Terms:
-    algorithms = tuple(AlgorithmPolicy(algorithm, section.last_issue) for algorithm in section.algorithms)
-    return Terms(section.name, algorithms, section.validity_days, section.same_key_days)
-
-
-def _authority(config: CAConfig, folder: Path, keys: Keyring) -> Authority:
-    certificate = _certificate(folder, config.issuing_certificate)
-    acceptable_certificate(certificate)
-    key = keys.key(config.issuing_key)
-    if certificate.public_key() != key.public_key():
-        raise ConfigError(
-            f"{config.issuing_certificate}: the issuing key belongs to another certificate",
-            hint="compare issuing_certificate with [issuing_key]",
-        )
-    return Authority(certificate, key)
 
 
 def log_signer(config: CAConfig, keys: Keyring) -> Signer:
@@ -306,13 +288,6 @@ def log_signer(config: CAConfig, keys: Keyring) -> Signer:
     except VerifierKeyRefused as error:
         raise ConfigError(f"[log]: {error.message}", hint="mend origin, or make an Ed25519 or a P-256 key") from error
     return signer
-
-
-def _certificate(folder: Path, name: str) -> x509.Certificate:
-    certificates = _certificates(folder, name)
-    if len(certificates) != 1:
-        raise ConfigError(f"{folder / name}: {len(certificates)} certificates", hint="name the issuing CA's alone")
-    return certificates[0]
 
 
 def _certificates(folder: Path, name: str) -> tuple[x509.Certificate, ...]:

@@ -184,6 +184,14 @@ class Issuance:
     requested_by: str
     intended_at: datetime
     validity_days: int
+    kind: str = "device"
+    """Which kind of certificate, as configuration names it (`pki.profile_kinds`)."""
+    issuer: str = ""
+    """The key identifier of the issuing key, in hexadecimal; "" for certificates of releases that had only one."""
+    result: bytes | None = None
+    """The signed attestation result, where the certificate carries that in place of the evidence."""
+    beside: bool = False
+    """Its key opens no TLS session: it stays beside the certificate that the device connects with."""
     ak_fingerprint: str = ""
     """SHA-256 of the attestation key that the evidence is under; "" for certificates of releases that kept none."""
     certificate: bytes | None = None
@@ -330,3 +338,5 @@ class Revocation:
     at: datetime
     ending: Ending
     expires_at: datetime
+    issuer: str = ""
+    """As in Issuance."""

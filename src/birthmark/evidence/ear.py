@@ -57,6 +57,8 @@ _POLICY = re.compile(f"{_POLICY_PREFIX}[0-9a-f]{{64}}")
 
 # COSE algorithm of each key type (RFC 9053 §2), and the length of one of ECDSA's two integers.
 _COSE_ALGORITHMS: Final = MappingProxyType({KeyAlgorithm.P256: -7, KeyAlgorithm.P384: -35, KeyAlgorithm.ED25519: -8})
+SIGNING_ALGORITHMS: Final = tuple(_COSE_ALGORITHMS)
+"""The types of keys that sign results."""
 _INTEGER_BYTES: Final = MappingProxyType({KeyAlgorithm.P256: 32, KeyAlgorithm.P384: 48})
 
 T = TypeVar("T")

@@ -120,6 +120,18 @@ _SPKI: Final = MappingProxyType(
         KeyAlgorithm.MLDSA87: (bytes.fromhex("30820a32300b060960864801650304031303820a2100"), 2614),
     }
 )
+# NIST SP 800-57 part 1 §5.6.1.1; FIPS 204 §4: ML-DSA-44, 65 and 87 are of categories 2, 3 and 5.
+STRENGTH_BITS: Final = MappingProxyType(
+    {
+        KeyAlgorithm.P256: 128,
+        KeyAlgorithm.ED25519: 128,
+        KeyAlgorithm.MLDSA44: 128,
+        KeyAlgorithm.P384: 192,
+        KeyAlgorithm.MLDSA65: 192,
+        KeyAlgorithm.MLDSA87: 256,
+    }
+)
+_POST_QUANTUM: Final = frozenset({KeyAlgorithm.MLDSA44, KeyAlgorithm.MLDSA65, KeyAlgorithm.MLDSA87})
 _BY_CURVE = {curve.name: algorithm for algorithm, curve in _CURVE_OF.items()}
 _SCHEME_OF: Final = MappingProxyType(
     {KeyAlgorithm.P256: ec.ECDSA(hashes.SHA256()), KeyAlgorithm.P384: ec.ECDSA(hashes.SHA384())}
@@ -175,6 +187,11 @@ def key_algorithm(key: PublicKeyTypes) -> KeyAlgorithm:
         names = ", ".join(algorithm.value for algorithm in KeyAlgorithm)
         raise AlgorithmRefused(f"{_described(key)} is not a key that we certify", hint=f"use one of {names}")
     return found
+
+
+def is_weaker(one: KeyAlgorithm, other: KeyAlgorithm) -> bool:
+    """Say whether a key of the one type gives less than one of the other: fewer bits, or no defence against quanta."""
+    return STRENGTH_BITS[one] < STRENGTH_BITS[other] or (other in _POST_QUANTUM and one not in _POST_QUANTUM)
 
 
 def is_canonical_spki(spki: bytes, algorithm: KeyAlgorithm) -> bool:

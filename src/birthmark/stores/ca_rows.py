@@ -51,10 +51,12 @@ ORDER_UNIT = _table("order_unit", "order_id unit_serial")
 ISSUANCE = _table(
     "issuance",
     "serial unit_serial chip chip_model hw_type spki:bytea evidence:bytea order_id product organization profile"
-    " requested_by intended_us:bigint validity_days:bigint ak_fingerprint",
+    " requested_by intended_us:bigint validity_days:bigint ak_fingerprint kind result:bytea",
     first_number=1,
 )
-LIFE = _table("life", "serial unit_serial chip expires_us:bigint confirmed_us:bigint dies_us:bigint ending")
+LIFE = _table(
+    "life", "serial unit_serial chip expires_us:bigint confirmed_us:bigint dies_us:bigint ending issuer beside:bigint"
+)
 CERTIFICATE = _table("certificate", "serial sha256 der:bytea")
 ENDING = _table("ending", "serial dies_us:bigint ending", first_number=0)
 NONCE = _table("nonce", "digest holder unit_serial expires_us:bigint")
@@ -82,8 +84,8 @@ SELECT_PROPOSAL: Final = (
 )
 ISSUANCE_COLUMNS: Final = (
     "i.serial, i.unit_serial, i.chip, i.chip_model, i.hw_type, i.spki, i.evidence, i.order_id, i.product,"
-    " i.organization, i.profile, i.requested_by, i.intended_us, i.validity_days, i.ak_fingerprint, c.der,"
-    " l.confirmed_us, l.dies_us, l.ending"
+    " i.organization, i.profile, i.requested_by, i.intended_us, i.validity_days, i.ak_fingerprint, i.kind,"
+    " i.result, l.issuer, l.beside, c.der, l.confirmed_us, l.dies_us, l.ending"
 )
 ISSUANCE_TABLES: Final = "life l JOIN issuance i ON i.serial = l.serial LEFT JOIN certificate c ON c.serial = l.serial"
 SELECT_ISSUANCE: Final = f"SELECT {ISSUANCE_COLUMNS} FROM {ISSUANCE_TABLES}"  # noqa: S608 constant text
@@ -190,6 +192,8 @@ def issuance_values(issuance: Issuance) -> tuple[Value, ...]:
         us(issuance.intended_at),
         issuance.validity_days,
         issuance.ak_fingerprint,
+        issuance.kind,
+        issuance.result,
     )
 
 
@@ -203,14 +207,16 @@ def life_values(issuance: Issuance) -> tuple[Value, ...]:
         maybe_us(issuance.confirmed_at),
         maybe_us(issuance.dies_at),
         None if issuance.ending is None else issuance.ending.value,
+        issuance.issuer,
+        int(issuance.beside),
     )
 
 
 def issuance_of(row: Row) -> Issuance:
     """Return the issuance of a row of SELECT_ISSUANCE."""
     serial, unit_serial, chip, chip_model, hw_type, spki, evidence, order_id, product, *rest = row
-    organization, profile, requested_by, intended_us, validity_days, ak_fingerprint, *life = rest
-    certificate, confirmed_us, dies_us, ending = life
+    organization, profile, requested_by, intended_us, validity_days, ak_fingerprint, kind, result, *life = rest
+    issuer, beside, certificate, confirmed_us, dies_us, ending = life
     return Issuance(
         serial=serial,
         unit_serial=unit_serial,
@@ -226,6 +232,10 @@ def issuance_of(row: Row) -> Issuance:
         requested_by=requested_by,
         intended_at=moment(intended_us),
         validity_days=validity_days,
+        kind=kind,
+        issuer=issuer,
+        result=result,
+        beside=bool(beside),
         ak_fingerprint=ak_fingerprint,
         certificate=certificate,
         confirmed_at=maybe_moment(confirmed_us),

@@ -51,13 +51,13 @@ class SQLStatus:
 
     def revocations(self, at: datetime, earlier: datetime | None = None) -> tuple[Revocation, ...]:
         query = (
-            "SELECT serial, dies_us, ending, expires_us FROM life WHERE dies_us <= ?"
+            "SELECT serial, dies_us, ending, expires_us, issuer FROM life WHERE dies_us <= ?"
             " AND (expires_us >= ? OR dies_us > ?) ORDER BY dies_us, serial"
         )
         since_us = rows.us(earlier) if earlier is not None else 0
         return tuple(
-            Revocation(serial, rows.moment(dies_us), Ending(ending), rows.moment(expires_us))
-            for serial, dies_us, ending, expires_us in self._db.read(query, rows.us(at), since_us, since_us)
+            Revocation(serial, rows.moment(dies_us), Ending(ending), rows.moment(expires_us), issuer)
+            for serial, dies_us, ending, expires_us, issuer in self._db.read(query, rows.us(at), since_us, since_us)
         )
 
     def deaths(self, after: datetime, until: datetime, limit: int) -> tuple[str, ...]:

@@ -164,6 +164,7 @@ _HARMLESS = {
     # What these words mean there is no signature of the issuing key under a device's certificate.
     "issuing_certificate": "the CA's own certificate",
     "issuing_key": "where the key is",
+    "issuer": "more issuing CAs, each a certificate and where its key is",
 }
 
 

@@ -198,7 +198,7 @@ def test_the_state_of_a_certificate_is_told_to_rigs_only(parts: CAParts) -> None
 
 
 def test_the_ca_says_which_attributes_it_wants(parts: CAParts) -> None:
-    first, renewal = (wishes.read(parts.ca.wanted_attributes(label)) for label in (ORDER, None))
+    first, renewal = (wishes.read(parts.ca.wanted_attributes(None, label)) for label in (ORDER, None))
     for each in (first, renewal):
         assert each.attestation
         assert each.key is not None

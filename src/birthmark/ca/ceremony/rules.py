@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from posixpath import dirname, normpath
-from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from birthmark.ca.ceremony.file import CAUse, FileKey, Place, Role, SignerUse, Standing, TokenKey
@@ -18,7 +17,7 @@ from birthmark.ca.ceremony.plan import (
     bare_keys,
     public_key_file,
 )
-from birthmark.pki.algorithms import KeyAlgorithm
+from birthmark.pki.algorithms import is_weaker
 from birthmark.pki.errors import KeyPolicyRefused, MechanismMissing
 from birthmark.pki.keys.pkcs11.objects import recipe
 from birthmark.pki.keys.pkcs11.policy import KeyUse, check_new, use_of
@@ -28,19 +27,6 @@ REHEARSAL: Final = "REHEARSAL"
 CLOCK_BEFORE: Final = timedelta(days=1)
 CLOCK_AFTER: Final = timedelta(days=90)
 """How long before and after the moment that the file names a ceremony may be held."""
-
-# NIST SP 800-57 part 1 §5.6.1.1; FIPS 204 §4: ML-DSA-44, 65 and 87 are of categories 2, 3 and 5.
-STRENGTH_BITS: Final = MappingProxyType(
-    {
-        KeyAlgorithm.P256: 128,
-        KeyAlgorithm.ED25519: 128,
-        KeyAlgorithm.MLDSA44: 128,
-        KeyAlgorithm.P384: 192,
-        KeyAlgorithm.MLDSA65: 192,
-        KeyAlgorithm.MLDSA87: 256,
-    }
-)
-_POST_QUANTUM: Final = frozenset({KeyAlgorithm.MLDSA44, KeyAlgorithm.MLDSA65, KeyAlgorithm.MLDSA87})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +148,9 @@ def _strength(plan: Plan) -> Iterator[Problem]:
         if certificate.profile == "rollover":
             continue
         mine, above = algorithms[certificate.key], algorithms[certificate.issuer]
-        if _weaker(above, mine):
+        if is_weaker(above, mine):
             text = f"{certificate.issuer} ({above.value}) is weaker than {certificate.id} ({mine.value}) under it"
             yield Problem("ceremony.algorithm", text)
-
-
-def _weaker(one: KeyAlgorithm, other: KeyAlgorithm) -> bool:
-    return STRENGTH_BITS[one] < STRENGTH_BITS[other] or (other in _POST_QUANTUM and one not in _POST_QUANTUM)
 
 
 def _places(plan: Plan) -> Iterator[Problem]:

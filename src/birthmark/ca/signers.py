@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose keys sign what the authority issues: its issuing CAs, by name, and the verifier of its attestation results."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from birthmark.evidence.ear import VerifierID, write_ear
+from birthmark.evidence.endorsements import Endorsements
+from birthmark.evidence.result import result_of
+from birthmark.evidence.verdict import AttestedKey
+from birthmark.pki.algorithms import SigningKey, verifying_key
+from birthmark.pki.authorities import Authority
+from birthmark.pki.extensions import key_identifier
+
+DEFAULT_ISSUER: Final = ""
+"""The name of the issuer of profiles that name none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Signs what the appraisal found, for certificates that do not publish the evidence itself."""
+
+    key: SigningKey = field(repr=False)
+    name: VerifierID
+
+    def result(self, attested: AttestedKey, bundle: bytes, endorsements: Endorsements, at: datetime) -> bytes:
+        """Return the signed result of an appraisal under these endorsements. What the key raises passes through."""
+        return write_ear(result_of(attested, bundle, endorsements, self.name, at), self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """
+    The issuing CAs of one authority: `issuing`, and `others` by name; `verifier` where results are signed.
+
+    In the ledger an issuer is known by its key identifier, which outlives names and certificates.
+    """
+
+    issuing: Authority
+    others: Mapping[str, Authority] = field(default_factory=dict)
+    verifier: Verifier | None = None
+    ids: Mapping[str, str] = field(init=False)
+    """The key identifiers (hexadecimal) by name."""
+
+    def __post_init__(self) -> None:
+        """Compute each key identifier once."""
+        ids = {name: _id(authority) for name, authority in self.all().items()}
+        object.__setattr__(self, "ids", MappingProxyType(ids))
+
+    def all(self) -> dict[str, Authority]:
+        """Return every issuer by its name."""
+        return {DEFAULT_ISSUER: self.issuing, **self.others}
+
+    def of(self, issuer_id: str) -> Authority | None:
+        """Return the issuer with a key identifier; "" is an earlier release's only one. None when there is no such."""
+        if not issuer_id:
+            return self.issuing
+        named = (name for name, known in self.ids.items() if known == issuer_id)
+        name = next(named, None)
+        return None if name is None else self.all()[name]
+
+    def id_of(self, name: str) -> str:
+        """Return the key identifier of the issuer with this name."""
+        return self.ids[name]
+
+    def issued_by(self, name: str) -> frozenset[str]:
+        """Return what the ledger says of certificates that the issuer with this name signed."""
+        return marks_of_first(self.issuing) if name == DEFAULT_ISSUER else frozenset({self.ids[name]})
+
+
+def marks_of_first(authority: Authority) -> frozenset[str]:
+    """Return what the ledger says of certificates of the authority's first issuer, those of earlier releases too."""
+    return frozenset({_id(authority), ""})
+
+
+def _id(authority: Authority) -> str:
+    return key_identifier(verifying_key(authority.certificate.public_key())).hex()
