@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from birthmark.testing.attacks import afterlife, algorithm, cloning, extraction, insider, orders, transition
+from birthmark.testing.attacks import afterlife, algorithm, cloning, extraction, history, insider, orders, transition
 from birthmark.testing.attacks.catalogue import Attack, Result, carry_out
 from birthmark.testing.attacks.intruder import Intruder
 from birthmark.testing.attacks.witness import Witness
@@ -21,6 +21,7 @@ CATALOGUE: tuple[Attack, ...] = (
     *algorithm.ATTACKS,
     *insider.ATTACKS,
     *orders.ATTACKS,
+    *history.ATTACKS,
     *transition.ATTACKS,
     *afterlife.ATTACKS,
 )
