@@ -5,7 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -24,51 +24,18 @@ from birthmark.core.issuance import (
     Issuance,
     LedgerFacts,
     NonceGrant,
-    Order,
     OrderAccount,
     OrderUse,
     Revocation,
     UnitMark,
-    UnitRange,
 )
 from birthmark.core.proposals import Proposal, Ruling, State
 from birthmark.stores import ca_postgres
 from birthmark.stores.ca_postgres import PostgresCAStore
 from birthmark.stores.ca_sqlite import SQLiteCAStore
+from support.ledger_values import AT, CHIP, INTENT, ORDER, SECOND
 from support.postgres import PostgreSQL, postgresql
 
-AT = datetime(2026, 11, 23, 12, 0, 0, 123_456, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
-CHIP = ChipID("Smith", "0123456789ABCDEF")
-ORDER = Order(
-    id="order-1",
-    product="Controller",
-    quantity=2,
-    chip_models=("optiga-trust-m", "swtpm"),
-    rigs=("rig-a", "rig-b"),
-    units=UnitRange("BM-000001", "BM-000100"),
-    not_before=AT - SECOND,
-    not_after=AT + SECOND,
-    profile="device-p256",
-)
-INTENT = Issuance(
-    serial="40aa",
-    unit_serial="BM-000001",
-    chip=CHIP,
-    chip_model="optiga-trust-m",
-    hw_type="1.2.3",
-    spki=b"spki",
-    evidence=b"evidence",
-    order=ORDER.id,
-    product=ORDER.product,
-    organization="Forge",
-    profile=ORDER.profile,
-    requested_by="rig:rig-a",
-    intended_at=AT,
-    validity_days=1825,
-    dies_at=AT + SECOND,
-    ending=Ending.UNCONFIRMED,
-)
 GRANT = NonceGrant(digest="00" * 32, holder="rig:rig-a", unit_serial="BM-000001", expires_at=AT + SECOND)
 ROW = AuditRow(
     at=AT, who="rig:rig-a", act="enrol", order="order-1", unit_serial="BM-000001", finding="ca.8.quota", detail="d"
