@@ -15,6 +15,7 @@ from birthmark.cli.values import MOMENT
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
+    from birthmark.evidence.ear import ResultSigners
     from birthmark.evidence.endorsements import Endorsements
     from birthmark.evidence.verdict import Verdict
 
@@ -27,15 +28,18 @@ FILE = click.Path(path_type=Path)
 @click.option("--root", type=FILE, required=True, metavar="PEM", help="The customer's root and issuing CA.")
 @click.option("--at", type=MOMENT, metavar="TIME", help="RFC 3339; now, if not given.")
 @click.option("--endorsements", type=FILE, metavar="TOML", help="Endorsed models; the simulated ones, if not given.")
+@click.option(
+    "--result-signers", type=FILE, metavar="PEM", help="Verifiers whose results are believed in place of evidence."
+)
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON.")
 def verify(
     certificate: Path,
     chipmaker_root: Path,
     root: Path,
     at: datetime | None,
-    endorsements: Path | None,
     *,
     as_json: bool,
+    **believed: Path | None,
 ) -> None:
     """
     Verify the device CERTIFICATE (PEM or DER) as the cloud would.
@@ -54,7 +58,7 @@ def verify(
         leaf,
         chain,
         read_trust(read_file(root), str(root)),
-        Believed(_endorsements(endorsements, chipmaker_root)),
+        Believed(_endorsements(believed["endorsements"], chipmaker_root), _signers(believed["result_signers"])),
         None,
         at or system_clock(),
     )
@@ -76,6 +80,13 @@ def _certificates(path: Path) -> "list[Certificate]":
         return [x509.load_der_x509_certificate(content)]
     except UNREADABLE as error:
         raise DecodeError(f"{path} is no certificate", hint="give a device certificate as PEM or DER") from error
+
+
+def _signers(file: Path | None) -> "ResultSigners":
+    from birthmark.core.config import read_file
+    from birthmark.evidence.ear import NO_SIGNERS, read_signers
+
+    return NO_SIGNERS if file is None else read_signers(read_file(file), str(file))
 
 
 def _endorsements(file: Path | None, chipmaker_root: Path) -> "Endorsements":

@@ -20,12 +20,10 @@ from birthmark.cloud.sources import kept_fresh, open_feed
 from birthmark.core.clock import system_clock
 from birthmark.core.config import load, read_file
 from birthmark.core.errors import ConfigError
-from birthmark.evidence.ear import NO_SIGNERS, ResultSigners
+from birthmark.evidence.ear import NO_SIGNERS, ResultSigners, read_signers
 from birthmark.evidence.endorsements import read_endorsements
-from birthmark.evidence.errors import EvidenceError
 from birthmark.net import asgi, tls
-from birthmark.pki.errors import AlgorithmRefused
-from birthmark.pki.paths import TrustAnchors, read_certificates, read_trust
+from birthmark.pki.paths import TrustAnchors, read_trust
 from birthmark.stores.cloud_sqlite import CloudSQLite
 
 _X509_V_FLAG_NO_CHECK_TIME = 0x200000  # openssl/x509_vfy.h; the ssl module has no name for it
@@ -81,10 +79,7 @@ def _signers(config: CloudConfig, folder: Path) -> ResultSigners:
     if config.result_signers is None:
         return NO_SIGNERS
     path = folder / config.result_signers
-    try:
-        return ResultSigners.of(read_certificates(read_file(path), str(path)))
-    except (AlgorithmRefused, EvidenceError) as error:
-        raise ConfigError(f"{path}: {error.message}", hint=error.hint) from error
+    return read_signers(read_file(path), str(path))
 
 
 def _legacy(config: CloudConfig, folder: Path, device_trust: TrustAnchors) -> LegacyPolicy | None:

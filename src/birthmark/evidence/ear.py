@@ -28,12 +28,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from birthmark.core import cbor
-from birthmark.core.errors import DecodeError
+from birthmark.core.errors import ConfigError, DecodeError
 from birthmark.core.registry import EAR_PROFILE
 from birthmark.evidence.errors import EvidenceError, ResultSignatureError
 from birthmark.pki.algorithms import KeyAlgorithm, SigningKey, VerifyingKey, key_algorithm, sign_data, verify_data
 from birthmark.pki.algorithms import verifying_key as checked_key
+from birthmark.pki.errors import AlgorithmRefused
 from birthmark.pki.extensions import key_identifier
+from birthmark.pki.paths import read_certificates
 
 EAR_MAX_BYTES = 1024
 """A result is a part of a certificate for a small chip."""
@@ -115,6 +117,14 @@ class ResultSigners:
         for key in keys:
             _cose_algorithm(key)
         return cls({key_identifier(key): key for key in keys})
+
+
+def read_signers(pem: bytes, where: str) -> ResultSigners:
+    """Return the signers whose certificates are in a PEM file. Raises ConfigError; `where` names the file."""
+    try:
+        return ResultSigners.of(read_certificates(pem, where))
+    except (AlgorithmRefused, EvidenceError) as error:
+        raise ConfigError(f"{where}: {error.message}", hint=error.hint) from error
 
 
 NO_SIGNERS: Final = ResultSigners(MappingProxyType({}))

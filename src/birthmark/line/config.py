@@ -26,6 +26,8 @@ class RigConfig(Config, frozen=True):
     key: Path
     database: Path
     endorsements: Path
+    device_trust: Path | None = None
+    result_signers: Path | None = None
     mes_file: Path | None = None
     mes_postgres_dsn_file: Path | None = None
     ca_timeout_s: float = 10.0

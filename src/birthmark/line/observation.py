@@ -19,15 +19,18 @@ from enum import Enum
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtensionOID
 
 from birthmark.core.errors import BirthmarkError, DecodeError
 from birthmark.core.ids import fingerprint
 from birthmark.evidence.appraisal import appraise
+from birthmark.evidence.ear import NO_SIGNERS, ResultSigners, stated_evidence
 from birthmark.evidence.endorsements import Endorsements
+from birthmark.evidence.result import appraise_result
 from birthmark.evidence.verdict import require
 from birthmark.line.errors import Contradiction
 from birthmark.line.ports import CertificateState
-from birthmark.pki.cmw import read_cmw
+from birthmark.pki.cmw import Record, read_cmw_record
 from birthmark.pki.errors import PathError
 from birthmark.pki.names import unit_serial_of
 from birthmark.pki.paths import Purpose, TrustAnchors, validate_path
@@ -74,6 +77,7 @@ class Rules:
     trust: TrustAnchors
     issuing: tuple[x509.Certificate, ...]
     endorsements: Endorsements
+    result_signers: ResultSigners = NO_SIGNERS
 
 
 def look(chip: SecureElement) -> Seen:
@@ -154,16 +158,33 @@ def spki_of(certificate: x509.Certificate) -> bytes:
 
 def _check_issuer(certificate: x509.Certificate, rules: Rules, at: datetime) -> None:
     try:
-        path = validate_path(certificate, rules.issuing, rules.trust, at, Purpose.CLIENT)
+        path = validate_path(certificate, rules.issuing, rules.trust, at, _purpose(certificate))
     except PathError as error:
         raise Contradiction(error.message, hint=error.hint, finding=error.finding) from error
     if not any(issuer in rules.issuing for issuer in path[1:2]):
         raise Contradiction("the certificate is not from our issuing CA", finding="line.certificate.issuer")
 
 
+def _purpose(certificate: x509.Certificate) -> Purpose:
+    """Return what the profile has made of it: which one it is, is the CA's choice, and the CA signed it."""
+    listed = any(each.oid == ExtensionOID.EXTENDED_KEY_USAGE for each in certificate.extensions)
+    return Purpose.CLIENT if listed else Purpose.IDEVID
+
+
+def evidence_digest(certificate: x509.Certificate) -> str:
+    """Return the SHA-256 of the evidence that a certificate carries, or that the result in it is about."""
+    record, value = read_cmw_record(certificate)
+    return stated_evidence(value) if record is Record.RESULT else fingerprint(value)
+
+
 def _check_evidence(certificate: x509.Certificate, seen: Seen, rules: Rules, at: datetime) -> None:
     try:
-        attested = require(appraise(read_cmw(certificate), seen.spki, rules.endorsements, at))
+        record, value = read_cmw_record(certificate)
+        if record is Record.RESULT:
+            verdict = appraise_result(value, seen.spki, rules.result_signers, rules.endorsements, at)
+        else:
+            verdict = appraise(value, seen.spki, rules.endorsements, at)
+        attested = require(verdict)
     except BirthmarkError as error:
         raise Contradiction(f"evidence: {error.message}", hint=error.hint, finding=error.finding) from error
     if attested.chip.serial != seen.chip.serial:

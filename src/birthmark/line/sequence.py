@@ -33,13 +33,13 @@ from birthmark.line.observation import (
     Seen,
     check_certificate,
     decide,
+    evidence_digest,
     look,
     read_certificate,
     spki_of,
 )
 from birthmark.line.ports import Authority
 from birthmark.pki.algorithms import sign_data, verify_data, verifying_key
-from birthmark.pki.cmw import read_cmw
 from birthmark.pki.csr import build_csr
 from birthmark.pki.errors import AlgorithmRefused
 from birthmark.pki.names import request_subject
@@ -229,7 +229,7 @@ class Sequence:
             certificate_serial=f"{certificate.serial_number:x}",
             certificate_sha256=fingerprint(der),
             key_sha256=fingerprint(spki_of(certificate)),
-            evidence_sha256=fingerprint(read_cmw(certificate)),
+            evidence_sha256=evidence_digest(certificate),
             software=rig.software,
             started=self._started,
             finished=self._station.desk.now(),

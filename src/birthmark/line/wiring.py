@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
+from birthmark.evidence.ear import NO_SIGNERS, ResultSigners, read_signers
 from birthmark.evidence.endorsements import Endorsements, read_endorsements
 from birthmark.line.authority import Confirmation, WireAuthority
 from birthmark.line.births import Rig
@@ -69,7 +70,7 @@ def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
         station = Station(
             rig=parts.signer,
             authority=parts.authority,
-            rules=Rules(parts.trust, issuing, parts.endorsements),
+            rules=Rules(parts.trust, issuing, parts.endorsements, parts.result_signers),
             desk=Desk(secrets.token_hex(_RUN_ID_BYTES), parts.store, events, system_clock, time.monotonic),
             holds=holds,
             key_type=key_type,
@@ -102,6 +103,7 @@ class _Parts:
     signer: Rig
     trust: TrustAnchors
     endorsements: Endorsements
+    result_signers: ResultSigners
     store: LineStore
     authority: WireAuthority
     destinations: Mapping[str, Destination]
@@ -111,7 +113,7 @@ class _Parts:
 @contextmanager
 def _opened(rig: RigConfig) -> Iterator[_Parts]:
     trust_pem = read_file(rig.trust)
-    trust = read_trust(trust_pem, str(rig.trust))
+    trust = _trust(rig, trust_pem)
     context = client_context(trust_pem, rig.certificate, rig.key)
     signer, endorsements = _signer(rig), read_endorsements(rig.endorsements, read_file)
     with ExitStack() as stack:
@@ -126,11 +128,25 @@ def _opened(rig: RigConfig) -> Iterator[_Parts]:
             signer=signer,
             trust=trust,
             endorsements=endorsements,
+            result_signers=_result_signers(rig),
             store=store,
             authority=WireAuthority(transport, rig.order),
             destinations=destinations,
             outbox=Outbox(store, destinations, time.monotonic, rig.deliver_retry_s),
         )
+
+
+def _trust(rig: RigConfig, trust_pem: bytes) -> TrustAnchors:
+    """Return what the devices' certificates may chain to: what TLS trusts, and what `device_trust` adds."""
+    if rig.device_trust is None:
+        return read_trust(trust_pem, str(rig.trust))
+    return read_trust(trust_pem + b"\n" + read_file(rig.device_trust), str(rig.device_trust))
+
+
+def _result_signers(rig: RigConfig) -> ResultSigners:
+    if rig.result_signers is None:
+        return NO_SIGNERS
+    return read_signers(read_file(rig.result_signers), str(rig.result_signers))
 
 
 def _destinations(rig: RigConfig, transport: HTTPTransport) -> dict[str, Destination]:
