@@ -1,4 +1,4 @@
-.PHONY: demo test check bench
+.PHONY: demo test campaign check bench
 V = .venv/bin
 
 demo: .venv/demo.ok
@@ -7,6 +7,11 @@ demo: .venv/demo.ok
 test: .venv/test.ok
 	./requirements/debian.sh
 	$V/python -m pytest
+
+# The tests that kill workers, databases and HSMs, in their long series.
+campaign: .venv/test.ok
+	./requirements/debian.sh
+	BIRTHMARK_CAMPAIGN=1 $V/python -m pytest tests/acceptance -k "killed or two_workers"
 
 check: .venv/check.ok
 	$V/ruff check src tests bench tools
