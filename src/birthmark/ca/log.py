@@ -7,9 +7,9 @@ has signed. It may run in several workers at the same time: the same entries giv
 checkpoint of a size stays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from birthmark.ca.errors import NotNow
 from birthmark.ca.ports import CAStore, LedgerReader
@@ -17,7 +17,7 @@ from birthmark.pki.errors import PKIError
 from birthmark.tlog.bundle import ProofBundle, ProvenEntry, encode_bundle
 from birthmark.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from birthmark.tlog.errors import LogRefused, TileRefused
-from birthmark.tlog.growth import Edge
+from birthmark.tlog.growth import Edge, Growth
 from birthmark.tlog.keys import Signer
 from birthmark.tlog.reading import prove_consistency, prove_inclusion
 from birthmark.tlog.tiles import EntryBundle, Tile
@@ -31,15 +31,17 @@ SIGNER_RETRY_S = 5
 
 @dataclass(frozen=True, slots=True)
 class StoredTiles:
-    """The tiles of a ledger, as `tlog.tiles.TileReader` wants them."""
+    """The tiles of a ledger, as `tlog.tiles.TileReader` wants them; in place of some, what they are to become."""
 
     ledger: LedgerReader
+    grown: Mapping[tuple[int, int], bytes] = field(default_factory=dict)
 
     def read_tiles(self, tiles: Sequence[Tile]) -> Sequence[bytes]:
         """Return the bytes of every tile, in the order asked. Raises TileRefused."""
-        found = self.ledger.tiles([(tile.level, tile.index) for tile in tiles])
+        wanted = [(tile.level, tile.index) for tile in tiles]
+        found = {**self.ledger.tiles([each for each in wanted if each not in self.grown]), **self.grown}
         try:
-            return [found[tile.level, tile.index] for tile in tiles]
+            return [found[each] for each in wanted]
         except KeyError as error:
             raise TileRefused(f"the ledger has no tile {error}") from error
 
@@ -74,17 +76,15 @@ class Log:
                 size = min(ledger.log_size(), old.size + GROW_MAX_ENTRIES)
                 if size == old.size and ledger.checkpoint(size) is not None:
                     return size
-                edge = Edge.read(StoredTiles(ledger), old.size)
-                entries = ledger.entries(old.size, size - old.size)
-                if len(entries) != size - old.size:
-                    raise LogRefused(f"of entries {old.size} to {size - 1} some are gone", finding="tlog.entries.count")
-            growth = edge.grow([leaf_hash(entry) for entry in entries])
+                growth = _growth(ledger, old, size)
+            head = growth.edge.head()
+            # Signed while nobody waits for the ledger: the key may be in a token that is away.
+            note = self._signed(head)
             with self._store.writing() as ledger:
                 ledger.put_tiles({(each.tile.level, each.tile.index): each.data for each in growth.tiles})
-                head = growth.edge.head()
                 if old.size:
-                    prove_consistency(StoredTiles(ledger), old, head)
-                ledger.put_checkpoint(head.size, self._signed(head))
+                    prove_consistency(StoredTiles(ledger), old, head)  # what is kept is what was signed for
+                ledger.put_checkpoint(size, note)
 
     def checkpoint(self) -> str:
         """Return the latest checkpoint. Raises NotNow where there is none yet, StoreError."""
@@ -139,3 +139,15 @@ class Log:
             return sign_checkpoint(Checkpoint(self._signer.name, head), (self._signer,)).decode()
         except PKIError as error:
             raise NotNow("ca.log.signer", "the log's key cannot sign now", retry_after_s=SIGNER_RETRY_S) from error
+
+
+def _growth(ledger: LedgerReader, old: TreeHead, size: int) -> Growth:
+    """Return what the log grows by up to this size, seen to go on from the last checkpoint."""
+    entries = ledger.entries(old.size, size - old.size)
+    if len(entries) != size - old.size:
+        raise LogRefused(f"of entries {old.size} to {size - 1} some are gone", finding="tlog.entries.count")
+    growth = Edge.read(StoredTiles(ledger), old.size).grow([leaf_hash(entry) for entry in entries])
+    if old.size:
+        grown = {(each.tile.level, each.tile.index): each.data for each in growth.tiles}
+        prove_consistency(StoredTiles(ledger, grown), old, growth.edge.head())
+    return growth

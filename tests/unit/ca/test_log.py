@@ -15,7 +15,7 @@ from birthmark.tlog.checkpoint import open_checkpoint
 from birthmark.tlog.errors import TlogError
 from birthmark.tlog.keys import NotePrivateKey, Signer, read_verifier_key
 from birthmark.tlog.tiles import EntryBundle, Tile, decode_bundle
-from birthmark.tlog.tree import verify_stream
+from birthmark.tlog.tree import TreeHead, verify_stream
 from support.ca_parts import NOW, UNIT, CAParts
 
 
@@ -102,3 +102,22 @@ def test_tiles_that_were_changed_are_not_signed_for(parts: CAParts, log: Log) ->
     fill(parts, 1)
     with pytest.raises(TlogError):
         log.publish()
+
+
+def test_nobody_waits_for_the_ledger_while_the_logs_key_signs(
+    parts: CAParts, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts.born(parts.board())
+    with parts.store.reading() as ledger:
+        size = ledger.log_size()
+    signed, other = log._signed, SQLiteCAStore(tmp_path / "ca.sqlite")
+
+    def meanwhile(head: TreeHead) -> str:
+        if head.size == size:
+            with other.writing() as ledger:
+                ledger.append([AuditRow(at=NOW, who="test", act="test")])
+        return signed(head)
+
+    monkeypatch.setattr(log, "_signed", meanwhile)
+    assert log.publish() == size + 1
+    other.close()
