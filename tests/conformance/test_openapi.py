@@ -15,7 +15,7 @@ from support.ca_process import CAFiles, RunningCA, running_ca
 from support.offices import hire_all
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-SECONDS = {"security-officer": 16, "approver": 4, "auditor": 4, "line-lead": 4, "rig-a": 4}
+SECONDS = {"security-officer": 16, "approver": 4, "auditor": 4, "line-lead": 4, "rig-a": 4, "follower": 3}
 """For how long Schemathesis looks for something, as whom."""
 
 

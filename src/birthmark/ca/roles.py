@@ -3,7 +3,8 @@
 Who a client of the administration is: a person with a role, or a machine. The only place where that is decided. Pure.
 
 A person's certificate stands under the operations CA, has id-kp-officer among its extended key usages, a name (CN) and
-exactly one role (OU). A rig's certificate (id-kp-cmcRA) has no OU: it is a machine, whatever it is called.
+exactly one role (OU). A follower's certificate looks the same, but no call that is for people is for it. A rig's
+certificate (id-kp-cmcRA) has no OU: it is a machine, whatever it is called.
 """
 
 from collections.abc import Collection
@@ -22,13 +23,12 @@ from birthmark.core.roles import Role
 from birthmark.pki import names
 from birthmark.pki.paths import Purpose, TrustAnchors
 
-PEOPLE = frozenset(Role) - {Role.MACHINE}
-EVERYONE = frozenset(Role)
+PEOPLE = frozenset(Role) - {Role.MACHINE, Role.FOLLOWER}
 
 
 @dataclass(frozen=True, slots=True)
 class Officer:
-    """Somebody whose certificate says name and role."""
+    """Somebody, or a follower, whose certificate says name and role."""
 
     name: str
     role: Role

@@ -49,7 +49,7 @@ FULL: Final = "crl"
 OCSP: Final = "ocsp:"
 LOOK_AGAIN: Final = timedelta(seconds=1)
 """For so long a list is handed out without a look at the ledger."""
-FOLLOWERS: Final = frozenset({Role.AUDITOR, Role.SECURITY_OFFICER})
+FOLLOWERS: Final = frozenset({Role.FOLLOWER, Role.AUDITOR, Role.SECURITY_OFFICER})
 FOLLOWER_MEMORY: Final = timedelta(seconds=60)
 FOLLOWERS_MAX: Final = 256
 PRESIGN_MAX: Final = 200

@@ -17,3 +17,5 @@ class Role(Enum):
     """Answers for a production line: scraps units and proposes rework."""
     MACHINE = "machine"
     """A rig: no person. Its certificate has no OU; id-kp-cmcRA makes it one."""
+    FOLLOWER = "follower"
+    """A relying service, such as the cloud's door: no person. It reads the feed of revocations and nothing else."""

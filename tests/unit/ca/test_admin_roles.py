@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from birthmark.ca.admin_calls import AdminRoute
 from birthmark.ca.admin_routes import ROUTES
 from birthmark.ca.config import CAConfig, load_config
+from birthmark.ca.roles import PEOPLE
 from birthmark.ca.wiring import configured_store, open_ca
 from birthmark.cli.main import birthmark as program
 from birthmark.core.audit import AuditRow, decode_row
@@ -85,12 +86,16 @@ def test_nobody_without_a_certificate_is_answered(ca: RunningCA, row: AdminRoute
 
 
 def test_every_role_has_something_to_do_and_none_has_everything() -> None:
-    for role in Role:
+    for role in PEOPLE | {Role.MACHINE}:
         assert 0 < sum(role in row.roles for row in ROUTES) < len(ROUTES)
 
 
+def test_a_follower_has_nothing_to_do_with_the_administration() -> None:
+    assert [row.path for row in ROUTES if Role.FOLLOWER in row.roles] == []
+
+
 def test_what_changes_something_is_never_for_auditors_or_machines() -> None:
-    readers = {Role.AUDITOR, Role.MACHINE}
+    readers = {Role.AUDITOR, Role.MACHINE, Role.FOLLOWER}
     assert [row.path for row in ROUTES if row.method != "GET" and row.roles & readers] == []
 
 

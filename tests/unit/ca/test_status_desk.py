@@ -190,7 +190,7 @@ def follower(parts: CAParts, role: Role) -> Peer:
 
 
 def test_the_feed_says_every_decision_in_order_without_a_gap(parts: CAParts, life: Lifecycle) -> None:
-    status, client = desk(parts), follower(parts, Role.AUDITOR)
+    status, client = desk(parts), follower(parts, Role.FOLLOWER)
     board = parts.board()
     first = parts.confirmed(board)
     second = renewed(parts, board, first, new_key())
@@ -204,6 +204,11 @@ def test_the_feed_says_every_decision_in_order_without_a_gap(parts: CAParts, lif
     assert (later.head, [each.number for each in later.changes]) == (3, [3])
     assert status.changes(client, 3).changes == ()
     assert status.changes(client, 9).head == 3
+
+
+@pytest.mark.parametrize("role", [Role.AUDITOR, Role.SECURITY_OFFICER])
+def test_who_reads_everything_reads_the_feed_too(parts: CAParts, role: Role) -> None:
+    assert desk(parts).changes(follower(parts, role), 0).changes == ()
 
 
 @pytest.mark.parametrize("client", [None, Role.LINE_LEAD, Role.APPROVER])

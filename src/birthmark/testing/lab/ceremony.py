@@ -80,7 +80,7 @@ def _write_end_entities(pki: Path, operations: Authority, legacy: Authority, at:
         key = _new_key()
         _credential(pki, name, key, authorities.make_tls_server(operations, key.public_key(), at), operations)
     key = _new_key()
-    follower = authorities.make_officer(operations, "cloud", Role.AUDITOR, key.public_key(), at)
+    follower = authorities.make_officer(operations, "cloud", Role.FOLLOWER, key.public_key(), at)
     _credential(pki, "cloud-feed", key, follower, operations)
     for rig in RIGS:
         key = _new_key()
