@@ -371,6 +371,15 @@ def test_more_issuances_than_a_page_come_in_order(store: CAStore) -> None:
         assert list(ledger.issuances()) == many
 
 
+def test_more_rows_than_a_socket_takes_at_once_are_committed(store: CAStore) -> None:
+    rows = [structs.replace(ROW, unit_serial=f"BM-{number:06d}", detail="d" * 900) for number in range(3_000)]
+    for _ in range(2):
+        with store.writing() as ledger:
+            ledger.append(rows)
+    with store.reading() as ledger:
+        assert ledger.log_size() == 2 * len(rows)
+
+
 def test_a_dossier_holds_everything_about_an_issuance(store: CAStore) -> None:
     other = replace(INTENT, serial="40bb", chip=ChipID("Smith", "FF"), unit_serial="BM-000002")
     put(store, INTENT, other)

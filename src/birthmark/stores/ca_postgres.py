@@ -8,6 +8,7 @@ has then failed, and its caller repeats it.
 """
 
 import functools
+import select
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, LiteralString
@@ -25,6 +26,8 @@ from birthmark.stores.ca_sql import SQLLedger
 CONNECT_TIMEOUT_S: Final = 5
 WAIT_TIMEOUT_S: Final = 5.0
 """How long a call waits for a connection before it fails with store.unreachable."""
+SEND_TIMEOUT_S: Final = 1.0
+"""How long one look at the socket lasts while rows are sent."""
 POOL_MAX_CONNECTIONS: Final = 4
 _WRITERS_LOCK: Final = 0x424D4C47  # "BMLG"
 _LOCK_WRITERS: LiteralString = f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})"
@@ -183,6 +186,20 @@ class _Postgres:
         if values:
             columns = list(map(list, zip(*values, strict=True)))
             self._connection.execute(_insert(table, or_ignore=or_ignore), columns)
+            self._send_all()
+
+    def _send_all(self) -> None:
+        """
+        Wait until the server has taken what was written.
+
+        In pipeline mode psycopg waits for answers without sending the rest of what filled the socket's buffer: both
+        sides would wait for each other for ever, and the writers' lock would stay taken.
+        """
+        server = self._connection.pgconn
+        while server.flush():
+            readable, _, _ = select.select([server.socket], [server.socket], [], SEND_TIMEOUT_S)
+            if readable:
+                server.consume_input()
 
 
 @contextmanager

@@ -36,9 +36,11 @@ _LEAVES_OF_UNITS: Final = (
 )
 # Until the transaction ends nobody else can append: the links are still those of the last entries when it commits.
 _SIZE: Final = "SELECT coalesce(max(number), -1) + 1 FROM leaf"
+# Not a join: a plan that PostgreSQL made while the table was small, and keeps, would read the whole table each time.
 _LAST_OF_UNITS: Final = (
-    "SELECT number, unit_serial, entry FROM leaf WHERE number IN"
-    " (SELECT max(number) FROM leaf WHERE unit_serial IN LIST AND unit_serial <> '' GROUP BY unit_serial)"
+    "SELECT m.number, m.unit_serial, (SELECT entry FROM leaf WHERE number = m.number) FROM"
+    " (SELECT unit_serial, max(number) AS number FROM leaf WHERE unit_serial IN LIST AND unit_serial <> ''"
+    " GROUP BY unit_serial) m"
 )
 
 
