@@ -126,6 +126,20 @@ last_issue = 2020-12-31
 """
 
 
+NEXT_ISSUER = "next"
+
+
+def next_issuer_toml() -> str:
+    """Return what is added to ca.toml where a second ceremony has made the next issuing CA. No profile names it yet."""
+    return f"""
+[[issuer]]
+name = "{NEXT_ISSUER}"
+certificate = "pki/next-issuing.pem"
+chain = "pki/next-ca-chain.pem"
+key = {_ca_key("next-issuing", None)}
+"""
+
+
 def _ca_key(name: str, hsm_module: str | None) -> str:
     if hsm_module:
         where = f'module = "{hsm_module}", token = "birthmark-lab", label = "{name}", pin_file = "hsm/pin"'
@@ -154,8 +168,9 @@ feed_key = "pki/cloud-feed.key"
 """
 
 
-def rig_toml(rig: str, ca_url: str) -> str:
-    """Return the rig.toml of one rig."""
+def rig_toml(rig: str, ca_url: str, *, with_next: bool = False) -> str:
+    """Return the rig.toml of one rig; with the next hierarchy's roots, where there is one."""
+    more = 'device_trust = "pki/next-device-trust.pem"\n' if with_next else ""
     return f"""rig = "{rig}"
 operator = "lab"
 product = "{PRODUCT}"
@@ -167,11 +182,12 @@ key = "pki/{rig}.key"
 database = "data/{rig}.sqlite"
 endorsements = "endorsements.toml"
 mes_file = "mes/births.jsonl"
-"""
+{more}"""
 
 
-def device_toml(unit: str, chip: str, ca_url: str, cloud_url: str) -> str:
-    """Return the device.toml of one board's field agent, which lies in `devices/`."""
+def device_toml(unit: str, chip: str, ca_url: str, cloud_url: str, *, with_next: bool = False) -> str:
+    """Return the device.toml of one board's field agent, which lies in `devices/`; as `rig_toml`."""
+    more = 'device_trust = "../pki/next-device-trust.pem"\n' if with_next else ""
     return f"""unit = "{unit}"
 product = "{PRODUCT}"
 chip = "{chip}"
@@ -179,7 +195,7 @@ ca_url = "{ca_url}"
 cloud_url = "{cloud_url}"
 trust = "../pki/trust.pem"
 issuing = "../pki/issuing.pem"
-"""
+{more}"""
 
 
 def panel_toml(boards: tuple[Board, ...]) -> str:

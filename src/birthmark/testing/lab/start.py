@@ -2,15 +2,18 @@
 """Brings a whole lab up and takes it down."""
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from birthmark.core.clock import system_clock
 from birthmark.evidence.endorsements import key_fingerprint
+from birthmark.pki.algorithms import KeyAlgorithm
+from birthmark.silicon.simulator.models import NEXT_GENERATION
 from birthmark.testing.lab import files, softhsm
 from birthmark.testing.lab.boards import plug_in
 from birthmark.testing.lab.ceremony import Authorities, make_surroundings
-from birthmark.testing.lab.customer import hold_customer_ceremony
+from birthmark.testing.lab.customer import hold_customer_ceremony, hold_next_ceremony
 from birthmark.testing.lab.errors import LabError
 from birthmark.testing.lab.officers import PASSPHRASE_FILE, PEOPLE, certificate_of, hire_officers, key_of, open_orders
 from birthmark.testing.lab.processes import LabProcess, await_ready, python, start, stop
@@ -107,7 +110,8 @@ def _build(home: Path, *, boards: int, chip: str, hsm: bool, started: list[LabPr
     files.write(home / "endorsements.toml", files.lab_endorsements_toml(lost_ak_ca))
     files.write(home / files.MANIFEST, files.MANIFEST_TEXT)
     orders = [files.write(home / "orders" / f"{order.name}.toml", order.toml(at)) for order in files.ORDERS]
-    files.write(home / "ca.toml", files.ca_toml(str(softhsm.MODULE) if hsm else None))
+    next_issuer = _next_hierarchy(home, at) if chip == NEXT_GENERATION else ""
+    files.write(home / "ca.toml", files.ca_toml(str(softhsm.MODULE) if hsm else None) + next_issuer)
     panel = _boards(home, made, boards, chip, started)
     process, ca_url = start_service(home, "ca")
     started.append(process)
@@ -116,6 +120,12 @@ def _build(home: Path, *, boards: int, chip: str, hsm: bool, started: list[LabPr
     process, cloud_url = start_service(home, "cloud")
     started.append(process)
     return _described(home, panel, urls=(ca_url, cloud_url), chip=chip, hsm=hsm, started=started)
+
+
+def _next_hierarchy(home: Path, at: datetime) -> str:
+    """Make what chips of the next generation can move to; return what ca.toml says of it."""
+    hold_next_ceremony(home, at, KeyAlgorithm.MLDSA65)
+    return files.next_issuer_toml()
 
 
 def _boards(
@@ -137,7 +147,9 @@ def _described(
     started: list[LabProcess],
 ) -> Lab:
     ca_url, cloud_url = urls
-    *panel, spare = (_board(home, *row, ca_url, cloud_url) for row in plugged)
+    with_next = chip == NEXT_GENERATION
+    *panel, spare = (_board(home, *row, *urls, with_next=with_next) for row in plugged)
+    rigs = {rig: files.rig_toml(rig, ca_url, with_next=with_next) for rig in RIGS}
     files.write(home / "panel.toml", files.panel_toml(tuple(panel)))
     return Lab(
         directory=str(home),
@@ -150,7 +162,7 @@ def _described(
         chipmaker_trust=str(home / "pki/chipmaker.pem"),
         ca_config=str(home / "ca.toml"),
         cloud_config=str(home / "cloud.toml"),
-        rig_configs={rig: str(files.write(home / f"{rig}.toml", files.rig_toml(rig, ca_url))) for rig in RIGS},
+        rig_configs={rig: str(files.write(home / f"{rig}.toml", text)) for rig, text in rigs.items()},
         rig_certificates={rig: str(home / f"pki/{rig}.pem") for rig in RIGS},
         rig_keys={rig: str(home / f"pki/{rig}.key") for rig in RIGS},
         officer_certificates={role.value: str(certificate_of(home, role)) for role in PEOPLE},
@@ -165,8 +177,9 @@ def _described(
     )
 
 
-def _board(home: Path, unit: str, address: str, serial: str, *urls: str) -> Board:
-    config = files.write(home / "devices" / f"{unit}.toml", files.device_toml(unit, address, *urls))
+def _board(home: Path, unit: str, address: str, serial: str, *urls: str, with_next: bool) -> Board:
+    text = files.device_toml(unit, address, *urls, with_next=with_next)
+    config = files.write(home / "devices" / f"{unit}.toml", text)
     return Board(unit=unit, chip=address, chip_serial=serial, device_config=str(config))
 
 
