@@ -119,7 +119,8 @@ class Log:
             return self._proven(ledger, entries)
 
     def _proven(self, ledger: LedgerReader, entries: Sequence[tuple[int, bytes]]) -> bytes:
-        note, head, tiles = self._latest(ledger), self._head(ledger), StoredTiles(ledger)
+        note, tiles = self._latest(ledger), StoredTiles(ledger)
+        head = open_checkpoint(note.encode(), self._keys).head
         proven = (ProvenEntry(number, entry, prove_inclusion(tiles, number, head)) for number, entry in entries)
         return encode_bundle(ProofBundle(tuple(proven), note.encode()))
 
