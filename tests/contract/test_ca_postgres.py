@@ -120,3 +120,26 @@ def working_again(store: PostgresCAStore) -> int:
         with suppress(StoreError):
             return append(store)
     raise AssertionError("it does not work again")
+
+
+def test_one_caller_waits_for_a_server_that_is_away_and_the_others_do_not(
+    cluster: PostgreSQL, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ca_postgres, "WAIT_TIMEOUT_S", 0.2)
+    store = PostgresCAStore(dsn)
+    waits: list[float] = []
+    lend = store._pool.connection
+    monkeypatch.setattr(store._pool, "connection", lambda wait_s: waits.append(wait_s) or lend(wait_s))
+    cluster.stop()
+    try:
+        for _ in range(12):
+            with pytest.raises(StoreError):
+                append(store)
+    finally:
+        cluster.start()
+    # Those that were lent a broken connection did not wait; the first one that waited in vain was the last to do so.
+    assert waits == sorted(waits, reverse=True)
+    assert waits.count(0.2) <= ca_postgres.POOL_MAX_CONNECTIONS + 1
+    assert waits[-1] == ca_postgres.BRIEFLY_S
+    assert working_again(store) == 1
+    store.close()

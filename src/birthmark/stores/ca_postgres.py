@@ -9,6 +9,7 @@ has then failed, and its caller repeats it.
 
 import functools
 import select
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, LiteralString
@@ -26,6 +27,9 @@ from birthmark.stores.ca_sql import SQLLedger
 CONNECT_TIMEOUT_S: Final = 5
 WAIT_TIMEOUT_S: Final = 5.0
 """How long a call waits for a connection before it fails with store.unreachable."""
+AWAY_S: Final = 5.0
+BRIEFLY_S: Final = 0.05
+"""How long it waits when another one has waited in vain within the last AWAY_S. The pool connects meanwhile."""
 SEND_TIMEOUT_S: Final = 1.0
 """How long one look at the socket lasts while rows are sent."""
 POOL_MAX_CONNECTIONS: Final = 4
@@ -79,6 +83,7 @@ class PostgresCAStore:
 
         """
         check_dsn(dsn)
+        self._away_until_s = 0.0
         self._pool = ConnectionPool(
             dsn,
             min_size=1,
@@ -115,11 +120,22 @@ class PostgresCAStore:
         """Lend a connection in pipeline mode, in a transaction that the statement begins."""
         with (
             explained(),
-            self._pool.connection(WAIT_TIMEOUT_S) as connection,
+            self._lent() as connection,
             connection.pipeline() as pipeline,
         ):
             connection.execute(first)
             yield _Postgres(connection, pipeline)
+
+    @contextmanager
+    def _lent(self) -> Iterator[psycopg.Connection]:
+        """Lend a connection. Only one caller waits for a server that is away: some of them hold up an event loop."""
+        known_away = time.monotonic() < self._away_until_s
+        try:
+            with self._pool.connection(BRIEFLY_S if known_away else WAIT_TIMEOUT_S) as connection:
+                yield connection
+        except PoolTimeout:
+            self._away_until_s = time.monotonic() + AWAY_S
+            raise
 
     def _require_version(self) -> None:
         wanted = len(migrations())
