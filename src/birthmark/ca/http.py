@@ -8,31 +8,24 @@ text/plain, "<finding>: reason"; one log line per decision, without secrets (`ca
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from cryptography import x509
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from birthmark.ca.batches import Batches
-from birthmark.ca.demands import Client
-from birthmark.ca.edge import client_of
-from birthmark.ca.errors import CAError, Pending, Refused
+from birthmark.ca.edge import client_of, refusal
+from birthmark.ca.errors import Refused
+from birthmark.ca.est_http import ESTHTTP
 from birthmark.ca.observation import note
 from birthmark.ca.service import CA
-from birthmark.ca.status_http import CRL_MEDIA_TYPE
 from birthmark.core.birth import BIRTH_MAX_BYTES
 from birthmark.core.errors import BirthmarkError
-from birthmark.est import server
-from birthmark.est.errors import ESTRefusal
-from birthmark.est.messages import EST_MAX_BODY_BYTES, EST_PREFIX, NonceRequest, Operation
-from birthmark.est.server import ESTAnswer, ESTRequest
-from birthmark.net.asgi import read_body
-from birthmark.net.errors import BodyRefused
+from birthmark.est.messages import EST_PREFIX
+from birthmark.est.server import ESTAnswer
+from birthmark.net.asgi import ASGIApp, Receive, Scope, Send, read_body
 
 BIRTH_MEDIA_TYPE = "application/jose"
-ANY_METHOD = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
-"""EST says itself which methods an operation has (405 with Allow)."""
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -44,38 +37,22 @@ class CAHTTP:
         self._ca = ca
         self._batches = Batches(ca.settle, seen)
 
-    def app(self, more: Sequence[BaseRoute] = ()) -> Starlette:
+    def app(self, more: Sequence[BaseRoute] = ()) -> ASGIApp:
         """Return the ASGI application, with what others serve beside it."""
-        return Starlette(
+        est = ESTHTTP(self._ca, self._batches)
+        others = Starlette(
             routes=[
-                Route(f"{EST_PREFIX}/{{rest:path}}", _answered(self._est), methods=ANY_METHOD),
                 Route("/v1/births", _answered(self._birth), methods=["POST"]),
                 Route("/v1/certificates/{sha256}", _answered(self._certificate), methods=["GET"]),
-                Route("/v1/issuers/{issuer}/crl", _answered(self._issuers_crl), methods=["GET"]),
                 *more,
             ]
         )
 
-    async def _est(self, request: Request) -> Response:
-        body = await read_body(request.receive, EST_MAX_BODY_BYTES)
-        path, content_type = request.scope["path"], request.headers.get("content-type")
-        asked = server.read_request(request.method, path, content_type, body)
-        return _response(await self._est_answer(asked, client_of(request)))
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            below_est = scope["type"] == "http" and scope["path"].startswith(EST_PREFIX)
+            await (est if below_est else others)(scope, receive, send)
 
-    async def _est_answer(self, asked: ESTRequest, client: Client | None) -> ESTAnswer:
-        match asked.operation, asked.payload:
-            case Operation.CACERTS, _:
-                return server.cacerts_answer(self._ca.ca_certificates())
-            case Operation.CSRATTRS, _:
-                return server.csrattrs_answer(self._ca.wanted_attributes(client, asked.label))
-            case Operation.NONCE, NonceRequest() as wanted:
-                nonce = await self._batches.run(self._ca.nonce_wish(client, asked.label, wanted))
-                return server.nonce_answer(self._ca.nonce_response(nonce))
-            case Operation.SIMPLEENROLL, bytes() as csr:
-                return _issued(await self._batches.run(self._ca.enrolment(client, asked.label, csr)))
-            case Operation.SIMPLEREENROLL, bytes() as csr:
-                return _issued(await self._batches.run(self._ca.renewal(client, csr)))
-        raise ESTRefusal(501, "est.not-offered", "this operation is not offered")
+        return app
 
     async def _birth(self, request: Request) -> Response:
         if request.headers.get("content-type", "").split(";")[0].strip().lower() != BIRTH_MEDIA_TYPE:
@@ -86,13 +63,6 @@ class CAHTTP:
 
     async def _certificate(self, request: Request) -> Response:
         return JSONResponse(self._ca.certificate_state(client_of(request), request.path_params["sha256"]))
-
-    async def _issuers_crl(self, request: Request) -> Response:
-        return Response(self._ca.revocation_list(request.path_params["issuer"]), media_type=CRL_MEDIA_TYPE)
-
-
-def _issued(certificate: bytes) -> ESTAnswer:
-    return server.certificate_answer(x509.load_der_x509_certificate(certificate))
 
 
 def _response(answer: ESTAnswer) -> Response:
@@ -105,17 +75,6 @@ def _answered(endpoint: _Endpoint) -> _Endpoint:
             return await endpoint(request)
         except BirthmarkError as error:
             note(request.scope, error)
-            return _response(_refusal(error))
+            return _response(refusal(error))
 
     return answered
-
-
-def _refusal(error: BirthmarkError) -> ESTAnswer:
-    match error:
-        case Pending():
-            return server.pending_answer(error, error.retry_after_s)
-        case CAError():
-            return server.refusal_answer(error.status, error, error.retry_after_s or None)
-        case ESTRefusal() | BodyRefused():
-            return server.refusal_answer(error.status, error)
-    return server.refusal_answer(500, error)

@@ -46,6 +46,12 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 _WHITESPACE = b"\r\n \t"
 _PKCS7_DATA = ObjectIdentifier("1.2.840.113549.1.7.1")
 _PKCS7_SIGNED_DATA = ObjectIdentifier("1.2.840.113549.1.7.2")
+# The constant parts of a certs-only message (RFC 5652 §3, §5.1).
+_SIGNED_DATA_TYPE: Final = bytes.fromhex("06092a864886f70d010702")
+_VERSION_TO_CONTENT: Final = bytes.fromhex("0201013100300b06092a864886f70d010701")
+"""version 1, no digest algorithms, no content of type data"""
+_NO_SIGNERS: Final = bytes.fromhex("3100")
+_SHORT_LENGTH: Final = 0x80
 
 
 class Operation(StrEnum):
@@ -178,6 +184,24 @@ class _CertsOnly:
 def certs_only(certificates: Sequence[x509.Certificate]) -> bytes:
     """Return the DER of the certs-only PKCS#7 message (RFC 7030 §4.1.3) with these certificates, at least one."""
     return pkcs7.serialize_certificates(list(certificates), Encoding.DER)
+
+
+def certs_only_of(certificate: bytes) -> bytes:
+    """
+    Return what `certs_only` does for one certificate, given as DER.
+
+    Written by hand, because it is made for every certificate that is issued: a frame around bytes that are not read.
+    """
+    signed_data = _VERSION_TO_CONTENT + _tlv(0xA0, certificate) + _NO_SIGNERS
+    return _tlv(0x30, _SIGNED_DATA_TYPE + _tlv(0xA0, _tlv(0x30, signed_data)))
+
+
+def _tlv(tag: int, content: bytes) -> bytes:
+    length = len(content)
+    if length < _SHORT_LENGTH:
+        return bytes((tag, length)) + content
+    octets = length.to_bytes((length.bit_length() + 7) // 8)
+    return bytes((tag, _SHORT_LENGTH | len(octets))) + octets + content
 
 
 def read_certs_only(data: bytes) -> tuple[x509.Certificate, ...]:

@@ -142,9 +142,9 @@ def cacerts_answer(certificates: Sequence[x509.Certificate]) -> ESTAnswer:
     return _encoded(messages.PKCS7_MEDIA_TYPE, messages.certs_only(certificates))
 
 
-def certificate_answer(certificate: x509.Certificate) -> ESTAnswer:
-    """Return the issued certificate and only that (RFC 7030 §4.2.3)."""
-    return _encoded(messages.CERTS_ONLY_MEDIA_TYPE, messages.certs_only([certificate]))
+def certificate_answer(certificate: bytes) -> ESTAnswer:
+    """Return the issued certificate, given as DER, and only that (RFC 7030 §4.2.3)."""
+    return _encoded(messages.CERTS_ONLY_MEDIA_TYPE, messages.certs_only_of(certificate))
 
 
 def csrattrs_answer(items: Iterable[ObjectIdentifier | csrattrs.Attribute]) -> ESTAnswer:

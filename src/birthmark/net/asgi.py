@@ -177,34 +177,6 @@ class MTLSProtocol(HttpToolsProtocol):
 # --- bodies ----------------------------------------------------------------------------------------------------
 
 
-class WholeBody:
-    """What an application receives when its request has arrived whole already: the body, later the client's end."""
-
-    __slots__ = ("_abandoned", "_gone", "_told", "content")
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-        self._told = False
-        self._abandoned = False
-        self._gone: asyncio.Event | None = None
-
-    async def __call__(self) -> MutableMapping[str, Any]:
-        """Return the body, then wait until nobody waits for the answer any more."""
-        if not self._told:
-            self._told = True
-            return {"type": "http.request", "body": self.content, "more_body": False}
-        if not self._abandoned:
-            self._gone = self._gone or asyncio.Event()
-            await self._gone.wait()
-        return {"type": "http.disconnect"}
-
-    def abandon(self) -> None:
-        """Say that the client has left."""
-        self._abandoned = True
-        if self._gone is not None:
-            self._gone.set()
-
-
 async def read_body(receive: Receive, max_bytes: int, time_s: float = BODY_TIME_S) -> bytes:
     """
     Return the whole request body, of at most `max_bytes`, within `time_s` seconds.
@@ -213,8 +185,6 @@ async def read_body(receive: Receive, max_bytes: int, time_s: float = BODY_TIME_
         BodyRefused: 413 net.body-too-large, 408 net.body-too-slow, 400 net.body-cut-off.
 
     """
-    if isinstance(receive, WholeBody):
-        return await _read_body(receive, max_bytes)
     try:
         async with asyncio.timeout(time_s):
             return await _read_body(receive, max_bytes)

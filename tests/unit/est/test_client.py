@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ObjectIdentifier
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +51,7 @@ def usual(request: ESTRequest) -> ESTAnswer:
         return server.csrattrs_answer(WISHES)
     if request.operation is Operation.NONCE:
         return server.nonce_answer(NonceResponse(NONCE, 60))
-    return server.certificate_answer(CHAIN[2])
+    return server.certificate_answer(CHAIN[2].public_bytes(Encoding.DER))
 
 
 def answering(status: int, media_type: str, body: bytes, **headers: str) -> ESTClient:
@@ -105,7 +106,7 @@ def pending(times: int, retry_after_s: int) -> Callable[[ESTRequest], ESTAnswer]
     def decide(_: ESTRequest) -> ESTAnswer:
         if next(left, False):
             return server.pending_answer(DecodeError("the order waits", finding="ca.8.approval"), retry_after_s)
-        return server.certificate_answer(CHAIN[2])
+        return server.certificate_answer(CHAIN[2].public_bytes(Encoding.DER))
 
     return decide
 

@@ -138,6 +138,16 @@ def test_a_payload_that_is_not_one_der_sequence_is_refused(payload: bytes) -> No
 # --- certs-only
 
 
+@given(st.integers(0, 70_000))
+def test_a_frame_around_one_certificate_is_the_library_s(length: int) -> None:
+    (certificate,) = certificates(1)
+    whole = certificate.public_bytes(Encoding.DER)
+    assert messages.certs_only_of(whole) == messages.certs_only([certificate])
+    framed = messages.certs_only_of(bytes(length))
+    assert der.encode(der.decode(der.TLV, framed, "the message")) == framed
+    assert bytes(length) in framed
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_certs_only_gives_back_exactly_its_certificates(count: int) -> None:
     sent = certificates(count)

@@ -3,22 +3,57 @@
 The HTTP server of one worker behind the front.
 
 Who the client is comes out of a header here, so nobody but the front may reach the listener. Guaranteed before it
-serves: it is a Unix socket in a folder that is ours alone. Guaranteed for each connection (`front.protocol`): its other
-end runs under our own user id. A TCP listener cannot have this protocol.
+serves: it is a Unix socket in a folder that is ours alone. Guaranteed for each connection: its other end runs under
+our own user id. A TCP listener cannot have this protocol.
 """
 
+import asyncio
 import os
 import socket
 import stat
+import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from birthmark.net.asgi import ASGIApp, BoundServer, service_configuration
-from birthmark.net.errors import FrontUntrusted
-from birthmark.net.front.protocol import FrontProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from birthmark.net.asgi import ASGIApp, BoundServer, Peer, service_configuration
+from birthmark.net.errors import FrontUntrusted, IdentityRefused
+from birthmark.net.front.identity import HEADER, read_identity
+
+_CREDENTIALS: Final = struct.Struct("=iII")
+"""struct ucred: pid, uid, gid (unix(7))."""
 _OTHERS: Final = 0o077
+
+
+class FrontProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol, with the client of whom the front says that it is its TLS client."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its base class has it
+        """Serve our own user's processes and nobody else."""
+        super().connection_made(transport)
+        if _user_of(transport) != os.geteuid():
+            transport.abort()
+
+    def on_headers_complete(self) -> None:
+        """Put the client into the scope, and keep its header from the application."""
+        identities = [value for name, value in self.headers if name == HEADER]
+        if identities:
+            try:
+                who = self._only(identities)
+            except IdentityRefused as error:
+                self.send_400_response(str(error))
+                return
+            self.headers[:] = [each for each in self.headers if each[0] != HEADER]
+            self.scope["extensions"] = {"tls": _tls_information(who)}  # type: ignore[dict-item] # invariance of dict
+        super().on_headers_complete()
+
+    @staticmethod
+    def _only(identities: list[bytes]) -> Peer:
+        if len(identities) > 1:
+            raise IdentityRefused("the client's identity is there twice")
+        return read_identity(identities[0])
 
 
 class WorkerServer(BoundServer):
@@ -35,6 +70,7 @@ class WorkerServer(BoundServer):
         _require_private(listener)
         configuration = service_configuration(app)
         configuration.http = FrontProtocol
+        configuration.limit_concurrency = None  # the front has the limits
         super().__init__(configuration, listener, f"unix:{listener.getsockname()}")
 
 
@@ -62,3 +98,13 @@ def _require_private(listener: socket.socket) -> None:
     status = folder.stat()
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & _OTHERS:
         raise FrontUntrusted(f"{folder} can be opened by others", hint=f"chmod 700 {folder}")
+
+
+def _user_of(transport: asyncio.Transport) -> int:
+    connection: Any = transport.get_extra_info("socket")
+    _, user, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(user)
+
+
+def _tls_information(who: Peer) -> dict[str, Any]:
+    return {"client_cert": who.leaf, "client_cert_chain": who.chain, "channel_bindings": who.bindings}

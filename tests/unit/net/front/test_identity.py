@@ -17,9 +17,8 @@ from uvicorn.server import ServerState
 
 from birthmark.net.asgi import Peer, Receive, Scope, Send
 from birthmark.net.errors import FrontUntrusted, IdentityRefused
-from birthmark.net.front import protocol
 from birthmark.net.front.identity import CHAIN_MAX_CERTIFICATES, IDENTITY_MAX_BYTES, read_identity
-from birthmark.net.front.worker import WorkerServer
+from birthmark.net.front.worker import FrontProtocol, WorkerServer
 from support.tls_files import TLSFiles
 
 
@@ -137,15 +136,16 @@ def test_a_worker_with_a_private_socket_is_ready_to_serve(tmp_path: Path) -> Non
 
 
 def test_a_process_of_another_user_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "geteuid", lambda: os.geteuid() + 1)
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
 
     async def run() -> bytes:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         config = uvicorn.Config(application, log_config=None)
         config.load()
-        await loop.connect_accepted_socket(lambda: protocol.FrontProtocol(config, ServerState(), {}), sock=ours)
-        theirs.setblocking(False)
+        await loop.connect_accepted_socket(lambda: FrontProtocol(config, ServerState(), {}), sock=ours)
+        theirs.settimeout(0)
         with theirs:
             return await loop.sock_recv(theirs, 100)
 
