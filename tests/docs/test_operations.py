@@ -55,7 +55,7 @@ def test_every_check_is_described_with_its_limits() -> None:
         issuing=parts.forge.issuing.certificate,
         issuing_key=parts.forge.issuing.key,
         log_key=parts.forge.issuing.key,
-        crl=parts.ca.revocation_list,
+        crl=parts.crl,
         folder=Path(),
     )
     assert HealthDesk(organs, parts.clock)

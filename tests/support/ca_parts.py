@@ -17,6 +17,8 @@ from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore, Ledger, LedgerReader
 from birthmark.ca.service import CA
 from birthmark.ca.signers import Signers
+from birthmark.ca.status import SigningBudget
+from birthmark.ca.status_desk import SigningDesk, StatusIssuer, StatusTerms
 from birthmark.core.birth import BirthRecord, sign_birth
 from birthmark.core.errors import StoreError
 from birthmark.core.ids import fingerprint
@@ -101,6 +103,7 @@ class CAParts:
         self.store = store or SQLiteCAStore()
         self.policy = self._policy()
         self.ca = self.service(self.store)
+        self.desk = self.status()
         self.administration = Administration(self.store, self.clock)
         self.put_order(order())
 
@@ -122,6 +125,25 @@ class CAParts:
     def service(self, store: CAStore, authority: Authority | None = None) -> CA:
         """Return another worker of the same authority."""
         return CA(store, Signers(authority or self.forge.issuing), self.policy, self.clock)
+
+    def status(self, signers: Signers | None = None) -> SigningDesk:
+        """Return a desk that publishes what is revoked, for each issuer."""
+        named = signers or Signers(self.forge.issuing)
+        terms = StatusTerms(
+            partitions=0,
+            list_life=timedelta(hours=1),
+            response_life=timedelta(hours=8),
+            budget=SigningBudget.full(1, 1, self.clock()),
+        )
+        issuers = {
+            name: StatusIssuer(authority=authority, marks=named.issued_by(name), list_name=f"crl:{name}")
+            for name, authority in named.all().items()
+        }
+        return SigningDesk(self.store, issuers, terms, self.policy.trust, self.clock)
+
+    def crl(self) -> bytes:
+        """Return the first issuer's list (DER)."""
+        return self.desk.full_list().body
 
     def client(self, rig: str = "rig-a") -> Client:
         return Client(self.rigs[rig], (self.operations.certificate, self.forge.root.certificate))
@@ -193,7 +215,6 @@ class CAParts:
             nonce_expiry=timedelta(seconds=60),
             birth_grace=timedelta(days=1),
             rotation_overlap=timedelta(days=7),
-            crl_next_update=timedelta(hours=1),
         )
 
 

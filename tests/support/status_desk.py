@@ -49,10 +49,12 @@ class MemoryDesk:
     def revoke(self, serial: int, at: datetime) -> None:
         self.revocations.append(Revocation(f"{serial:x}", at, Ending.REVOKED, at + timedelta(days=365)))
 
-    def full_list(self) -> Signed:
+    def full_list(self, issuer: str = "") -> Signed:
+        self._demand(issuer)
         return self._list("crl", listed(self.revocations, None), None)
 
-    def partition_list(self, count: int, index: int) -> Signed | None:
+    def partition_list(self, count: int, index: int, issuer: str = "") -> Signed | None:
+        self._demand(issuer)
         if count != self.count or index >= count:
             return None
         lines = partitioned(listed(self.revocations, None), self.base, count)
@@ -98,6 +100,10 @@ class MemoryDesk:
             for number, each in rows
         )
         return RevocationPage(after=after, head=len(self.revocations), changes=changes)
+
+    def _demand(self, issuer: str) -> None:
+        if issuer:
+            raise Refused(404, "ca.issuer.unknown", "this CA has no issuer of that name")
 
     def _alive(self) -> None:
         if self.broken:

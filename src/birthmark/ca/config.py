@@ -16,6 +16,10 @@ from birthmark.pki.crl import PARTITIONS_MAX
 SECRET_FILE_MODE_MASK: Final = 0o077
 """Bits that must be off in the mode of a file with a passphrase or a PIN."""
 SECRET_MAX_BYTES: Final = 4_096
+RESPONSE_S: Final = 86_400
+BUDGET_PER_S: Final = 5.0
+BUDGET_BURST: Final = 50
+"""How OCSP is answered where `[ocsp]` says nothing else."""
 
 Seconds = Annotated[int, msgspec.Meta(ge=1)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -47,14 +51,19 @@ class LogSection(Config, frozen=True):
     key: KeySection
 
 
-class OCSPSection(Config, frozen=True):
-    """`[ocsp]`: the delegated responder, whose certificate a ceremony made. Without it there is no OCSP."""
+class ResponderSection(Config, frozen=True):
+    """`[issuer.ocsp]`: the delegated responder of one issuer, whose certificate a ceremony made."""
 
     certificate: Text
     key: KeySection
-    response_s: Seconds = 86_400
-    budget_per_s: Annotated[float, msgspec.Meta(gt=0, le=10_000)] = 5.0
-    budget_burst: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 50
+
+
+class OCSPSection(ResponderSection, frozen=True):
+    """`[ocsp]`: the first issuer's responder, and how all of them answer. Without it the first issuer has no OCSP."""
+
+    response_s: Seconds = RESPONSE_S
+    budget_per_s: Annotated[float, msgspec.Meta(gt=0, le=10_000)] = BUDGET_PER_S
+    budget_burst: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = BUDGET_BURST
 
 
 class FrontSection(Config, frozen=True):
@@ -78,6 +87,8 @@ class IssuerSection(Config, frozen=True):
     certificate: Text
     key: KeySection
     chain: Text | None = None
+    crl_name: Text | None = None
+    ocsp: ResponderSection | None = None
 
 
 class EARSection(Config, frozen=True):
@@ -155,8 +166,7 @@ def load_config(path: Path) -> CAConfig:
     several = config.front is not None and config.front.workers > 1
     if several and config.metrics is not None and config.metrics.folder is None:
         raise ConfigError(f"{path}: [metrics] has no folder", hint="several workers share their numbers in a folder")
-    if config.crl_partitions and config.crl_name is None:
-        raise ConfigError(f"{path}: crl_partitions without crl_name", hint="lists of parts are named by a URI")
+    _check_lists(config, path)
     if config.front is not None and config.status_port is not None:
         raise ConfigError(f"{path}: status_port with [front]", hint="let a proxy of its own fetch lists and OCSP")
     names = [profile.name for profile in config.profile]
@@ -164,6 +174,14 @@ def load_config(path: Path) -> CAConfig:
         raise ConfigError(f"{path}: two profiles have the same name", hint="orders refer to a profile by its name")
     _check_issuers(config, path)
     return config
+
+
+def _check_lists(config: CAConfig, path: Path) -> None:
+    list_names = [config.crl_name, *(issuer.crl_name for issuer in config.issuer)]
+    if config.crl_partitions and None in list_names:
+        raise ConfigError(f"{path}: crl_partitions without crl_name", hint="lists of parts are named by a URI")
+    if len(set(list_names) - {None}) != len(list_names) - list_names.count(None):
+        raise ConfigError(f"{path}: two lists have the same crl_name", hint="each issuer's list has its own name")
 
 
 def _check_issuers(config: CAConfig, path: Path) -> None:

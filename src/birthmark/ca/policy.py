@@ -24,4 +24,3 @@ class Policy:
     nonce_expiry: timedelta
     birth_grace: timedelta
     rotation_overlap: timedelta
-    crl_next_update: timedelta

@@ -39,8 +39,7 @@ from birthmark.ca.issuance import Issuer
 from birthmark.ca.jobs import BirthJob, EnrolJob, Job, NonceJob, Outcome, RefusedJob, RenewJob
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore
-from birthmark.ca.revocation import RevocationPublisher
-from birthmark.ca.signers import DEFAULT_ISSUER, Signers
+from birthmark.ca.signers import Signers
 from birthmark.ca.trail import Trail
 from birthmark.core import ids
 from birthmark.core.clock import Clock
@@ -72,10 +71,6 @@ class CA:
         self._orders: dict[str, tuple[datetime, Order | None]] = {}
         self._issuer = Issuer(store, signers, policy)
         self._desk = Desk(store, policy)
-        self._publishers = {
-            name: RevocationPublisher(store, authority, signers.issued_by(name), policy.crl_next_update)
-            for name, authority in signers.all().items()
-        }
 
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
         """Return the issuing CA and what stands above it."""
@@ -250,14 +245,6 @@ class CA:
             "state": found.state(at),
             "order": found.order,
         }
-
-    def revocation_list(self, issuer: str = DEFAULT_ISSUER) -> bytes:
-        """Return the current CRL (DER) of the issuer with this name. Raises Refused: ca.issuer.unknown. NotNow."""
-        publisher = self._publishers.get(issuer)
-        if publisher is None:
-            raise Refused(UNKNOWN, "ca.issuer.unknown", "this CA has no issuer of that name")
-        with _store_answers():
-            return publisher.current(self._clock())
 
     def _judged(self, trail: Trail, judge: Callable[[Trail], Job]) -> Job:
         with _store_answers():

@@ -67,13 +67,8 @@ class Signers:
         return self.ids[name]
 
     def issued_by(self, name: str) -> frozenset[str]:
-        """Return what the ledger says of certificates that the issuer with this name signed."""
-        return marks_of_first(self.issuing) if name == DEFAULT_ISSUER else frozenset({self.ids[name]})
-
-
-def marks_of_first(authority: Authority) -> frozenset[str]:
-    """Return what the ledger says of certificates of the authority's first issuer, those of earlier releases too."""
-    return frozenset({_id(authority), ""})
+        """Return what the ledger says of certificates that this issuer signed; an earlier release's are the first's."""
+        return frozenset({self.ids[name], ""} if name == DEFAULT_ISSUER else {self.ids[name]})
 
 
 def _id(authority: Authority) -> str:

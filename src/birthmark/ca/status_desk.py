@@ -9,9 +9,9 @@ revocation has overtaken since is made when it is asked for.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,7 +21,7 @@ from birthmark.ca.demands import FORBIDDEN, UNKNOWN, Client
 from birthmark.ca.errors import NotNow, Refused
 from birthmark.ca.ports import CAStore, LedgerReader
 from birthmark.ca.roles import demand_role
-from birthmark.ca.signers import marks_of_first
+from birthmark.ca.signers import DEFAULT_ISSUER
 from birthmark.ca.status import (
     Published,
     Signed,
@@ -46,6 +46,7 @@ from birthmark.pki.ocsp import CertID, ErrorStatus, Responder, SingleStatus, bui
 from birthmark.pki.paths import TrustAnchors
 
 FULL: Final = "crl"
+"""The name of the first issuer's full list in the ledger; another's is `crl:<its key identifier>`."""
 OCSP: Final = "ocsp:"
 LOOK_AGAIN: Final = timedelta(seconds=1)
 """For so long a list is handed out without a look at the ledger."""
@@ -61,13 +62,28 @@ STORE_RETRY_S: Final = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusTerms:
-    """What is published: how lists are named and divided (0: the full one alone), and how long what is signed lives."""
+    """What is published: into how many parts lists are divided (0: none), and how long what is signed lives."""
 
-    list_base: str
     partitions: int
     list_life: timedelta
     response_life: timedelta
     budget: SigningBudget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusIssuer:
+    """
+    One issuing CA that says what is revoked: a list of its own, and OCSP where it has a responder.
+
+    `marks` is what the ledger says of its certificates (`Signers.issued_by`); `list_name` is the name of its full list
+    in the ledger, `list_base` how the parts of it are named.
+    """
+
+    authority: Authority
+    marks: frozenset[str]
+    list_name: str = FULL
+    list_base: str = ""
+    responder: Responder | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +96,18 @@ class _Looked:
 
 
 class SigningDesk:
-    """Answers of one worker. Calls may come from several threads."""
+    """Answers of one worker, for all issuing CAs. Calls may come from several threads."""
 
     def __init__(
         self,
         store: CAStore,
-        authority: Authority,
-        responder: Responder | None,
+        issuers: Mapping[str, StatusIssuer],
         terms: StatusTerms,
         trust: TrustAnchors,
         clock: Clock,
     ) -> None:
         self._store = store
-        self._authority = authority
-        self._own = marks_of_first(authority)
-        self._responder = responder
+        self._issuers = dict(issuers)
         self._terms = terms
         self._trust = trust
         self._clock = clock
@@ -107,18 +120,26 @@ class SigningDesk:
 
     # --- lists ---
 
-    def full_list(self) -> Signed:
-        """Return the list of everything that is revoked. Raises NotNow."""
-        return self._list(FULL, None)
+    def full_list(self, issuer: str = DEFAULT_ISSUER) -> Signed:
+        """Return the list of everything of this issuer that is revoked. Raises Refused (ca.issuer.unknown), NotNow."""
+        named = self._issuer(issuer)
+        return self._list(named, named.list_name, None)
 
-    def partition_list(self, count: int, index: int) -> Signed | None:
-        """Return the list of one partition; None for a count that is not ours. Raises NotNow."""
+    def partition_list(self, count: int, index: int, issuer: str = DEFAULT_ISSUER) -> Signed | None:
+        """Return the list of one partition; None for a count that is not ours. Raises as `full_list`."""
+        named = self._issuer(issuer)
         if count != self._terms.partitions or index >= count:
             return None
-        partition = Partition(self._terms.list_base, count, index)
-        return self._list(partition.uri, partition)
+        partition = Partition(named.list_base, count, index)
+        return self._list(named, partition.uri, partition)
 
-    def _list(self, name: str, partition: Partition | None) -> Signed:
+    def _issuer(self, name: str) -> StatusIssuer:
+        found = self._issuers.get(name)
+        if found is None:
+            raise Refused(UNKNOWN, "ca.issuer.unknown", "this CA has no issuer of that name")
+        return found
+
+    def _list(self, issuer: StatusIssuer, name: str, partition: Partition | None) -> Signed:
         with self._signing, _store_answers():
             at = self._clock()
             known = self._looked.get(name)
@@ -133,13 +154,13 @@ class SigningDesk:
                     revocations = ledger.revocations(at, None if kept is None else kept.this_update)
                     position = ledger.feed_position(at)
             if found is None:
-                ours = (each for each in revocations if each.issuer in self._own)
+                ours = (each for each in revocations if each.issuer in issuer.marks)
                 lines = tuple(
                     line
                     for line in listed(ours, None if kept is None else kept.this_update)
                     if partition is None or partition.covers(line.serial)
                 )
-                found = self._renewed(name, kept, lines, _Place(partition, position, at))
+                found = self._renewed(name, kept, lines, _Place(issuer.authority, partition, position, at))
             self._looked[name] = _Looked(found, head, at)
             return found
 
@@ -153,7 +174,7 @@ class SigningDesk:
         earlier = None if kept is None else Published(kept.digest, kept.number, kept.this_update, kept.next_update)
         edition = Edition(next_number(place.at, earlier), place.partition, place.position)
         life_s = int(self._terms.list_life.total_seconds())
-        authority = self._authority
+        authority = place.authority
         with _signer_answers():
             der = build_crl(lines, authority.key, authority.certificate, this_update, life_s, edition)
         status = _status(name, digest, edition.number, this_update, self._terms.list_life, der)
@@ -168,34 +189,36 @@ class SigningDesk:
         Return a response for all certificates asked about.
 
         Raises:
-            Refused: ca.ocsp.none, this authority has no responder. NotNow.
+            Refused: ca.ocsp.none, no issuer has a responder. NotNow.
 
         """
-        responder = self._responder
-        if responder is None:
+        responders = [(each.responder, each.marks) for each in self._issuers.values() if each.responder is not None]
+        if not responders:
             raise Refused(UNKNOWN, "ca.ocsp.none", "this authority has no OCSP responder", hint="read its lists")
-        if not all(map(responder.speaks_of, asked)):
+        # One response is one responder's: a request about certificates of two issuers is no one's.
+        voice = next((_Voice(*each) for each in responders if all(map(each[0].speaks_of, asked))), None)
+        if voice is None:
             return ErrorStatus.UNAUTHORIZED
         at = self._clock()
         with _store_answers():
             if len(asked) == 1:
-                found = self._response(responder, f"{asked[0].serial:x}", at)
+                found = self._response(voice, f"{asked[0].serial:x}", at)
                 if found is not None:
                     return found
-            return self._on_demand(responder, [each.serial for each in asked], at)
+            return self._on_demand(voice, [each.serial for each in asked], at)
 
-    def _response(self, responder: Responder, serial: str, at: datetime) -> Signed | None:
+    def _response(self, voice: "_Voice", serial: str, at: datetime) -> Signed | None:
         """Return the response about a certificate of ours; None when there is none of that serial."""
         with self._store.reading() as ledger:
             issuance, kept = ledger.issuance(serial), ledger.signed_status(OCSP + serial)
-        if issuance is None or issuance.certificate is None or issuance.issuer not in self._own:
+        if issuance is None or issuance.certificate is None or issuance.issuer not in voice.marks:
             return None
         status = _standing(issuance, at)
         same = kept is not None and kept.digest == digest_of_standing(status) and at < kept.next_update
         if kept is not None and same and at < kept.refresh_at:
             return _signed(kept)
         try:
-            made = self._made(responder, serial, status, at)
+            made = self._made(voice.responder, serial, status, at)
         except NotNow:
             if kept is not None and same:
                 return _signed(kept)
@@ -212,40 +235,55 @@ class SigningDesk:
         number = next_number(at, None)
         return _status(OCSP + serial, digest_of_standing(status), number, this_update, life, der)
 
-    def _on_demand(self, responder: Responder, serials: Sequence[int], at: datetime) -> Signed | ErrorStatus:
+    def _on_demand(self, voice: "_Voice", serials: Sequence[int], at: datetime) -> Signed | ErrorStatus:
         with self._signing:
             left = self._budget.spend(at)
             if left is None:
                 return ErrorStatus.TRY_LATER
             self._budget = left
         with self._store.reading() as ledger:
-            statuses = [_status_of(ledger, serial, self._own, at) for serial in serials]
+            statuses = [_status_of(ledger, serial, voice.marks, at) for serial in serials]
         this_update = at.replace(microsecond=0)
         ends = this_update + self._terms.response_life
         with _signer_answers():
-            return Signed(build_response(statuses, responder, this_update, ends), this_update, ends)
+            return Signed(build_response(statuses, voice.responder, this_update, ends), this_update, ends)
 
     def presign(self) -> int:
         """
         Make responses before they are asked for: of new certificates, of those that ended, of those that age.
 
-        Return how many were made. Raises NotNow, StoreError.
+        Return how many were made. What one issuer's key cannot sign now is made when it is asked for.
+
+        Raises:
+            NotNow: there is such a key; the others' responses were made. StoreError.
+
         """
-        responder = self._responder
-        if responder is None:
+        responders = {mark: each.responder for each in self._issuers.values() for mark in each.marks}
+        if not any(responders.values()):
             return 0
         at = self._clock()
         with self._store.reading() as ledger:
             issuances = self._seen.read(ledger, at)
         made: list[tuple[str, SignedStatus]] = []
+        away: dict[str, NotNow] = {}
         for issuance in issuances:
-            ours = issuance.certificate is not None and issuance.issuer in self._own
-            if ours and at < issuance.expires_at:
-                serial = issuance.serial
+            responder, serial = responders.get(issuance.issuer), issuance.serial
+            if (
+                responder is None
+                or issuance.issuer in away
+                or issuance.certificate is None
+                or at >= issuance.expires_at
+            ):
+                continue
+            try:
                 made.append((OCSP + serial, self._made(responder, serial, _standing(issuance, at), at)))
+            except NotNow as error:
+                away[issuance.issuer] = error
         with self._store.writing() as ledger:
             ledger.put_signed_status(made)
             ledger.forget_signed_status(at - FORGET_AFTER)
+        for missing in away.values():
+            raise missing
         return len(made)
 
     # --- the feed ---
@@ -276,9 +314,18 @@ class SigningDesk:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where and when a list stands."""
+class _Voice:
+    """Who answers, and what the ledger says of the certificates that it may speak of."""
 
+    responder: Responder
+    marks: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Whose list it is, and where and when it stands."""
+
+    authority: Authority
     partition: Partition | None
     position: int
     at: datetime

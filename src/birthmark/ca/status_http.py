@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from birthmark.ca.errors import CAError, NotNow, Refused
 from birthmark.ca.observation import note
+from birthmark.ca.signers import DEFAULT_ISSUER
 from birthmark.ca.status import Signed, cache_headers, matches
 from birthmark.core.clock import Clock
 from birthmark.core.errors import BirthmarkError, DecodeError
@@ -40,6 +41,8 @@ from birthmark.pki.ocsp import (
 
 CRL_MEDIA_TYPE: Final = "application/pkix-crl"
 CRL_PATH: Final = "/v1/crl"
+ISSUERS_CRL_PATH: Final = "/v1/issuers/{issuer}/crl"
+"""The lists of the other issuing CAs."""
 OCSP_PATH: Final = "/v1/ocsp"
 FEED_PATH: Final = "/v1/revocations"
 FEED_POLL_S: Final = 0.5
@@ -53,11 +56,11 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 class StatusDesk(Protocol):
     """What the endpoints need from the service. Everything may raise NotNow."""
 
-    def full_list(self) -> Signed:
-        """Return the current list of everything that is revoked."""
+    def full_list(self, issuer: str = DEFAULT_ISSUER) -> Signed:
+        """Return an issuer's current list of everything that is revoked. Raises Refused 404 for an unknown one."""
         ...
 
-    def partition_list(self, count: int, index: int) -> Signed | None:
+    def partition_list(self, count: int, index: int, issuer: str = DEFAULT_ISSUER) -> Signed | None:
         """Return the current list of one partition; None when the authority does not divide its lists so."""
         ...
 
@@ -93,6 +96,8 @@ class StatusHTTP:
         return [
             Route(CRL_PATH, _answered(self._full_list), methods=["GET"]),
             Route(f"{CRL_PATH}/{{count}}/{{index}}", _answered(self._partition), methods=["GET"]),
+            Route(ISSUERS_CRL_PATH, _answered(self._full_list), methods=["GET"]),
+            Route(f"{ISSUERS_CRL_PATH}/{{count}}/{{index}}", _answered(self._partition), methods=["GET"]),
             Route(OCSP_PATH, _answered(self._ocsp_post), methods=["POST"]),
             Route(f"{OCSP_PATH}/{{request:path}}", _answered(self._ocsp_get), methods=["GET"]),
         ]
@@ -106,11 +111,11 @@ class StatusHTTP:
         return Starlette(routes=self.public_routes())
 
     async def _full_list(self, request: Request) -> Response:
-        return self._list(request, await run_in_threadpool(self._desk.full_list))
+        return self._list(request, await run_in_threadpool(self._desk.full_list, _issuer(request)))
 
     async def _partition(self, request: Request) -> Response:
         count, index = (_number(request.path_params[name]) for name in ("count", "index"))
-        found = await run_in_threadpool(self._desk.partition_list, count, index)
+        found = await run_in_threadpool(self._desk.partition_list, count, index, _issuer(request))
         if found is None:
             raise _no_partition()
         return self._list(request, found)
@@ -158,6 +163,11 @@ class StatusHTTP:
                 headers = {"Cache-Control": "no-store"}
                 return Response(encode_page(page), headers=headers, media_type="application/json")
             await asyncio.sleep(min(left_s, FEED_POLL_S))
+
+
+def _issuer(request: Request) -> str:
+    """Return whose list is asked for: the path of the first issuer's names none."""
+    return str(request.path_params.get("issuer", DEFAULT_ISSUER))
 
 
 def _number(text: str) -> int:

@@ -37,7 +37,7 @@ from birthmark.ca.ports import CAStore
 from birthmark.ca.service import CA
 from birthmark.ca.signers_setup import chains_of, signers_of, terms_of
 from birthmark.ca.status_http import StatusHTTP
-from birthmark.ca.status_setup import published, responder_of, status_desk
+from birthmark.ca.status_setup import published, status_desk, status_issuers
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
@@ -123,8 +123,8 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
         signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
         authority = signers.issuing
         ca = CA(store, signers, policy, system_clock)
-        responder = responder_of(config, folder, keys, authority)
-        desk = status_desk(config, store, authority, responder, policy, system_clock)
+        issuers = status_issuers(config, folder, keys, signers)
+        desk = status_desk(config, store, issuers, policy, system_clock)
         status = StatusHTTP(desk, system_clock, config.status_max_age_s)
         life = Lifecycle(store, system_clock)
         approvals = Approvals(store, all_acts(policy), policy.trust, system_clock)
@@ -203,8 +203,8 @@ def examine(config_path: Path) -> Health:
     policy = _policy(config, folder, read_endorsements(folder / config.endorsements, read_file))
     with Keyring(folder) as keys, configured_store(config, folder) as store:
         signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
-        ca = CA(store, signers, policy, system_clock)
-        organs = _organs(store, policy, signers.issuing, signer, ca.revocation_list, folder)
+        desk = status_desk(config, store, status_issuers(config, folder, keys, signers), policy, system_clock)
+        organs = _organs(store, policy, signers.issuing, signer, lambda: desk.full_list().body, folder)
         return HealthDesk(organs, system_clock).health()
 
 
@@ -261,7 +261,6 @@ def _policy(config: CAConfig, folder: Path, endorsements: Endorsements) -> Polic
         nonce_expiry=timedelta(seconds=config.nonce_expiry_s),
         birth_grace=timedelta(seconds=config.birth_grace_s),
         rotation_overlap=timedelta(seconds=config.rotation_overlap_s),
-        crl_next_update=timedelta(seconds=config.crl_next_update_s),
     )
 
 

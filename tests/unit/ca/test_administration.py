@@ -27,7 +27,7 @@ def test_a_revocation_counts_from_now_and_says_why(parts: CAParts) -> None:
     row = parts.last_audit()
     assert (row["unit"], row["order"]) == (UNIT, ORDER)
     assert "stolen from the van" in row["detail"]
-    crl = read_crl(parts.ca.revocation_list(), parts.forge.issuing.certificate, parts.clock())
+    crl = read_crl(parts.crl(), parts.forge.issuing.certificate, parts.clock())
     assert crl.serials == {certificate.serial_number}
 
 
@@ -55,10 +55,3 @@ def test_the_listing_says_what_became_of_each_certificate(parts: CAParts) -> Non
     assert (row["unit_serial"], row["chip_serial"], row["chip_model"]) == (UNIT, board.chip.serial, "optiga-trust-m")
     assert (row["state"], row["order"], row["dies"]) == ("confirmed", ORDER, "")
     assert row["issued"] == row["confirmed"] == "2026-11-23T12:00:00.000+00:00"
-
-
-def test_a_revocation_list_is_signed_once_a_second(parts: CAParts) -> None:
-    first = parts.ca.revocation_list()
-    assert parts.ca.revocation_list() == first
-    parts.clock.forward(seconds=1)
-    assert parts.ca.revocation_list() != first

@@ -53,6 +53,24 @@ def unknown_key(files: CAFiles) -> None:
     changed(files, "organization", "oganization")
 
 
+NEXT = """
+[[issuer]]
+name = "next"
+certificate = "issuing.pem"
+key = { kind = "software", file = "issuing.key", passphrase_file = "passphrase" }
+"""
+
+
+def parts_of_another_issuer_s_list_without_a_name(files: CAFiles) -> None:
+    changed(files, "organization", 'crl_partitions = 4\ncrl_name = "http://crl.example/a"\norganization')
+    files.config.write_text(files.config.read_text() + NEXT)
+
+
+def two_lists_of_one_name(files: CAFiles) -> None:
+    changed(files, "organization", 'crl_name = "http://crl.example/a"\norganization')
+    files.config.write_text(f'{files.config.read_text()}{NEXT}crl_name = "http://crl.example/a"\n')
+
+
 def unknown_algorithm(files: CAFiles) -> None:
     changed(files, '"P-256"', '"RSA-1024"')
 
@@ -112,6 +130,8 @@ def database_that_is_none(files: CAFiles) -> None:
 BROKEN: tuple[tuple[Callable[[CAFiles], None], str], ...] = (
     (unknown_key, "config.invalid"),
     (unknown_algorithm, "config.invalid"),
+    (parts_of_another_issuer_s_list_without_a_name, "config.invalid"),
+    (two_lists_of_one_name, "config.invalid"),
     (nonce_of_no_time, "config.invalid"),
     (two_profiles_of_one_name, "config.invalid"),
     (no_such_file, "config.invalid"),

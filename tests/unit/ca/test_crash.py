@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from birthmark.ca.errors import NotNow, Refused
+from birthmark.ca.signers import Signers
 from birthmark.core.errors import StoreError
 from birthmark.est.messages import NonceRequest
 from birthmark.pki.authorities import Authority
@@ -107,7 +108,7 @@ def test_a_new_key_after_a_crash_replaces_what_was_begun(parts: CAParts, faults:
     certificate = parts.born(replace(board, key=new_key()), "rig-b")
     assert one_living(parts)["serial"] == f"{certificate.serial_number:x}"
     begun = {row["serial"] for row in parts.administration.certificates()} - {one_living(parts)["serial"]}
-    revoked = read_crl(parts.ca.revocation_list(), parts.forge.issuing.certificate, parts.clock()).serials
+    revoked = read_crl(parts.crl(), parts.forge.issuing.certificate, parts.clock()).serials
     assert {f"{serial:x}" for serial in revoked} == begun
 
 
@@ -195,7 +196,7 @@ def test_an_issuing_key_that_does_not_answer_is_503_and_the_repeat_succeeds(part
 
 def test_a_revocation_list_that_cannot_be_signed_is_503(parts: CAParts) -> None:
     with pytest.raises(NotNow) as refused:
-        parts.service(parts.store, dead(parts)).revocation_list()
+        parts.status(Signers(dead(parts))).full_list()
     assert refused.value.finding == "ca.signer"
 
 

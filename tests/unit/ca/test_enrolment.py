@@ -23,7 +23,7 @@ from support.ca_parts import NOW, ORDER, UNIT, CAParts, order
 
 
 def revoked(parts: CAParts) -> frozenset[int]:
-    return read_crl(parts.ca.revocation_list(), parts.forge.issuing.certificate, parts.clock()).serials
+    return read_crl(parts.crl(), parts.forge.issuing.certificate, parts.clock()).serials
 
 
 @pytest.mark.parametrize("model", [APDU, TPM], ids=["apdu", "tpm"])

@@ -48,7 +48,7 @@ def organs(parts: CAParts, tmp_path: Path) -> Organs:
         issuing=parts.forge.issuing.certificate,
         issuing_key=parts.forge.issuing.key,
         log_key=key,
-        crl=parts.ca.revocation_list,
+        crl=parts.crl,
         folder=tmp_path,
     )
 

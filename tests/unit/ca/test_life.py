@@ -101,7 +101,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def the_revocation_list_holds_all_that_do_not_live_and_nothing_else(self) -> None:
         self.parts.clock.forward(seconds=1)
-        listed = read_crl(self.parts.ca.revocation_list(), self.parts.forge.issuing.certificate, self.parts.clock())
+        listed = read_crl(self.parts.crl(), self.parts.forge.issuing.certificate, self.parts.clock())
         living = {row["serial"] for row in self.parts.living()}
         every = {row["serial"] for row in self.parts.administration.certificates()}
         assert {f"{serial:x}" for serial in listed.serials} == every - living

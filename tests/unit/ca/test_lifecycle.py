@@ -76,7 +76,7 @@ def replacement(old: Board, new: Board) -> ReplaceTerms:
 
 def listed(parts: CAParts) -> frozenset[int]:
     parts.clock.forward(seconds=2)
-    return read_crl(parts.ca.revocation_list(), parts.forge.issuing.certificate, parts.clock()).serials
+    return read_crl(parts.crl(), parts.forge.issuing.certificate, parts.clock()).serials
 
 
 def endings(parts: CAParts) -> list[str]:

@@ -47,6 +47,7 @@ class Next:
         self.issuing = make_sub_ca(parts.forge.root, "Next issuing CA", generate(KeyAlgorithm.MLDSA65), parts.clock())
         self.signers = Signers(parts.forge.issuing, {"next": self.issuing}, VERIFIER)
         self.policy = replace(parts.policy, terms={**parts.policy.terms, **{each.name: each for each in profiles}})
+        self.desk = parts.status(self.signers)
         self.start()
 
     def start(self, store: object = None) -> None:
@@ -61,7 +62,7 @@ class Next:
 
     def listed(self, issuer: str) -> frozenset[int]:
         authority = self.signers.all()[issuer]
-        return read_crl(self.parts.ca.revocation_list(issuer), authority.certificate, self.parts.clock()).serials
+        return read_crl(self.desk.full_list(issuer).body, authority.certificate, self.parts.clock()).serials
 
 
 def key_wanted(parts: CAParts, certificate: x509.Certificate | None, label: str | None = None) -> KeyAlgorithm:
@@ -153,7 +154,7 @@ def test_each_profile_s_issuer_signs_and_lists_its_own_certificates(parts: CAPar
     assert after.listed("") == {first.serial_number}
     assert after.listed("next") == {second.serial_number}
     with pytest.raises(Refused) as refused:
-        parts.ca.revocation_list("other")
+        after.desk.full_list("other")
     assert (refused.value.status, refused.value.finding) == (404, "ca.issuer.unknown")
 
 

@@ -19,7 +19,7 @@ from support.ca_parts import UNIT, Board, CAParts, a_nonce, nonce_for, order, re
 
 
 def revoked(parts: CAParts) -> frozenset[int]:
-    return read_crl(parts.ca.revocation_list(), parts.forge.issuing.certificate, parts.clock()).serials
+    return read_crl(parts.crl(), parts.forge.issuing.certificate, parts.clock()).serials
 
 
 def test_a_device_gets_a_certificate_for_its_next_key_under_the_same_names(parts: CAParts) -> None:

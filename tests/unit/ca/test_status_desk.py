@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.ca.errors import NotNow, Refused
 from birthmark.ca.lifecycle import ADMINISTRATOR, Lifecycle
+from birthmark.ca.signers import DEFAULT_ISSUER, Signers
 from birthmark.ca.status import Signed, SigningBudget
-from birthmark.ca.status_desk import SigningDesk, StatusTerms
+from birthmark.ca.status_desk import SigningDesk, StatusIssuer, StatusTerms
 from birthmark.ca.units import Move
 from birthmark.core.errors import StoreError
 from birthmark.core.revocation import decode_page, encode_page
@@ -33,14 +34,15 @@ COUNT = 4
 def desk(parts: CAParts, *, ocsp: bool = True, store: FaultyStore | None = None, count: int = COUNT) -> SigningDesk:
     at = parts.clock()
     terms = StatusTerms(
-        list_base=BASE,
         partitions=count,
         list_life=timedelta(hours=1),
         response_life=timedelta(hours=8),
         budget=SigningBudget.full(0.001, 3, at),
     )
     responder = responder_of(parts.forge.issuing, at) if ocsp else None
-    return SigningDesk(store or parts.store, parts.forge.issuing, responder, terms, parts.policy.trust, parts.clock)
+    marks = Signers(parts.forge.issuing).issued_by(DEFAULT_ISSUER)
+    issuer = StatusIssuer(authority=parts.forge.issuing, marks=marks, list_base=BASE, responder=responder)
+    return SigningDesk(store or parts.store, {DEFAULT_ISSUER: issuer}, terms, parts.policy.trust, parts.clock)
 
 
 def read(parts: CAParts, signed: Signed | None, partition: Partition | None = None) -> RevocationList:
