@@ -159,15 +159,23 @@ class Intruder:
         bundle = chip.bundle(chip.attest(key.public_key(), self.nonce(unit, order=order)))
         return self.enrol(build_csr(key, request_subject(unit), bundle), order=order)
 
-    def confirm_birth(self, unit: str, chip: Chip, certificate: x509.Certificate) -> None:
+    def confirm_birth(self, unit: str, chip: Chip, certificate: x509.Certificate, *, order: str | None = None) -> None:
         """Sign and deliver a birth record, as an honest rig does after the proof of possession."""
         rig = x509.load_pem_x509_certificate((self.pki / f"{RIG}.pem").read_bytes())
         key = load_pem_private_key((self.pki / f"{RIG}.key").read_bytes(), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise NoVictim("the rig's key is not an elliptic-curve key")
-        record = _birth(unit, chip, certificate, self.lab.order, self.now)
+        record = _birth(unit, chip, certificate, order or self.lab.order, self.now)
         body = sign_birth(record, key, rig).encode()
         _raise_for(self.rig().request("POST", "/v1/births", {"content-type": "application/jose"}, body))
+
+    def as_device(self, certificate: x509.Certificate, signer: Signer) -> ESTClient:
+        """Return an EST client that shows a device's certificate, with whatever signs for it."""
+        context = client_context((self.pki / "trust.pem").read_bytes())
+        use_chip_key(context, der(certificate), signer)
+        transport = HTTPTransport(self.lab.ca_url, context)
+        self._transports.append(transport)
+        return ESTClient(transport.request)
 
     # --- attempts on the cloud -------------------------------------------------------------------------------------
 

@@ -84,8 +84,9 @@ ORDER_OF_ONE = Order("order-of-one", quantity=1)
 ORDER_OF_THE_OTHER_RIG = Order("order-of-rig-b", rigs=RIGS[1:])
 ORDER_PAST = Order("order-past", opens_days=-60, closes_days=-30)
 ORDER_OF_2016 = Order("order-2016", profile="device-2016")
-ORDERS = (Order(ORDER), ORDER_OF_ONE, ORDER_OF_THE_OTHER_RIG, ORDER_PAST, ORDER_OF_2016)
-"""The order of the panel, and four that the attacks try to stretch."""
+ORDER_OF_STRONG_KEYS = Order("order-p384", profile="device-p384")
+ORDERS = (Order(ORDER), ORDER_OF_ONE, ORDER_OF_THE_OTHER_RIG, ORDER_PAST, ORDER_OF_2016, ORDER_OF_STRONG_KEYS)
+"""The order of the panel, and five that the attacks try to stretch."""
 
 
 def ca_toml(hsm_module: str | None) -> str:
@@ -117,6 +118,13 @@ name = "device-p256"
 algorithms = ["P-256"]
 validity_days = 1825
 last_issue = 2035-12-31
+
+[[profile]]
+name = "device-p384"
+algorithms = ["P-384", "P-256"]
+validity_days = 1825
+last_issue = 2035-12-31
+max_bytes = 4096
 
 [[profile]]
 name = "device-2016"
