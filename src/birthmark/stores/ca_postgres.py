@@ -23,6 +23,7 @@ from birthmark.stores.ca_database import Argument, Query
 from birthmark.stores.ca_rows import Row, Table, Value
 from birthmark.stores.ca_schema import migrations
 from birthmark.stores.ca_sql import SQLLedger
+from birthmark.stores.postgres_arrays import array_of, register
 
 CONNECT_TIMEOUT_S: Final = 5
 WAIT_TIMEOUT_S: Final = 5.0
@@ -90,6 +91,7 @@ class PostgresCAStore:
             max_size=POOL_MAX_CONNECTIONS,
             kwargs=_CONNECTION,
             reconnect_timeout=RECONNECT_S,
+            configure=register,
             open=True,
         )
         try:
@@ -180,17 +182,19 @@ class _Postgres:
         self._connection.commit()
 
     def read(self, query: str, *arguments: Argument) -> list[Row]:
-        return self._connection.execute(_spoken(query), arguments, binary=True).fetchall()
+        return self._connection.execute(_spoken(query), _bound(arguments), binary=True).fetchall()
 
     def read_all(self, queries: Sequence[Query]) -> list[list[Row]]:
-        cursors = [self._connection.execute(_spoken(query), arguments, binary=True) for query, arguments in queries]
+        cursors = [
+            self._connection.execute(_spoken(query), _bound(arguments), binary=True) for query, arguments in queries
+        ]
         return [cursor.fetchall() for cursor in cursors]
 
     def write(self, statement: str, *arguments: Argument) -> None:
-        self._connection.execute(_spoken(statement), arguments)
+        self._connection.execute(_spoken(statement), _bound(arguments))
 
     def change(self, statement: str, *arguments: Argument) -> int:
-        cursor = self._connection.execute(_spoken(statement), arguments)
+        cursor = self._connection.execute(_spoken(statement), _bound(arguments))
         self._pipeline.sync()
         return cursor.rowcount
 
@@ -200,7 +204,7 @@ class _Postgres:
 
     def insert(self, table: Table, values: Sequence[tuple[Value, ...]], *, or_ignore: bool = False) -> None:
         if values:
-            columns = list(map(list, zip(*values, strict=True)))
+            columns = [*map(array_of, table.types, zip(*values, strict=True))]
             self._connection.execute(_insert(table, or_ignore=or_ignore), columns)
             self._send_all()
 
@@ -253,15 +257,19 @@ def _version(connection: psycopg.Connection) -> int:
     return 0 if row is None else int(row[0])
 
 
+def _bound(arguments: Sequence[Argument]) -> list[object]:
+    return [each if isinstance(each, str | bytes | int | None) else array_of("text", each) for each in arguments]
+
+
 @functools.cache
 def _spoken(statement: str) -> LiteralString:
-    return statement.replace("IN LIST", "= ANY(%s)").replace("?", "%s")
+    return statement.replace("IN LIST", "= ANY(%b)").replace("?", "%s")
 
 
 @functools.cache
 def _insert(table: Table, *, or_ignore: bool) -> LiteralString:
     names = ", ".join(table.columns)
-    arrays = ", ".join(f"%b::{each}[]" for each in table.types)
+    arrays = ", ".join("%b" for _ in table.types)
     ignored = " ON CONFLICT DO NOTHING" if or_ignore else ""
     if table.first_number is None:
         return f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}){ignored}"  # noqa: S608 constant text
