@@ -109,7 +109,9 @@ def _take_birth(ledger: Ledger, job: BirthJob) -> None:
     if ledger.birth(record.certificate_sha256) is not None:
         return
     demand_unconfirmed(found, at)
+    # Asked before anything is written: what was written before a refusal would stay.
+    unit = born(ledger.unit(found.unit_serial), found, at)
     ledger.confirm([(record.certificate_sha256, job.token)], at)
-    ledger.put_units([born(ledger.unit(found.unit_serial), found, at)])
+    ledger.put_units([unit])
     about = fingerprint(job.token.encode("ascii"))
     ledger.append([job.trail.row(certificate=record.certificate_serial, about=about)])

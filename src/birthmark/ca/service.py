@@ -68,7 +68,7 @@ class CA:
         self._policy = policy
         self._clock = clock
         self._callers = Callers(policy.trust)
-        self._orders: dict[str, tuple[datetime, Order | None]] = {}
+        self._orders: dict[str, tuple[datetime, Order]] = {}
         self._issuer = Issuer(store, signers, policy)
         self._desk = Desk(store, policy)
 
@@ -262,10 +262,14 @@ class CA:
         if label is None:
             return None
         known = self._orders.get(label)
-        if known is None or not known[0] <= at < known[0] + ORDER_MEMORY or known[1] is None:
-            with self._store.reading() as ledger:
-                known = self._orders[label] = at, ledger.order(label)
-        return known[1]
+        if known is not None and known[0] <= at < known[0] + ORDER_MEMORY:
+            return known[1]
+        with self._store.reading() as ledger:
+            order = ledger.order(label)
+        if order is not None:
+            # Orders alone are remembered: anybody may ask about labels that name none, as many as there are.
+            self._orders[label] = at, order
+        return order
 
     def _device(self, client: Client | None, trail: Trail) -> tuple[Caller, Issuance]:
         caller, current = demand_device(client, self._issuance_of(client), self._policy.trust, trail.at)

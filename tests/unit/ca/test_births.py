@@ -8,9 +8,10 @@ import pytest
 
 from birthmark.ca.errors import Refused
 from birthmark.core.birth import BIRTH_MAX_BYTES, sign_birth
+from birthmark.core.issuance import Unit, UnitState
 from birthmark.pki.crl import read_crl
 from birthmark.testing.forge import new_key
-from support.ca_parts import UNIT, CAParts, birth_record, renewed
+from support.ca_parts import ORDER, UNIT, CAParts, birth_record, renewed
 
 
 def test_a_birth_record_lets_the_certificate_live(parts: CAParts) -> None:
@@ -50,6 +51,24 @@ def test_a_repeat_is_taken_even_when_the_certificate_died_since(parts: CAParts) 
     token = parts.birth(board, certificate)
     parts.administration.revoke(parts.issuance(certificate)["serial"], "stolen")
     parts.ca.take_birth(parts.client(), token)
+    assert parts.states() == ["revoked"]
+
+
+@pytest.mark.parametrize("state", [each for each in UnitState if each.dark], ids=lambda state: state.value)
+def test_a_birth_that_is_refused_for_its_unit_confirms_nothing(parts: CAParts, state: UnitState) -> None:
+    board = parts.board()
+    token = parts.birth(board, parts.born(board))
+    # No act leaves such a certificate alive. The birth must not be the act that lets one live on if ever one does.
+    dark = Unit(serial=UNIT, chip=None, state=state, since=parts.clock(), order=ORDER)
+    with parts.store.writing() as ledger:
+        ledger.put_units([dark])
+    with pytest.raises(Refused) as refused:
+        parts.ca.take_birth(parts.client(), token)
+    assert refused.value.finding == "ca.unit.transition"
+    assert parts.states() == ["issued"]
+    with parts.store.reading() as ledger:
+        assert ledger.unit(UNIT) == dark
+    parts.clock.forward(days=1)
     assert parts.states() == ["revoked"]
 
 

@@ -206,6 +206,13 @@ def test_the_ca_says_which_attributes_it_wants(parts: CAParts) -> None:
     assert [len(each.subject or ()) for each in (first, renewal)] == [1, 3]
 
 
+def test_labels_that_name_no_order_leave_nothing_in_memory_whoever_asks_about_them(parts: CAParts) -> None:
+    for number in range(100):
+        assert parts.ca.wanted_attributes(None, f"no-order-{number}")
+    assert parts.ca.wanted_attributes(None, ORDER)
+    assert list(parts.ca._orders) == [ORDER]
+
+
 def test_a_request_that_waits_for_an_approval_keeps_its_nonce(parts: CAParts) -> None:
     parts.put_order(order(approved_at=None))
     csr = parts.board().csr(parts.nonce())
