@@ -7,8 +7,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.ca.audit import bundle
+from birthmark.ca.audit.bundle import AuditObject
 from birthmark.ca.audit.errors import AuditRefused
 from birthmark.ca.audit.making import Auditing, Surroundings
 from birthmark.ca.audit.verifying import Verified, verify_audit_bundle
@@ -16,16 +19,20 @@ from birthmark.ca.errors import Refused
 from birthmark.ca.log import Log
 from birthmark.ca.policy_log import announce_policy
 from birthmark.core.audit import AuditRow
+from birthmark.core.birth import sign_birth
 from birthmark.core.errors import BirthmarkError
 from birthmark.core.ids import fingerprint
+from birthmark.core.roles import Role
 from birthmark.pki.algorithms import KeyAlgorithm
+from birthmark.pki.authorities import make_officer
 from birthmark.pki.keys import software
 from birthmark.pki.paths import TrustAnchors
 from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.testing.forge import new_key
 from birthmark.tlog.bundle import ProofBundle, decode_bundle, encode_bundle
 from birthmark.tlog.keys import NotePrivateKey, Signer
-from support.ca_parts import UNIT, CAParts, renewed
+from support.ca_parts import ORDER, UNIT, CAParts, birth_record, renewed
+from support.officers import Person
 
 
 @dataclass
@@ -135,6 +142,104 @@ def test_an_authority_that_leaves_out_a_certificate_when_it_makes_the_bundle_is_
         numbers += [policy.entry for policy in ledger.policies()]
     with pytest.raises(AuditRefused, match="certificate is missing"):
         audited.verified(bundle.encode_bundle(told, audited.auditing.log.prove(numbers)))
+
+
+def lied(audited: Audited, objects: list[AuditObject], *rows: AuditRow) -> bytes:
+    """Return a bundle of a lying authority: its log commits to whatever it likes."""
+    _, manifest, _ = bundle.decode_bundle(audited.made())
+    told = bundle.encode_manifest(msgspec.structs.replace(manifest, objects=tuple(objects)))
+    made = AuditRow(at=manifest.made_at, who="liar", act="audit.bundle", unit_serial=UNIT, about=fingerprint(told))
+    with audited.parts.store.writing() as ledger:
+        ledger.append([*rows, made])
+    audited.auditing.log.publish()
+    with audited.parts.store.reading() as ledger:
+        numbers = [number for number, _ in ledger.entries_of_unit(UNIT)]
+        numbers += [policy.entry for policy in ledger.policies()]
+    return bundle.encode_bundle(told, audited.auditing.log.prove(numbers))
+
+
+def filed(kind: str, of: str, content: bytes) -> AuditObject:
+    return AuditObject(kind=kind, of=of, sha256=fingerprint(content), content=content)
+
+
+def true_objects(audited: Audited) -> list[AuditObject]:
+    return list(bundle.decode_bundle(audited.made())[1].objects)
+
+
+def test_what_a_lying_authority_makes_is_taken_when_it_does_not_lie(audited: Audited) -> None:
+    assert audited.verified(lied(audited, true_objects(audited))).unit_serial == UNIT
+
+
+@pytest.mark.parametrize(
+    ("kind", "finding"),
+    [(bundle.ISSUING_CHAIN, "audit.signature"), (bundle.RIG_CERTIFICATE, "audit.chain")],
+)
+def test_a_birth_record_is_signed_by_a_rig_and_by_nobody_else_whom_a_ca_has_certified(
+    audited: Audited, kind: str, finding: str
+) -> None:
+    objects = true_objects(audited)
+    board, key = audited.parts.board(), new_key()
+    certificate = next(each for each in objects if each.kind == bundle.CERTIFICATE)
+    insider = make_officer(audited.parts.operations, "rig-a", Role.LINE_LEAD, key.public_key(), audited.parts.clock())
+    born = x509.load_der_x509_certificate(certificate.content)
+    token = sign_birth(birth_record(board, born, rig="rig-a"), key, insider).encode()
+    forged = [filed(bundle.BIRTH_RECORD, certificate.of, token), filed(kind, certificate.of, der_of(insider))]
+    row = AuditRow(
+        at=audited.parts.clock(),
+        who="rig:rig-a",
+        act="birth",
+        unit_serial=UNIT,
+        certificate=certificate.of,
+        about=fingerprint(token),
+    )
+    with pytest.raises(AuditRefused) as refused:
+        audited.verified(lied(audited, [*objects, *forged], row))
+    assert refused.value.finding == finding
+
+
+def der_of(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
+def test_the_certificate_of_another_unit_is_none_of_this_one(audited: Audited) -> None:
+    with audited.parts.store.reading() as ledger:
+        (other,) = ledger.issuances_of_unit("BM-000002")
+    assert other.certificate is not None
+    row = AuditRow(
+        at=other.intended_at,
+        who="rig:rig-a",
+        act="enrol",
+        order=ORDER,
+        unit_serial=UNIT,
+        certificate=other.serial,
+        about=fingerprint(other.certificate),
+    )
+    foreign = filed(bundle.CERTIFICATE, other.serial, other.certificate)
+    with pytest.raises(AuditRefused) as refused:
+        audited.verified(lied(audited, [*true_objects(audited), foreign], row))
+    assert refused.value.finding == "audit.object.unit"
+
+
+@pytest.mark.parametrize("missing", [bundle.ORDER_DOCUMENT, bundle.ORDER_RULING])
+def test_a_unit_of_an_order_that_two_persons_have_not_signed_is_found_out(audited: Audited, missing: str) -> None:
+    objects = [each for each in true_objects(audited) if each.kind != missing]
+    with pytest.raises(AuditRefused) as refused:
+        audited.verified(lied(audited, objects))
+    assert refused.value.finding == "audit.order"
+
+
+def test_one_person_with_two_certificates_is_no_two_persons(audited: Audited) -> None:
+    objects = [each for each in true_objects(audited) if each.kind != bundle.ORDER_RULING]
+    document = next(each for each in objects if each.kind == bundle.ORDER_DOCUMENT)
+    again = Person.hired(audited.parts.operations, "OLGA  Officer", Role.APPROVER, audited.parts.clock())
+    ruling = again.ruling(document.content.decode(), "order.create").encode()
+    objects += [
+        filed(bundle.ORDER_RULING, ORDER, ruling),
+        filed(bundle.OFFICER_CERTIFICATE, ORDER, der_of(again.certificate)),
+    ]
+    with pytest.raises(AuditRefused) as refused:
+        audited.verified(lied(audited, objects))
+    assert refused.value.finding == "audit.order"
 
 
 def test_the_bundle_of_another_log_is_refused(audited: Audited) -> None:

@@ -7,29 +7,21 @@ the bundle; every object is the one that the log, or a signature, commits to. Wh
 that the log shows everybody the same history. Against that stand checkpoints that auditors keep (`verify-log`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cryptography import x509
-
 from birthmark.ca.audit import bundle
 from birthmark.ca.audit.bundle import AuditObject, Manifest
+from birthmark.ca.audit.documents import ISSUING, demand_chains, demand_documents
 from birthmark.ca.audit.errors import AuditRefused
 from birthmark.ca.policy_log import IN_FORCE
-from birthmark.core import jws
 from birthmark.core.audit import AuditRow, decode_row, link
-from birthmark.core.birth import verify_birth
-from birthmark.core.errors import DecodeError
 from birthmark.core.ids import fingerprint
-from birthmark.core.proposals import PROPOSAL_TYP, RULING_TYP
-from birthmark.pki.errors import PathError
-from birthmark.pki.paths import Purpose, TrustAnchors, validate_path
-from birthmark.pki.reading import UNREADABLE
+from birthmark.pki.paths import TrustAnchors
 from birthmark.tlog.bundle import VerifiedBundle, verify_bundle
 from birthmark.tlog.keys import VerifierKey
 
-_ISSUING = frozenset({"enrol", "renew"})
 _SIGNATURE_MARK = "\n\n"
 
 
@@ -73,13 +65,14 @@ def verify_audit_bundle(data: bytes, keys: Sequence[VerifierKey], trust: TrustAn
     _demand_whole(proven, manifest.unit_serial)
     _demand_manifest(told, manifest, about)
     _demand_policies(manifest, others)
-    digests = _demand_objects(manifest, [row for _, row in about])
+    told_of = [row for _, row in about]
+    _demand_objects(manifest, told_of)
     checks = [
         f"{len(proven.entries)} entries are in the log {proven.checkpoint.origin} of {proven.checkpoint.head.size}",
         f"none of the {len(about)} entries about the unit is missing up to {about[-1][1].at.isoformat()}",
         f"{len(manifest.objects)} objects are those that the log commits to",
-        *_signatures(manifest, digests),
-        *([] if trust is None else _chains(manifest, [row for _, row in about], trust)),
+        *demand_documents(manifest, told_of),
+        *([] if trust is None else demand_chains(manifest, told_of, trust)),
     ]
     head = proven.checkpoint.head
     return Verified(manifest.unit_serial, proven.checkpoint.origin, head.size, about, others, manifest, tuple(checks))
@@ -119,79 +112,16 @@ def _demand_policies(manifest: Manifest, others: Sequence[tuple[int, AuditRow]])
         raise AuditRefused("the policies are not those of the log's entries", finding="audit.policy")
 
 
-def _demand_objects(manifest: Manifest, rows: Sequence[AuditRow]) -> Mapping[str, AuditObject]:
-    """Return the objects by digest, all that the entries name among them, and none of another unit."""
+def _demand_objects(manifest: Manifest, rows: Sequence[AuditRow]) -> None:
+    """Pass objects with their digests, all that the entries name among them, under the serials that those name."""
     for each in manifest.objects:
         if each.kind not in bundle.KINDS or fingerprint(each.content) != each.sha256:
             raise AuditRefused(f"the {each.kind} {each.of} is not what it says", finding="audit.object.digest")
     granted = [row for row in rows if not row.finding]
-    issued = {row.about for row in granted if row.act in _ISSUING and row.about}
-    births = {row.about for row in granted if row.act == "birth" and row.about}
+    issued = {(row.certificate, row.about) for row in granted if row.act in ISSUING and row.about}
+    births = {(row.certificate, row.about) for row in granted if row.act == "birth" and row.about}
     for kind, wanted in ((bundle.CERTIFICATE, issued), (bundle.BIRTH_RECORD, births)):
-        held = {each.sha256 for each in manifest.objects if each.kind == kind}
+        held = {(each.of, each.sha256) for each in manifest.objects if each.kind == kind}
         if held != wanted:
             what = "is missing" if wanted - held else "is in no entry of the log"
             raise AuditRefused(f"a {kind} {what}", finding="audit.object.missing")
-    return {each.sha256: each for each in manifest.objects}
-
-
-def _signatures(manifest: Manifest, digests: Mapping[str, AuditObject]) -> Iterator[str]:
-    """Verify every signed document with the certificate that it names; say which ones."""
-    for each in manifest.objects:
-        if each.kind not in (bundle.BIRTH_RECORD, bundle.ORDER_DOCUMENT, bundle.ORDER_RULING):
-            continue
-        signer = _signer(each, digests)
-        token = each.content.decode("ascii", errors="replace")
-        try:
-            if each.kind == bundle.BIRTH_RECORD:
-                _demand_names(each, verify_birth(token, signer).certificate_serial)
-            else:
-                jws.verify(token, PROPOSAL_TYP if each.kind == bundle.ORDER_DOCUMENT else RULING_TYP, signer)
-        except DecodeError as error:
-            raise AuditRefused(f"the {each.kind} {each.of}: {error.message}", finding="audit.signature") from error
-        yield f"the {each.kind} of {each.of} is signed by {signer.subject.rfc4514_string()}"
-
-
-def _demand_names(each: AuditObject, serial: str) -> None:
-    if serial != each.of:
-        raise AuditRefused(f"the birth record is of certificate {serial}, not {each.of}", finding="audit.signature")
-
-
-def _signer(each: AuditObject, digests: Mapping[str, AuditObject]) -> x509.Certificate:
-    try:
-        digest = jws.signer_sha256(jws.read(each.content.decode("ascii", errors="replace")))
-        return x509.load_der_x509_certificate(digests[digest].content)
-    except (DecodeError, KeyError, ValueError) as error:
-        told = f"who signed the {each.kind} {each.of} cannot be told: {error}"
-        raise AuditRefused(told, finding="audit.signature") from error
-
-
-def _chains(manifest: Manifest, rows: Sequence[AuditRow], trust: TrustAnchors) -> Iterator[str]:
-    """
-    Validate each certificate when it was issued, a rig's when its birth record was taken.
-
-    An officer's is judged as of its first moment: the log's entry of the approval is not in the bundle.
-    """
-    issued = {row.about: row.at for row in rows if row.act in _ISSUING}
-    chain = {
-        bundle.CERTIFICATE: bundle.ISSUING_CHAIN,
-        bundle.RIG_CERTIFICATE: bundle.OPERATIONS_CHAIN,
-        bundle.OFFICER_CERTIFICATE: bundle.OPERATIONS_CHAIN,
-    }
-    born = {row.certificate: row.at for row in rows if row.act == "birth" and not row.finding}
-    for each in manifest.objects:
-        if each.kind not in chain:
-            continue
-        try:
-            certificate = x509.load_der_x509_certificate(each.content)
-            at = issued.get(each.sha256) or born.get(each.of) or certificate.not_valid_before_utc
-            above = _certificates(manifest, chain[each.kind])
-            path = validate_path(certificate, above, trust, at, Purpose.CLIENT)
-        except (PathError, *UNREADABLE) as error:
-            raise AuditRefused(f"the {each.kind} {each.of}: {error}", finding="audit.chain") from error
-        yield f"the {each.kind} of {each.of} chains to {path[-1].subject.rfc4514_string()}"
-
-
-def _certificates(manifest: Manifest, kind: str) -> list[x509.Certificate]:
-    found = [x509.load_der_x509_certificate(each.content) for each in manifest.objects if each.kind == kind]
-    return [each for each in found if each.subject != each.issuer]
