@@ -6,14 +6,19 @@ A call's function gets the services and the call, read and allowed, and returns 
 types to `admin_types` and its row to `ROUTES`; roles, reading, audit and errors are the same for all (`admin_http`).
 """
 
+import re
+from collections.abc import Callable
 from typing import Final
 
 from birthmark.ca import admin_types as types
 from birthmark.ca import ledger_types
 from birthmark.ca.admin_calls import AdminRoute, Call, Services
+from birthmark.ca.demands import UNKNOWN
+from birthmark.ca.errors import Refused
 from birthmark.ca.lifecycle import Actor
 from birthmark.ca.roles import PEOPLE
-from birthmark.core.issuance import ChipID
+from birthmark.ca.units import BY_ONE, RULES, Move
+from birthmark.core.issuance import ChipGroup, ChipID, GroupKind
 from birthmark.core.roles import Role
 
 PROPOSALS_SHOWN: Final = 200
@@ -72,6 +77,40 @@ def _deny(services: Services, call: Call) -> ledger_types.RevocationView:
     return ledger_types.RevocationView(revoked=services.lifecycle.revoke_chip(_actor(call), chip, body.reason))
 
 
+def _show_unit(services: Services, call: Call) -> ledger_types.UnitView:
+    return ledger_types.unit_view(services.lifecycle.unit(call.path["unit"]).unit)
+
+
+def _saying(move: Move) -> Callable[[Services, Call], ledger_types.UnitView]:
+    def said(services: Services, call: Call) -> ledger_types.UnitView:
+        body: ledger_types.NewMove = call.body
+        return ledger_types.unit_view(services.lifecycle.move(_actor(call), call.path["unit"], move, body.reason))
+
+    return said
+
+
+def _revoke_unit(services: Services, call: Call) -> ledger_types.RevocationView:
+    body: ledger_types.NewRevocation = call.body
+    ended = services.lifecycle.revoke_unit(_actor(call), call.path["unit"], body.reason)
+    return ledger_types.RevocationView(revoked=ended)
+
+
+def _deny_ak(services: Services, call: Call) -> ledger_types.GroupDenialView:
+    if _DIGEST.fullmatch(call.path["ak"]) is None:
+        reason = "an attestation key is named by the SHA-256 of its SubjectPublicKeyInfo, in lower-case hexadecimal"
+        raise Refused(UNKNOWN, "ca.admin.path", reason)
+    return _deny_group(services, call, ChipGroup(GroupKind.AK, call.path["ak"]))
+
+
+def _deny_model(services: Services, call: Call) -> ledger_types.GroupDenialView:
+    return _deny_group(services, call, ChipGroup(GroupKind.MODEL, call.path["model"]))
+
+
+def _deny_group(services: Services, call: Call, group: ChipGroup) -> ledger_types.GroupDenialView:
+    body: ledger_types.NewDenial = call.body
+    return ledger_types.GroupDenialView(ended=services.lifecycle.revoke_group(_actor(call), group, body.reason))
+
+
 def _history(services: Services, call: Call) -> ledger_types.HistoryView:
     query: ledger_types.ReadQuery = call.query
     return services.ledger.history(call.officer, call.path["unit"], query.reason)
@@ -85,6 +124,7 @@ def _actor(call: Call) -> Actor:
     return Actor(call.officer.holder, call.officer.fingerprint)
 
 
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _OFFICERS: Final = frozenset({Role.SECURITY_OFFICER})
 
 ROUTES: Final = (
@@ -138,6 +178,46 @@ ROUTES: Final = (
         ledger_types.NewDenial,
         ledger_types.RevocationView,
         _deny,
+    ),
+    AdminRoute(
+        "POST",
+        "/v1/attestation-keys/{ak}/denial",
+        "deny.ak",
+        _OFFICERS,
+        ledger_types.NewDenial,
+        ledger_types.GroupDenialView,
+        _deny_ak,
+    ),
+    AdminRoute(
+        "POST",
+        "/v1/models/{model}/denial",
+        "deny.model",
+        _OFFICERS,
+        ledger_types.NewDenial,
+        ledger_types.GroupDenialView,
+        _deny_model,
+    ),
+    AdminRoute("GET", "/v1/units/{unit}", "unit.show", PEOPLE, None, ledger_types.UnitView, _show_unit),
+    *(
+        AdminRoute(
+            "POST",
+            f"/v1/units/{{unit}}/{move.value}",
+            move.act,
+            RULES[move].roles,
+            ledger_types.NewMove,
+            ledger_types.UnitView,
+            _saying(move),
+        )
+        for move in BY_ONE
+    ),
+    AdminRoute(
+        "POST",
+        "/v1/units/{unit}/revocation",
+        "revoke.unit",
+        _OFFICERS,
+        ledger_types.NewRevocation,
+        ledger_types.RevocationView,
+        _revoke_unit,
     ),
     AdminRoute(
         "GET",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from birthmark.ca.health import Health
+from birthmark.core.issuance import Unit
 from birthmark.core.proposals import Reason
 
 PAGE_MAX = 500
@@ -35,14 +36,20 @@ class ReadQuery(_Asked, frozen=True):
     reason: Reason
 
 
+class NewMove(_Asked, frozen=True):
+    """Why this is said of a unit."""
+
+    reason: Reason
+
+
 class NewRevocation(_Asked, frozen=True):
-    """Why a certificate is revoked."""
+    """Why a certificate, or all that a unit has, is revoked."""
 
     reason: Reason
 
 
 class NewDenial(_Asked, frozen=True):
-    """Why a chip gets no certificate any more."""
+    """Why a chip, or a group of chips, gets no certificate any more."""
 
     reason: Reason
 
@@ -74,6 +81,25 @@ class RevocationView(_Told, frozen=True):
     """The serials of all certificates that ended by it."""
 
     revoked: tuple[str, ...]
+
+
+class GroupDenialView(_Told, frozen=True):
+    """How many certificates of a denied group of chips ended by it."""
+
+    ended: int
+
+
+class UnitView(_Told, frozen=True):
+    """A unit as it stands. Without a chip it waits for one; `resumes` is what it is again when it is dark no more."""
+
+    serial: str
+    chip_maker: str
+    chip_serial: str
+    state: str
+    since: datetime
+    order: str
+    reason: str
+    resumes: str
 
 
 class EntryView(_Told, frozen=True):
@@ -120,6 +146,20 @@ class HealthView(_Told, frozen=True):
     at: datetime
     ready: bool
     checks: tuple[CheckView, ...]
+
+
+def unit_view(unit: Unit) -> UnitView:
+    """Return a unit as it is told."""
+    return UnitView(
+        serial=unit.serial,
+        chip_maker="" if unit.chip is None else unit.chip.maker,
+        chip_serial="" if unit.chip is None else unit.chip.serial,
+        state=unit.state.value,
+        since=unit.since,
+        order=unit.order,
+        reason=unit.reason,
+        resumes="" if unit.resumes is None else unit.resumes.value,
+    )
 
 
 def health_view(found: Health) -> HealthView:

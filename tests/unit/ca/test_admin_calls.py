@@ -106,6 +106,56 @@ def test_an_officer_revokes_a_certificate_and_the_log_says_who_and_why(ca: Runni
     assert (row.who, "stolen" in row.detail) == ("security-officer:Security-Officer Smith", True)
 
 
+def test_a_unit_goes_through_its_life_as_its_people_say(ca: RunningCA) -> None:
+    born(ca, "BM-000310")
+    path, body = "/v1/units/BM-000310", b'{"reason":"said"}'
+    lead, officer = "line-lead", "security-officer"
+    for who, move, state in ((lead, "ship", "shipped"), (lead, "return", "returned"), (officer, "retire", "retired")):
+        answer = ca.transport(who).request("POST", f"{path}/{move}", JSON, body)
+        assert (answer.status, told(answer)["state"], told(answer)["reason"]) == (200, state, "said")
+    assert told(ca.transport("auditor").request("GET", path))["state"] == "retired"
+    late = ca.transport(lead).request("POST", f"{path}/ship", JSON, body)
+    assert (late.status, told(late)["finding"]) == (409, "ca.unit.transition")
+    rows = [row for row in log(ca) if row.unit_serial == "BM-000310" and row.act.startswith("unit.")]
+    people = [("unit.ship", lead), ("unit.return", lead), ("unit.retire", officer)]
+    assert [(row.act, row.who.partition(":")[0]) for row in rows] == people
+
+
+@pytest.mark.parametrize("move", ["resume", "replace", "birth", "activate"])
+def test_what_takes_two_persons_or_the_authority_has_no_call(ca: RunningCA, move: str) -> None:
+    answer = ca.transport("security-officer").request("POST", f"/v1/units/BM-000310/{move}", JSON, b'{"reason":"a"}')
+    assert answer.status == 404
+
+
+def test_an_officer_revokes_all_that_a_unit_has(ca: RunningCA) -> None:
+    _, certificate = born(ca, "BM-000320")
+    path, body = "/v1/units/BM-000320/revocation", b'{"reason":"stolen"}'
+    answer = ca.transport("security-officer").request("POST", path, JSON, body)
+    assert told(answer) == {"revoked": [f"{certificate.serial_number:x}"]}
+    unknown = ca.transport("security-officer").request("POST", "/v1/units/BM-999/revocation", JSON, body)
+    assert (unknown.status, told(unknown)["finding"]) == (404, "ca.unit.unknown")
+
+
+def test_an_officer_denies_an_attestation_key_and_all_under_it_end(ca: RunningCA) -> None:
+    _, certificate = born(ca, "BM-000330")
+    with configured_store(load_config(ca.files.config), ca.files.folder) as store, store.reading() as ledger:
+        issuance = ledger.issuance(f"{certificate.serial_number:x}")
+    assert issuance is not None
+    path, body = f"/v1/attestation-keys/{issuance.ak_fingerprint}/denial", b'{"reason":"leaked"}'
+    answer = ca.transport("security-officer").request("POST", path, JSON, body)
+    assert told(answer) == {"ended": 1}
+    bad = ca.transport("security-officer").request("POST", "/v1/attestation-keys/AB/denial", JSON, body)
+    assert (bad.status, told(bad)["finding"]) == (404, "ca.admin.path")
+    assert [row.detail for row in log(ca) if row.act == "deny"][-1].startswith("ak ")
+
+
+def test_an_officer_denies_a_model(ca: RunningCA) -> None:
+    path, body = "/v1/models/withdrawn-1/denial", b'{"reason":"its maker withdrew it"}'
+    assert told(ca.transport("security-officer").request("POST", path, JSON, body)) == {"ended": 0}
+    last = log(ca)[-1]
+    assert (last.act, last.detail) == ("deny", "model withdrawn-1: its maker withdrew it")
+
+
 def test_an_officer_denies_a_chip_and_what_it_has_is_revoked(ca: RunningCA) -> None:
     board, certificate = born(ca, "BM-000400")
     maker = ca.files.forge.maker.name
