@@ -79,7 +79,7 @@ class Client:
     """
 
     leaf: x509.Certificate
-    chain: tuple[x509.Certificate, ...]
+    chain: tuple[x509.Certificate, ...] = field(hash=False)
     bindings: Callable[[], Mapping[str, bytes]] = field(default=dict, compare=False)
 
     @property

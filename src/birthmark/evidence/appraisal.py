@@ -32,7 +32,8 @@ from types import MappingProxyType
 from typing import Final
 
 from birthmark.core.errors import DecodeError
-from birthmark.evidence.attestation_key import AttestationKey, canonical_spki, read_attestation_key
+from birthmark.core.ids import fingerprint
+from birthmark.evidence.attestation_key import AttestationKey, read_attestation_key
 from birthmark.evidence.bundle import AttestationBundle, read_bundle
 from birthmark.evidence.claims import KeyClaims
 from birthmark.evidence.endorsements import ChipModel, Endorsements
@@ -181,6 +182,6 @@ def _about_the_key(claims: KeyClaims, ak: AttestationKey, spki: bytes) -> Iterat
         yield Finding("evidence.key.extractable", "the key can leave the chip, or could once")
     if not claims.sign_only:
         yield Finding("evidence.key.purpose", "the key may do more, or else, than sign")
-    if claims.spki == canonical_spki(ak.public_key):
+    if fingerprint(claims.spki) == ak.fingerprint:
         # A device's key signs whatever its host hands it: as an AK it would sign evidence of anyone's invention.
         yield Finding("evidence.key.purpose", "the key is the attestation key itself")

@@ -120,7 +120,8 @@ def _check_frame(certificate: _Certificate) -> None:
     # only right form, or a changed byte would pass.
     if certificate.signature.padding_bits():
         raise DecodeError("the signature of a certificate is not a whole number of bytes")
-    if der.encode(certificate.algorithm) != der.encode(certificate.tbs.algorithm):
+    outer, inner = certificate.algorithm, certificate.tbs.algorithm
+    if outer.tag_bytes != inner.tag_bytes or outer.data != inner.data:
         raise DecodeError("a certificate names two different signature algorithms")
     if certificate.tbs.version != _X509_V3 or certificate.tbs.serial <= 0:
         raise DecodeError("a certificate is not X.509 version 3 with a positive serial number")

@@ -2,6 +2,7 @@
 """The X.509 extensions that our certificates share, each built in one place."""
 
 import hashlib
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -10,6 +11,8 @@ from birthmark.core import der
 from birthmark.pki.algorithms import VerifyingKey
 
 KEY_IDENTIFIER_BYTES = 20
+_IDENTIFIERS_MAX = 256
+"""How many are kept: what writes a certificate and what looks at it ask for the same one."""
 
 END_ENTITY = x509.BasicConstraints(ca=False, path_length=None)
 
@@ -25,6 +28,7 @@ def key_identifier(key: VerifyingKey) -> bytes:
     return key_identifier_of(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
+@lru_cache(maxsize=_IDENTIFIERS_MAX)
 def key_identifier_of(spki: bytes) -> bytes:
     """Return the key identifier of a DER SubjectPublicKeyInfo: the hash covers the content of its BIT STRING."""
     content = der.decode(_SubjectPublicKeyInfo, spki, "a SubjectPublicKeyInfo").key.as_bytes()
