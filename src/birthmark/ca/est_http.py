@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """EST as an ASGI application without a router: nothing else of the authority is asked as often."""
 
+import asyncio
+
 from birthmark.ca.batches import Batches
 from birthmark.ca.demands import Client
 from birthmark.ca.edge import client_in, refusal
+from birthmark.ca.jobs import Job
 from birthmark.ca.observation import note
 from birthmark.ca.service import CA
 from birthmark.core.errors import BirthmarkError
@@ -35,19 +38,29 @@ class ESTHTTP:
         await _send(answer, send)
 
     async def _answer(self, asked: ESTRequest, client: Client | None) -> ESTAnswer:
+        # What reads the ledger goes to a thread: whoever holds the ledger must not hold up the other requests. A rig's
+        # request reads its order once a second and stays here, because a thread costs more than it.
         match asked.operation, asked.payload:
             case Operation.SIMPLEENROLL, bytes() as csr:
                 return server.certificate_answer(await self._batches.run(self._ca.enrolment(client, asked.label, csr)))
             case Operation.SIMPLEREENROLL, bytes() as csr:
-                return server.certificate_answer(await self._batches.run(self._ca.renewal(client, csr)))
+                return server.certificate_answer(await self._renewed(client, csr))
             case Operation.NONCE, NonceRequest() as wanted:
-                nonce = await self._batches.run(self._ca.nonce_wish(client, asked.label, wanted))
+                nonce = await self._batches.run(await self._nonce_wish(client, asked.label, wanted))
                 return server.nonce_answer(self._ca.nonce_response(nonce))
             case Operation.CACERTS, _:
                 return server.cacerts_answer(self._ca.ca_certificates())
             case Operation.CSRATTRS, _:
-                return server.csrattrs_answer(self._ca.wanted_attributes(client, asked.label))
+                return server.csrattrs_answer(await asyncio.to_thread(self._ca.wanted_attributes, client, asked.label))
         raise ESTRefusal(501, "est.not-offered", "this operation is not offered")
+
+    async def _renewed(self, client: Client | None, csr: bytes) -> bytes:
+        return await self._batches.run(await asyncio.to_thread(self._ca.renewal, client, csr))
+
+    async def _nonce_wish(self, client: Client | None, label: str | None, wanted: NonceRequest) -> Job:
+        if label is not None:
+            return self._ca.nonce_wish(client, label, wanted)
+        return await asyncio.to_thread(self._ca.nonce_wish, client, label, wanted)
 
 
 def _content_type(scope: Scope) -> str | None:

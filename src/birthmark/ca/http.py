@@ -6,6 +6,7 @@ A handler judges its request as far as that needs no ledger, and lets the rest b
 text/plain, "<finding>: reason"; one log line per decision, without secrets (`ca.observation`).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
@@ -62,7 +63,8 @@ class CAHTTP:
         return Response(status_code=204)
 
     async def _certificate(self, request: Request) -> Response:
-        return JSONResponse(self._ca.certificate_state(client_of(request), request.path_params["sha256"]))
+        client, sha256 = client_of(request), request.path_params["sha256"]
+        return JSONResponse(await asyncio.to_thread(self._ca.certificate_state, client, sha256))
 
 
 def _response(answer: ESTAnswer) -> Response:
