@@ -20,7 +20,11 @@ from pyasn1.codec.der.decoder import decode
 from pyasn1.codec.der.encoder import encode
 from pyasn1_alt_modules import rfc5280
 
+from birthmark.core.clock import system_clock
+from birthmark.net.tls import client_context
+from birthmark.net.transport import HTTPTransport
 from birthmark.pki.algorithms import KeyAlgorithm, key_algorithm
+from birthmark.pki.crl import read_crl
 from birthmark.silicon.address import open_chip
 from birthmark.silicon.port import SLOT_IDENTITY, SLOT_NEXT
 from birthmark.silicon.simulator.models import NEXT_GENERATION
@@ -125,6 +129,16 @@ def next_issuing(lab: Lab) -> x509.Certificate:
     return x509.load_pem_x509_certificate((lab.path / "pki/next-issuing.pem").read_bytes())
 
 
+def listed(lab: Lab) -> frozenset[int]:
+    """Return what the list of the next issuing CA names."""
+    transport = HTTPTransport(lab.ca_url, client_context(Path(lab.trust).read_bytes()))
+    try:
+        body = transport.request("GET", f"/v1/issuers/{NEXT_ISSUER}/crl").body
+    finally:
+        transport.close()
+    return read_crl(body, next_issuing(lab), system_clock()).serials
+
+
 def require_verified(lab: Lab, certificate: x509.Certificate, root: str) -> None:
     """Have `birthmark verify` take every step of the cloud."""
     path = lab.path / "judged.pem"
@@ -150,9 +164,11 @@ def test_the_fleet_moves_from_p256_to_ml_dsa_by_policy_alone(fleet: Lab) -> None
             assert "telemetry" in agent(fleet, number, "connect")["rights"]
             assert held(board.chip, SLOT_IDENTITY) == before
             assert states(fleet, board.unit) == ["confirmed", "confirmed"]
+        superseded = held(fleet.boards[0].chip, SLOT_NEXT)
         again = agent(fleet, 0, "rotate")
         assert again["in_use"] != again["new"] != report["new"]
         assert states(fleet, fleet.boards[0].unit) == ["confirmed", "superseded", "confirmed"]
+        assert listed(fleet) == {superseded.serial_number}
     with policy(fleet, "P-256", ""):
         # Whoever breaks P-256 one day cannot take the devices back to it.
         done = birthmark("device", "rotate", "--config", fleet.boards[1].device_config)

@@ -9,17 +9,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import ObjectIdentifier
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused
 from birthmark.core.registry import PKIX_EVIDENCE
+from birthmark.est import csrattrs, wishes
+from birthmark.est.messages import encode_body
 from birthmark.line.authority import Confirmation, WireAuthority
 from birthmark.line.errors import AuthorityAway, AuthorityRefused, UnitInWork
 from birthmark.line.ports import CertificateState
 from birthmark.net.tls import client_context, server_context
 from birthmark.net.transport import HTTPTransport
+from birthmark.pki.algorithms import KeyAlgorithm
+from birthmark.silicon.port import Algorithm
 from support.births import Births
 from support.https_server import serving
 from support.tls_files import TLSFiles
@@ -168,3 +173,28 @@ def test_warming_opens_a_connection_for_each_board(ca: ToldCA, transport: HTTPTr
     with ThreadPoolExecutor(4) as threads:
         WireAuthority(transport, "order-1").warm(4, threads)
     assert len(ca.asked) == 4
+
+
+CSRATTRS = {"content_type": "application/csrattrs"}
+
+
+@pytest.mark.parametrize("algorithm", KeyAlgorithm)
+def test_the_key_is_of_the_type_that_the_ca_asks_for(
+    ca: ToldCA, authority: WireAuthority, algorithm: KeyAlgorithm
+) -> None:
+    ca.tell(200, encode_body(csrattrs.encode(wishes.for_first_request(algorithm))), **CSRATTRS)
+    assert authority.key_type().value == algorithm.value
+    assert ca.asked[-1][:2] == ("GET", "/.well-known/est/order-1/csrattrs")
+
+
+def test_a_ca_without_a_wish_gets_p256(ca: ToldCA, authority: WireAuthority) -> None:
+    ca.tell(204)
+    assert authority.key_type() is Algorithm.P256
+
+
+def test_a_key_that_no_chip_of_ours_makes_is_no_reason_to_come_again(ca: ToldCA, authority: WireAuthority) -> None:
+    ed448 = csrattrs.Attribute(ObjectIdentifier("1.3.101.113"), ())
+    ca.tell(200, encode_body(csrattrs.encode([ed448])), **CSRATTRS)
+    with pytest.raises(AuthorityRefused) as refused:
+        authority.key_type()
+    assert refused.value.finding == "est.csrattrs.key"
