@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import structs
 
 from birthmark.ca.demands import (
@@ -49,7 +48,7 @@ from birthmark.core.issuance import Ask, ChipGroup, End, Ending, GroupKind, Issu
 from birthmark.pki.authorities import Authority, new_serial
 from birthmark.pki.cmw import Record
 from birthmark.pki.errors import KeyStoreError, PKIError
-from birthmark.pki.profiles import LintedCertificate, sign
+from birthmark.pki.profiles import LintedCertificate, sign_der
 
 SIGNER_RETRY_S = 5
 
@@ -325,8 +324,7 @@ class Issuer:
 
 def _sign(begun: _Begun) -> bytes:
     with _signer_answers("the issuing key"):
-        certificate = sign(begun.linted, begun.authority.key, begun.authority.certificate)
-    return certificate.public_bytes(Encoding.DER)
+        return sign_der(begun.linted, begun.authority.key, begun.authority.certificate)
 
 
 @contextmanager

@@ -73,6 +73,7 @@ __all__ = [
     "lint",
     "prepare",
     "sign",
+    "sign_der",
 ]
 
 _PRESSES_MAX = 16
@@ -147,8 +148,13 @@ def lint(prepared: PreparedCertificate) -> LintedCertificate:
 
 
 def sign(linted: LintedCertificate, issuer_key: SigningKey, issuer: x509.Certificate) -> x509.Certificate:
+    """Return what `sign_der` does, as a certificate. Raises as it does."""
+    return x509.load_der_x509_certificate(sign_der(linted, issuer_key, issuer))
+
+
+def sign_der(linted: LintedCertificate, issuer_key: SigningKey, issuer: x509.Certificate) -> bytes:
     """
-    Return the certificate: the linted bytes, signed by the issuing key, read back, its signature verified.
+    Return the certificate in DER: the linted bytes, signed by the issuing key, read back, its signature verified.
 
     Raises:
         ProfileRefused: signed before (`pki.profile.used`), another issuer (`pki.profile.issuer`), or the key gave a
@@ -160,12 +166,13 @@ def sign(linted: LintedCertificate, issuer_key: SigningKey, issuer: x509.Certifi
         raise ProfileRefused("the certificate was prepared for another issuer", finding="pki.profile.issuer")
     tbs = linted.take()
     signature = sign_data(issuer_key, tbs)
+    whole = press.blank.closed(tbs, signature)
     try:
-        certificate = x509.load_der_x509_certificate(press.blank.closed(tbs, signature))
+        certificate = x509.load_der_x509_certificate(whole)
         verify_data(press.key, certificate.signature, certificate.tbs_certificate_bytes)
     except (ValueError, TypeError, InvalidSignature) as error:
         raise ProfileRefused("the issuing key gave a wrong signature", finding="pki.profile.signature") from error
-    return certificate
+    return whole
 
 
 @lru_cache(maxsize=_PRESSES_MAX)
