@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from birthmark.ca.ports import CAStore
+from birthmark.core.anchors import AnchorsContact
+from birthmark.core.errors import StoreError
+from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import (
     Ask,
     ChipGroup,
@@ -31,6 +34,7 @@ from support.postgres import PostgreSQL, postgresql
 
 AK = ChipGroup(GroupKind.AK, "ab" * 32)
 MODEL = ChipGroup(GroupKind.MODEL, "optiga-trust-m")
+GONE = UnitState.RETIRED
 MADE = Unit(serial="BM-000001", chip=CHIP, state=UnitState.MADE, since=AT, order="order-1")
 DAYS = timedelta(days=1)
 STATUS = SignedStatus(b"digest", 7, AT, AT + DAYS, AT + DAYS / 2, b"DER")
@@ -217,3 +221,52 @@ def test_what_ages_is_found_by_its_kind_and_what_has_ended_is_forgotten(store: C
         assert ledger.ageing_status("ocsp:", AT + DAYS, 1) == ("ocsp:40bb",)
         ledger.forget_signed_status(AT + 2 * DAYS)
         assert ledger.signed_status("crl") is None
+
+
+ROOT, OTHER_ROOT = "a" * 64, "b" * 64
+
+
+def contact(certificate: str, *anchors: str) -> AnchorsContact:
+    return AnchorsContact(unit_serial="BM-000001", certificate=certificate, anchors=frozenset(anchors), at=AT)
+
+
+def test_what_a_unit_said_last_of_its_anchors_stands_beside_the_certificate_that_it_uses(store: CAStore) -> None:
+    second = replace(INTENT, serial="40ab", unit_serial="BM-000002", chip=ChipID("Smith", "02"))
+    with store.writing() as ledger:
+        ledger.intend([INTENT, second])
+        ledger.record([("40aa", b"one"), ("40ab", b"two")])
+        ledger.confirm([(fingerprint(b"one"), "token")], AT)
+        ledger.put_units([MADE, replace(MADE, serial="BM-000002"), replace(MADE, serial="BM-000003", state=GONE)])
+        ledger.put_anchors([contact("40a9", ROOT)])
+        ledger.put_anchors([contact("40aa", ROOT, OTHER_ROOT)])
+    with store.reading() as ledger:
+        one, two = ledger.anchors_of_units("", AT, 9)
+        assert (one.unit_serial, one.certificate, one.contact) == (
+            "BM-000001",
+            "40aa",
+            contact("40aa", ROOT, OTHER_ROOT),
+        )
+        assert (two.unit_serial, two.certificate, two.contact) == ("BM-000002", "", None)  # nobody has confirmed it
+        assert ledger.anchors_of_units("", AT, 1) == (one,)
+        assert ledger.anchors_of_units("BM-000001", AT, 9) == (two,)
+
+
+def test_a_unit_whose_certificate_is_held_still_has_it_and_one_that_is_revoked_has_none(store: CAStore) -> None:
+    with store.writing() as ledger:
+        ledger.intend([INTENT])
+        ledger.record([("40aa", b"one")])
+        ledger.confirm([(fingerprint(b"one"), "token")], AT)
+        ledger.put_units([MADE])
+        ledger.hold(["40aa"], AT)
+        assert [each.certificate for each in ledger.anchors_of_units("", AT, 9)] == ["40aa"]
+        ledger.end([End("40aa", AT, Ending.REVOKED)])
+        assert [each.certificate for each in ledger.anchors_of_units("", AT, 9)] == [""]
+
+
+def test_a_root_is_retired_once(store: CAStore) -> None:
+    with store.writing() as ledger:
+        ledger.retire_root(ROOT, OTHER_ROOT, AT)
+        assert ledger.retired_roots() == {ROOT}
+    with pytest.raises(StoreError) as refused, store.writing() as ledger:
+        ledger.retire_root(ROOT, OTHER_ROOT, AT)
+    assert refused.value.finding == "store.conflict"

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
+from birthmark.core.anchors import AnchorsContact, UnitAnchors
 from birthmark.core.audit import AuditRow
 from birthmark.core.census import Census
 from birthmark.core.dossier import Dossier, Leaf, PolicyInForce, Tally
@@ -136,6 +137,14 @@ class LedgerReader(Protocol):
 
     def units_of_chip(self, chip: ChipID) -> tuple[Unit, ...]:
         """Return the units that are bound to this chip."""
+        ...
+
+    def anchors_of_units(self, after: str, at: datetime, limit: int) -> tuple[UnitAnchors, ...]:
+        """Return what is known of the anchors of units that are not retired, by serial, after this one."""
+        ...
+
+    def retired_roots(self) -> frozenset[str]:
+        """Return the SHA-256 of each root that was retired."""
         ...
 
     def group_denials(self) -> tuple[GroupDenial, ...]:
@@ -288,6 +297,14 @@ class Ledger(LedgerReader, Protocol):
 
     def put_units(self, units: Sequence[Unit]) -> None:
         """Write down how units stand now."""
+        ...
+
+    def put_anchors(self, contacts: Sequence[AnchorsContact]) -> None:
+        """Keep what units say of their anchors; what they said before is forgotten."""
+        ...
+
+    def retire_root(self, sha256: str, successor: str, at: datetime) -> None:
+        """Write down that a root is retired in favour of another. Raises StoreError (store.conflict) if it was."""
         ...
 
     def deny_group(self, denial: GroupDenial) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
+from birthmark.core.anchors import AnchorsContact, UnitAnchors
 from birthmark.core.issuance import (
     ChipGroup,
     ChipID,
@@ -261,6 +262,25 @@ def unit_values(unit: Unit) -> tuple[Value, ...]:
         unit.reason,
         None if unit.resumes is None else unit.resumes.value,
     )
+
+
+def anchors_values(contact: AnchorsContact) -> tuple[str, str, str, int]:
+    """Return the row of a contact."""
+    return contact.unit_serial, contact.certificate, " ".join(sorted(contact.anchors)), us(contact.at)
+
+
+def anchors_contact_of(row: Row) -> AnchorsContact:
+    """Return the contact of a row."""
+    unit_serial, certificate, anchors, at_us = row
+    return AnchorsContact(
+        unit_serial=unit_serial, certificate=certificate, anchors=frozenset(anchors.split()), at=moment(at_us)
+    )
+
+
+def unit_anchors_of(unit_serial: str, used: tuple[str, str] | None, contact: AnchorsContact | None) -> UnitAnchors:
+    """Return what is known of a unit, with the certificate that it uses and that one's issuer, where it has one."""
+    certificate, issuer = used or ("", "")
+    return UnitAnchors(unit_serial=unit_serial, certificate=certificate, issuer=issuer, contact=contact)
 
 
 def unit_of(row: Row) -> Unit:

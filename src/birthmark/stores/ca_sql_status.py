@@ -5,6 +5,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from birthmark.core.anchors import AnchorsContact, UnitAnchors
 from birthmark.core.issuance import (
     ChipGroup,
     ChipID,
@@ -15,6 +16,7 @@ from birthmark.core.issuance import (
     Issuance,
     Revocation,
     Unit,
+    UnitState,
 )
 from birthmark.core.revocation import SignedStatus
 from birthmark.stores import ca_rows as rows
@@ -32,6 +34,16 @@ _ISSUANCES_AFTER = (
 _PUT_UNIT = (
     f"INSERT INTO unit ({UNIT_COLUMNS}) VALUES ({', '.join('?' * 7)}) ON CONFLICT (serial) DO UPDATE SET "  # noqa: S608 constant text
     + ", ".join(f"{column} = excluded.{column}" for column in UNIT_COLUMNS.split(", ")[1:])
+)
+_USED = (
+    "SELECT l.unit_serial, l.serial, l.issuer FROM life l JOIN issuance i ON i.serial = l.serial"  # noqa: S608 constant text
+    " WHERE l.unit_serial IN LIST AND l.beside = 0 AND l.confirmed_us IS NOT NULL AND l.expires_us > ?"
+    f" AND ({OPEN} OR l.ending = ?) ORDER BY i.number"
+)
+_PUT_ANCHORS = (
+    "INSERT INTO unit_anchors (unit_serial, certificate, anchors, at_us) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (unit_serial) DO UPDATE SET certificate = excluded.certificate, anchors = excluded.anchors,"
+    " at_us = excluded.at_us"
 )
 _PUT_STATUS = (
     "INSERT INTO published (name, digest, number, this_us, next_us, refresh_us, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -107,6 +119,18 @@ class SQLStatus:
         found = self._db.read(f"{SELECT_ISSUANCE} WHERE l.chip = ? ORDER BY i.number", rows.chip_key(chip))
         return tuple(rows.issuance_of(row) for row in found)
 
+    def anchors_of_units(self, after: str, at: datetime, limit: int) -> tuple[UnitAnchors, ...]:
+        page = "SELECT serial FROM unit WHERE serial > ? AND state <> ? ORDER BY serial LIMIT ?"
+        units = [row[0] for row in self._db.read(page, after, UnitState.RETIRED.value, limit)]
+        certificates = self._db.read(_USED, units, rows.us(at), rows.us(at), Ending.HELD.value)
+        said = "SELECT unit_serial, certificate, anchors, at_us FROM unit_anchors WHERE unit_serial IN LIST"
+        used = {row[0]: (row[1], row[2]) for row in certificates}
+        contacts = {row[0]: rows.anchors_contact_of(row) for row in self._db.read(said, units)}
+        return tuple(rows.unit_anchors_of(unit, used.get(unit), contacts.get(unit)) for unit in units)
+
+    def retired_roots(self) -> frozenset[str]:
+        return frozenset(row[0] for row in self._db.read("SELECT sha256 FROM retired_root"))
+
     def group_denials(self) -> tuple[GroupDenial, ...]:
         query = "SELECT kind, name, reason, since_us, settled_us FROM denied_group ORDER BY since_us, kind, name"
         return tuple(rows.group_denial_of(row) for row in self._db.read(query))
@@ -146,6 +170,13 @@ class SQLStatus:
         self._db.write_each("DELETE FROM hold WHERE serial = ?", [(row[0],) for row in held])
         released = [(row[0], rows.us(at), Ending.RELEASED.value) for row in held]
         self._db.insert(rows.ENDING, released + [row for row in held if row[1] is not None])
+
+    def put_anchors(self, contacts: Sequence[AnchorsContact]) -> None:
+        self._db.write_each(_PUT_ANCHORS, [rows.anchors_values(contact) for contact in contacts])
+
+    def retire_root(self, sha256: str, successor: str, at: datetime) -> None:
+        insert = "INSERT INTO retired_root (sha256, successor, at_us) VALUES (?, ?, ?)"
+        self._db.write(insert, sha256, successor, rows.us(at))
 
     def deny_group(self, denial: GroupDenial) -> None:
         values = (denial.group.kind.value, denial.group.name, denial.reason, rows.us(denial.since))
