@@ -7,6 +7,7 @@ exactly one role (OU). A follower's certificate looks the same, but no call that
 certificate (id-kp-cmcRA) has no OU: it is a machine, whatever it is called.
 """
 
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -93,8 +94,9 @@ def demand_another_person(approver: Officer, proposer: x509.Certificate) -> None
 
 
 def _plain(name: str) -> str:
-    """Return a name as people compare it: without case and without the number of its spaces."""
-    return " ".join(name.split()).casefold()
+    """Return a name as people read it: without case, invisible characters, composition and the number of its spaces."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", name).casefold())
+    return " ".join("".join(each for each in folded if unicodedata.category(each) not in _INVISIBLE).split())
 
 
 def _spki(certificate: x509.Certificate) -> bytes:

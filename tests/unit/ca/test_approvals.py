@@ -159,6 +159,28 @@ def test_nobody_approves_their_own_proposal(office: Office, second: object) -> N
     assert office.denial() is None
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "J\u00fcrgen  Gro\u00df",
+        "Ju\u0308rgen Gro\u00df",
+        "J\u00dcRGEN GROSS",
+        "\uff2a\u00fcrgen\u00a0Gro\u00df",
+        "J\u00fcr\u200bgen Gro\u00df",
+    ],
+    ids=["two spaces", "combining marks", "capitals", "wide letters", "an invisible character"],
+)
+def test_a_person_is_the_same_however_the_name_is_spelled(office: Office, spelling: str) -> None:
+    clock, operations = office.parts.clock, office.parts.operations
+    first = Person.hired(operations, "J\u00fcrgen Gro\u00df", Role.SECURITY_OFFICER, clock())
+    token = first.proposal(DENY, CHIP.serial, {"maker": CHIP.maker})
+    office.propose(first, token)
+    again = Person.hired(operations, spelling, Role.APPROVER, clock())
+    with refused("ca.approval.same-person"):
+        office.rule(again, again.ruling(token, DENY), fingerprint(token.encode()))
+    assert office.denial() is None
+
+
 @pytest.mark.parametrize("role", [Role.APPROVER, Role.AUDITOR, Role.LINE_LEAD])
 def test_only_those_propose_who_may(office: Office, role: Role) -> None:
     person = Person.hired(office.parts.operations, "Carl", role, office.parts.clock())
