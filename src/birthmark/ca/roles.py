@@ -25,6 +25,8 @@ from birthmark.pki import names
 from birthmark.pki.paths import Purpose, TrustAnchors
 
 PEOPLE = frozenset(Role) - {Role.MACHINE, Role.FOLLOWER}
+_INVISIBLE = frozenset({"Cc", "Cf"})
+"""Unicode's general categories of control and format characters."""
 
 
 @dataclass(frozen=True, slots=True)
