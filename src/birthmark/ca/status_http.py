@@ -26,7 +26,7 @@ from birthmark.ca.status import Signed, cache_headers, matches
 from birthmark.core.clock import Clock
 from birthmark.core.errors import BirthmarkError, DecodeError
 from birthmark.core.revocation import WAIT_MAX_S, RevocationPage, encode_page
-from birthmark.net.asgi import Peer, peer, read_body
+from birthmark.net.asgi import Peer, ending, peer, read_body
 from birthmark.net.errors import BodyRefused
 from birthmark.pki.ocsp import (
     REQUEST_MAX_BYTES,
@@ -159,7 +159,7 @@ class StatusHTTP:
             # Asked again after each wait: a client that may no longer read the feed gets nothing.
             page = await run_in_threadpool(self._desk.changes, peer(request.scope), query.after)
             left_s = ends - time.monotonic()
-            if page.changes or page.head < query.after or left_s <= 0:
+            if page.changes or page.head < query.after or left_s <= 0 or ending(request.scope):
                 headers = {"Cache-Control": "no-store"}
                 return Response(encode_page(page), headers=headers, media_type="application/json")
             await asyncio.sleep(min(left_s, FEED_POLL_S))

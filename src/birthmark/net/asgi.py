@@ -46,6 +46,7 @@ MAX_CONNECTIONS: Final = 1_024
 """Beyond it a request is answered with 503."""
 LISTEN_BACKLOG: Final = 1_024
 LOOPBACK: Final = "127.0.0.1"
+_ENDING: Final = "birthmark.ending"
 _ENCODING_DER: Final = 2
 """_ssl.ENCODING_DER"""
 
@@ -205,6 +206,12 @@ async def _read_body(receive: Receive, max_bytes: int) -> bytes:
             return bytes(body)
 
 
+def ending(scope: Scope) -> bool:
+    """Say whether the server is about to end: a request that waits for news is answered without any."""
+    event: threading.Event | None = scope.get("state", {}).get(_ENDING)
+    return event is not None and event.is_set()
+
+
 # --- the server ------------------------------------------------------------------------------------------------
 
 
@@ -222,6 +229,7 @@ class BoundServer(uvicorn.Server):
         self.url = url
         self._on_ready: Callable[[str], None] | None = None
         self._untold: OSError | None = None
+        self._ending = threading.Event()
         super().__init__(configuration)
 
     def run_until_stopped(self, on_ready: Callable[[str], None]) -> None:
@@ -244,6 +252,7 @@ class BoundServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start uvicorn, then say that we are ready."""
+        self.lifespan.state[_ENDING] = self._ending
         await super().startup(sockets)
         if self._on_ready is None:
             return
@@ -252,6 +261,11 @@ class BoundServer(uvicorn.Server):
         except OSError as error:  # nobody would ever learn where we listen
             self._untold = error
             self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let those who wait for something to happen have their answer now, then end as uvicorn does."""
+        self._ending.set()
+        await super().shutdown(sockets)
 
 
 class TCPServer(BoundServer):

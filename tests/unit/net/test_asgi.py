@@ -328,3 +328,26 @@ def _post(length: int) -> bytes:
 
 def _parts(certificate: Path) -> list[str]:
     return certificate.read_text().split("-----END CERTIFICATE-----\n")[:-1]
+
+
+async def waits_for_news(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer when the server is about to end, and not before."""
+    if scope["type"] != "http":
+        return
+    while not asgi.ending(scope):
+        await asyncio.sleep(0.01)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
+def test_a_request_that_waits_for_news_is_answered_when_the_server_ends(files: TLSFiles) -> None:
+    identity = files.server()
+    context = tls.server_context(identity.certificate, identity.key, files.trust)
+    with (
+        serving(waits_for_news, context) as running,
+        connected(running, tls.client_context(files.trust)) as link,
+    ):
+        link.sendall(GET)
+        time.sleep(0.05)
+        running.stop()
+        assert b"200 OK" in link.recv(65_536)
