@@ -21,6 +21,11 @@ BUDGET_PER_S: Final = 5.0
 BUDGET_BURST: Final = 50
 """How OCSP is answered where `[ocsp]` says nothing else."""
 
+NONCE_EXPIRY_MAX_S: Final = 3_600
+"""Evidence is fresh for as long as its nonce is good: a longer life would do away with the demand."""
+BIRTH_GRACE_MAX_S: Final = 2_592_000
+"""30 days: beyond it a certificate without a birth record would live on like one with."""
+
 Seconds = Annotated[int, msgspec.Meta(ge=1)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -133,8 +138,8 @@ class CAConfig(Config, frozen=True):
     database_dsn_file: Text | None = None
     endorsements: Text = "endorsements.toml"
     rollover: Text | None = None
-    nonce_expiry_s: Seconds = 60
-    birth_grace_s: Seconds = 86_400
+    nonce_expiry_s: Annotated[int, msgspec.Meta(ge=1, le=NONCE_EXPIRY_MAX_S)] = 60
+    birth_grace_s: Annotated[int, msgspec.Meta(ge=1, le=BIRTH_GRACE_MAX_S)] = 86_400
     rotation_overlap_s: Seconds = 604_800
     crl_next_update_s: Seconds = 3_600
     crl_partitions: Annotated[int, msgspec.Meta(ge=0, le=PARTITIONS_MAX)] = 0

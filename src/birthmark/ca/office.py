@@ -95,9 +95,10 @@ class Office:
             certificate = x509.load_pem_x509_certificate(proposal.certificate.encode())
         except ValueError as error:
             raise DecodeError("the proposer's certificate cannot be read", finding="proposal.malformed") from error
-        demand_officer(Client(certificate, ()), self._trust, self._clock())
+        officer = demand_officer(Client(certificate, ()), self._trust, self._clock())
         document = read_document(jws.verify(proposal.document, PROPOSAL_TYP, certificate))
-        if (document.act, document.subject) != (proposal.act, proposal.subject):
+        said = proposal.act, proposal.subject, proposal.proposed_by
+        if said != (document.act, document.subject, officer.holder):
             raise DecodeError("the proposal is called what it is not", finding="proposal.mismatch")
         return document
 

@@ -20,10 +20,13 @@ RULING_TYP: Final = "ruling+jws"
 DOCUMENT_MAX_CHARACTERS: Final = 16_384
 REASON_MAX: Final = 500
 
-Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_MAX, pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
+_LINE: Final = r"\A[^\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+\Z"
+"""No control characters, nor those that turn the direction of text: what is signed is what a terminal shows."""
+
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_MAX, pattern=_LINE)]
 """One line of text: some databases cannot keep a zero byte, and a log is read by lines."""
 _Act = Annotated[str, msgspec.Meta(pattern=r"\A[a-z]+(\.[a-z-]+)+\Z", max_length=64)]
-_Subject = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+_Subject = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=_LINE)]
 _Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 

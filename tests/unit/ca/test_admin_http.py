@@ -125,13 +125,14 @@ def test_an_order_goes_its_way_over_the_wire(ca: RunningCA) -> None:
         assert proposal.id in [each.id for each in approver.proposals().proposals]
 
 
-@pytest.mark.parametrize("member", ["id", "act", "subject", "document", "certificate"])
+@pytest.mark.parametrize("member", ["id", "act", "subject", "document", "certificate", "proposed_by"])
 def test_an_approver_does_not_sign_what_the_ca_says_but_what_was_signed(ca: RunningCA, member: str) -> None:
     with office(ca, Role.SECURITY_OFFICER) as officer, office(ca, Role.APPROVER) as approver:
-        order_id = f"order-8-{member}"
+        order_id = f"order-8-{member}".replace("_", "-")
         proposal = officer.propose_act(CREATE, order_id, terms_of(order(order_id)), "batch 8")
         other = officer.propose_act(CREATE, f"{order_id}b", terms_of(order(f"{order_id}b")), "batch 9")
-        lie = {"certificate": ca.files.folder.joinpath("rig-a.pem").read_text(), "act": "order.close"}
+        rig = ca.files.folder.joinpath("rig-a.pem").read_text()
+        lie = {"certificate": rig, "act": "order.close", "proposed_by": "security-officer:Somebody Else"}
         said = msgspec.structs.replace(proposal, **{member: lie.get(member) or getattr(other, member)})
         with pytest.raises(BirthmarkError):
             approver.approve(said, "it says so")

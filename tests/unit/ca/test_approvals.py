@@ -215,6 +215,13 @@ def test_a_ruling_on_another_proposal_does_not_count(office: Office, changes: di
         office.rule(office.bob, office.bob.ruling(office.token, **({"act": DENY} | changes)))
 
 
+@pytest.mark.parametrize("hidden", ["\n", "\x1b[2K", "\x9b2K", "\u202e", "\u2066"], ids=ascii)
+def test_no_document_says_anything_that_a_terminal_would_obey(office: Office, hidden: str) -> None:
+    for subject, reason in ((CHIP.serial + hidden, "as planned"), (CHIP.serial, f"as{hidden} planned")):
+        with refused("ca.approval.malformed"):
+            office.propose(office.ada, office.ada.proposal(DENY, subject, {"maker": CHIP.maker}, reason))
+
+
 def test_a_proposal_document_is_no_ruling(office: Office) -> None:
     office.propose(office.ada)
     with refused("ca.approval.malformed"):

@@ -79,6 +79,14 @@ def nonce_of_no_time(files: CAFiles) -> None:
     changed(files, "[issuing_key]", "nonce_expiry_s = 0\n[issuing_key]")
 
 
+def nonce_for_good(files: CAFiles) -> None:
+    changed(files, "[issuing_key]", "nonce_expiry_s = 1000000000\n[issuing_key]")
+
+
+def births_that_nobody_waits_for(files: CAFiles) -> None:
+    changed(files, "[issuing_key]", "birth_grace_s = 1000000000\n[issuing_key]")
+
+
 def two_profiles_of_one_name(files: CAFiles) -> None:
     text = files.config.read_text()
     files.config.write_text(text + text[text.index("[[profile]]") :])
@@ -133,6 +141,8 @@ BROKEN: tuple[tuple[Callable[[CAFiles], None], str], ...] = (
     (parts_of_another_issuer_s_list_without_a_name, "config.invalid"),
     (two_lists_of_one_name, "config.invalid"),
     (nonce_of_no_time, "config.invalid"),
+    (nonce_for_good, "config.invalid"),
+    (births_that_nobody_waits_for, "config.invalid"),
     (two_profiles_of_one_name, "config.invalid"),
     (no_such_file, "config.invalid"),
     (passphrase_for_everyone, "config.invalid"),
