@@ -3,12 +3,14 @@
 
 import json
 import sys
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from birthmark.cli.exits import Exit
+from birthmark.cli.values import shown
 
 if TYPE_CHECKING:
     from birthmark.ca.audit.verifying import Verified
@@ -171,16 +173,14 @@ def _plain(verified: "Verified") -> dict[str, object]:
 
 
 def _show(verified: "Verified") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
     for told in verified.checks:
-        console.print(f"[green]ok[/]  {told}", highlight=False, soft_wrap=True)
-    table = Table("entry", "when", "what", "by whom", "certificate", "outcome", title=f"unit {verified.unit_serial}")
+        click.echo(f"{click.style('ok', fg='green')}  {shown(told)}")
+    click.echo(f"\nunit {verified.unit_serial}, times in UTC\n")
+    width = max(len(row.act) for _, row in verified.rows)
     for number, row in verified.rows:
-        outcome = f"REFUSED {row.finding}" if row.finding else row.detail or "granted"
-        when = row.at.isoformat(sep=" ", timespec="seconds")
-        table.add_row(str(number), when, row.act, row.who, row.certificate[:16], outcome)
-    console.print(table)
-    console.print(f"complete until {verified.complete_until.isoformat()}", highlight=False)
+        when = row.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        click.echo(f"{number:>6}  {when}  {row.act.ljust(width)}  {shown(row.who)}")
+        refused = f"REFUSED {row.finding}" if row.finding else ""
+        for told in filter(None, (row.certificate, refused, row.detail)):
+            click.echo(f"        {shown(told)}")
+    click.echo(f"\ncomplete until {verified.complete_until.isoformat()}")

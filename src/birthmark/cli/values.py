@@ -39,6 +39,11 @@ class Value(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
+def shown(text: str) -> str:
+    """Return a text of somebody else's as a terminal may show it: what is not printable is escaped."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def _nonce(text: str) -> bytes:
     # The text is a secret of the request: no error shows it.
     try:
