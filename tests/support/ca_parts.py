@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.ca.administration import Administration
+from birthmark.ca.anchors import Lineage
 from birthmark.ca.demands import Client, Terms
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore, Ledger, LedgerReader
@@ -140,6 +141,9 @@ class CAParts:
             for name, authority in named.all().items()
         }
         return SigningDesk(self.store, issuers, terms, self.policy.trust, self.clock)
+
+    def lineage(self) -> Lineage:
+        return Lineage((self.forge.issuing.certificate,), self.policy.ca_chain)
 
     def crl(self) -> bytes:
         """Return the first issuer's list (DER)."""

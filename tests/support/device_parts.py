@@ -82,6 +82,7 @@ class ForgeAuthority:
     def __init__(self, board: "Board") -> None:
         self._board = board
         self.wanted: Algorithm | None = None
+        self.named: list[frozenset[str]] = []
         self.alter: Callable[[x509.Certificate], x509.Certificate] = lambda certificate: certificate
 
     def key_type(self) -> Algorithm | None:
@@ -97,6 +98,9 @@ class ForgeAuthority:
         attested = require(appraise(read.bundle or b"", read.spki, board.endorsements, board.parts.clock()))
         assert attested.nonce == board.nonce
         return self.alter(board.issue(read.spki, read.bundle or b""))
+
+    def name_anchors(self, anchors: frozenset[str]) -> None:
+        self.named.append(anchors)
 
     def wire_bytes(self) -> WireBytes:
         return WireBytes(0, 0)

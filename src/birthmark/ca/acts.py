@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of all acts that need two persons."""
 
+from birthmark.ca.anchors import Lineage, RootActs
 from birthmark.ca.approvals import Act
 from birthmark.ca.order_acts import OrderActs
 from birthmark.ca.policy import Policy
 from birthmark.ca.unit_acts import unit_acts
 
 
-def all_acts(policy: Policy) -> tuple[Act, ...]:
-    """Return every act that can be proposed to an authority with this policy."""
+def all_acts(policy: Policy, lineage: Lineage) -> tuple[Act, ...]:
+    """Return every act that can be proposed to an authority with this policy and these issuing CAs."""
     models = frozenset(model.id for model in policy.endorsements.models)
-    return (*OrderActs(frozenset(policy.terms), models).acts(), *unit_acts())
+    return (*OrderActs(frozenset(policy.terms), models).acts(), *unit_acts(), *RootActs(lineage).acts())

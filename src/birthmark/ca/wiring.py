@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +17,8 @@ from birthmark.ca.admin_calls import Services
 from birthmark.ca.admin_http import AdminHTTP
 from birthmark.ca.admin_ledger import LedgerDesk
 from birthmark.ca.administration import Administration
+from birthmark.ca.anchors import AnchorDesk, Lineage, RootOffice, without_roots
+from birthmark.ca.anchors_http import AnchorsHTTP
 from birthmark.ca.approvals import Approvals
 from birthmark.ca.chores import Chore, doing
 from birthmark.ca.config import CAConfig, FrontSection, load_config, read_secret
@@ -35,6 +38,7 @@ from birthmark.ca.policy import Policy
 from birthmark.ca.policy_log import announce_policy, read_policy
 from birthmark.ca.ports import CAStore
 from birthmark.ca.service import CA
+from birthmark.ca.signers import Signers
 from birthmark.ca.signers_setup import chains_of, signers_of, terms_of
 from birthmark.ca.status_http import StatusHTTP
 from birthmark.ca.status_setup import published, status_desk, status_issuers
@@ -56,7 +60,7 @@ from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.tlog.errors import VerifierKeyRefused
 from birthmark.tlog.keys import NotePrivateKey, Signer
 
-__all__ = ["check_policy", "configured_store", "examine", "migrate", "open_ca", "serve", "serve_worker"]
+__all__ = ["check_policy", "configured_store", "examine", "migrate", "open_ca", "open_roots", "serve", "serve_worker"]
 
 DEFAULT_DATABASE = "ca.sqlite"
 LAPSES_EVERY_S = 10.0
@@ -122,12 +126,14 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
         announce_policy(store, endorsements.digest, texts, system_clock)
         signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
         authority = signers.issuing
+        lineage = _lineage(signers, policy)
+        policy = _without_retired(policy, store)
         ca = CA(store, signers, policy, system_clock)
         issuers = status_issuers(config, folder, keys, signers)
         desk = status_desk(config, store, issuers, policy, system_clock)
         status = StatusHTTP(desk, system_clock, config.status_max_age_s)
         life = Lifecycle(store, system_clock)
-        approvals = Approvals(store, all_acts(policy), policy.trust, system_clock)
+        approvals = Approvals(store, all_acts(policy, lineage), policy.trust, system_clock)
         services = Services(
             approvals,
             OrderBook(store, system_clock),
@@ -138,7 +144,13 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
         admin = AdminHTTP(services, store, policy.trust, system_clock)
         log = Log(store, signer)
         chores = _chores(config, store, log)
-        more = [*status.routes(), *admin.routes(), *LogHTTP(log, policy.trust, system_clock).routes()]
+        anchors = AnchorsHTTP(AnchorDesk(store, policy.trust, system_clock))
+        more = [
+            *status.routes(),
+            *anchors.routes(),
+            *admin.routes(),
+            *LogHTTP(log, policy.trust, system_clock).routes(),
+        ]
         served = Observed(CAHTTP(ca, measures.settled).app(more), system_clock, sinks)
         beside = (
             Chore("outages", OUTAGES_EVERY_S, lambda: outages.write(store)),
@@ -262,6 +274,31 @@ def _policy(config: CAConfig, folder: Path, endorsements: Endorsements) -> Polic
         birth_grace=timedelta(seconds=config.birth_grace_s),
         rotation_overlap=timedelta(seconds=config.rotation_overlap_s),
     )
+
+
+def _lineage(signers: Signers, policy: Policy) -> Lineage:
+    issuing = tuple(each.certificate for each in signers.all().values())
+    return Lineage(issuing, (*policy.ca_chain, *policy.trust.certs, *policy.trust.intermediates))
+
+
+def _without_retired(policy: Policy, store: CAStore) -> Policy:
+    with store.reading() as ledger:
+        return replace(policy, ca_chain=without_roots(policy.ca_chain, ledger.retired_roots()))
+
+
+@contextmanager
+def open_roots(config_path: Path) -> Iterator[RootOffice]:
+    """Open the ledger to see how far a new root has come, without any key. Raises ConfigError, StoreError."""
+    config, folder = load_config(config_path), config_path.parent
+    policy = _policy(config, folder, read_endorsements(folder / config.endorsements, read_file))
+    issuing = tuple(
+        certificate
+        for name in (config.issuing_certificate, *(each.certificate for each in config.issuer))
+        for certificate in _certificates(folder, name)
+    )
+    lineage = Lineage(issuing, (*policy.ca_chain, *policy.trust.certs, *policy.trust.intermediates))
+    with configured_store(config, folder) as store:
+        yield RootOffice(store, lineage, system_clock)
 
 
 def _served(config: CAConfig, folder: Path) -> tuple[x509.Certificate, ...]:

@@ -14,6 +14,7 @@ from birthmark.cli.ca_order import order
 from birthmark.cli.ca_policy import policy
 from birthmark.cli.ca_proposal import proposal
 from birthmark.cli.ca_revoke import revoke
+from birthmark.cli.ca_root import root
 from birthmark.cli.ca_store import store
 from birthmark.cli.ca_unit import unit
 
@@ -42,6 +43,7 @@ ca.add_command(order)
 ca.add_command(proposal)
 ca.add_command(unit)
 ca.add_command(revoke)
+ca.add_command(root)
 
 
 @ca.command()

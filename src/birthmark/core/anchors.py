@@ -59,11 +59,11 @@ def encode_anchors(digests: frozenset[str]) -> bytes:
 
 
 def decode_anchors(body: bytes) -> frozenset[str]:
-    """Return the anchors that a body names. Raises DecodeError (anchors.malformed)."""
+    """Return the anchors that a body names. Raises DecodeError (ca.anchors.malformed)."""
     try:
         named = msgspec.json.decode(body, type=AnchorsNamed).anchors
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise DecodeError(f"no list of anchors: {error}", finding="anchors.malformed") from error
+        raise DecodeError(f"no list of anchors: {error}", finding="ca.anchors.malformed") from error
     if len(set(named)) != len(named):
-        raise DecodeError("an anchor is named twice", finding="anchors.malformed")
+        raise DecodeError("an anchor is named twice", finding="ca.anchors.malformed")
     return frozenset(named)

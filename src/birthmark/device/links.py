@@ -17,10 +17,11 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from birthmark.core.anchors import ANCHORS_MEDIA_TYPE, ANCHORS_PATH, encode_anchors
 from birthmark.core.errors import DecodeError
 from birthmark.device.errors import CloudAnswerUnreadable, CloudBusy, DeviceError, RefusedByCloud
 from birthmark.device.ports import CommandTaken, Identity, Me, WireBytes
-from birthmark.est.client import ESTClient, Patience
+from birthmark.est.client import ESTClient, Patience, read_refusal
 from birthmark.est.errors import ESTUnexpected
 from birthmark.est.wishes import algorithm_of
 from birthmark.net import tls
@@ -132,6 +133,13 @@ class ESTAuthorityLink:
     def renew(self, request: bytes) -> x509.Certificate:
         """Return the new certificate for a DER request."""
         return self._client.simplereenroll(request)
+
+    def name_anchors(self, anchors: frozenset[str]) -> None:
+        """Say which trust anchors we hold (SHA-256 of each)."""
+        headers = {"content-type": ANCHORS_MEDIA_TYPE}
+        answer = self._transport.request("POST", ANCHORS_PATH, headers, encode_anchors(anchors))
+        if answer.status != HTTPStatus.NO_CONTENT:
+            raise read_refusal(*answer)
 
     def wire_bytes(self) -> WireBytes:
         """Return what the connection has carried since it was open."""

@@ -86,6 +86,10 @@ class AuthorityLink(Protocol):
         """Return the new certificate for a DER request."""
         ...
 
+    def name_anchors(self, anchors: frozenset[str]) -> None:
+        """Say which trust anchors we hold (SHA-256 of each)."""
+        ...
+
     def wire_bytes(self) -> WireBytes:
         """Return what the connection has carried since it was open; its handshake is not counted."""
         ...

@@ -8,6 +8,7 @@ Each run begins with what the chip holds now, so any step may be the last one be
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.core.clock import Clock
@@ -71,6 +72,20 @@ class Renewal:
         finally:
             self._leave_authority()
         return Outcome(before, current, self._wire, candidate(self._chip, current, self._standards))
+
+    def name_anchors(self) -> None:
+        """
+        Tell the CA which trust anchors we hold, with the identity in use.
+
+        Raises:
+            NetError, ESTError, ChipError: it was not told.
+
+        """
+        link = self._links.authority(active_identity(self._chip, self._unit))
+        try:
+            link.name_anchors(frozenset(each.fingerprint(SHA256()).hex() for each in self._standards.trust.certs))
+        finally:
+            link.close()
 
     def _take(self, step: Step, current: Identity, progress: Progress) -> Progress:
         """Take one step and return what is known after it."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's use cases: connect, publish, take a command, rotate."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,10 +15,13 @@ from birthmark.device.ports import CloudLink, CommandTaken, Identity, Links
 from birthmark.device.renewal import Renewal
 from birthmark.device.requests import make_bare_csr, make_csr
 from birthmark.device.rotation import Goal
+from birthmark.est.errors import ESTError
 from birthmark.net.errors import NetError
 from birthmark.silicon.port import SLOTS, SecureElement
 
 __all__ = ["Agent", "RotationReport", "make_bare_csr", "make_csr"]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class Agent:
         """
         self._disconnect()
         outcome = self._renewal().run(Goal.ROTATE)
+        self._name_anchors()
         return RotationReport(
             old_fingerprint=_fingerprint(outcome.before),
             new_fingerprint=_fingerprint(outcome.beside or outcome.identity),
@@ -128,6 +133,13 @@ class Agent:
             return self._renewal().run(Goal.SETTLE).identity
         except (NetError, DeviceError):
             return active_identity(self._chip, self._unit)
+
+    def _name_anchors(self) -> None:
+        """Say with the new identity which anchors we hold. A CA that cannot hear it is told after the next rotation."""
+        try:
+            self._renewal().name_anchors()
+        except (NetError, ESTError) as error:
+            _LOG.warning("device.anchors: the CA was not told: %s", error.message)
 
     def _open(self) -> CloudLink:
         self._disconnect()

@@ -31,7 +31,8 @@ class Office:
     def __init__(self, parts: CAParts) -> None:
         self.parts = parts
         at = parts.clock()
-        self.approvals = Approvals(parts.store, all_acts(parts.policy), parts.policy.trust, parts.clock)
+        acts = all_acts(parts.policy, parts.lineage())
+        self.approvals = Approvals(parts.store, acts, parts.policy.trust, parts.clock)
         self.book = OrderBook(parts.store, parts.clock)
         self.officer = hired(parts.operations, "Olga", Role.SECURITY_OFFICER, at)
         self.approver = hired(parts.operations, "Anton", Role.APPROVER, at)
