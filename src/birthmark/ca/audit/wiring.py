@@ -9,18 +9,20 @@ from pathlib import Path
 
 from birthmark.ca.audit.errors import AuditRefused
 from birthmark.ca.audit.making import Auditing, Surroundings
+from birthmark.ca.audit.policies import demand_policy
 from birthmark.ca.audit.remote import RemoteLog
 from birthmark.ca.audit.wholelog import verify_whole_log
 from birthmark.ca.config import load_config
 from birthmark.ca.keyring import Keyring
 from birthmark.ca.log import Log
 from birthmark.ca.ports import CAStore
+from birthmark.ca.signers_setup import chains_of
 from birthmark.ca.wiring import configured_store, log_signer
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
 from birthmark.net.tls import client_context
 from birthmark.net.transport import HTTPTransport
-from birthmark.pki.paths import read_certificates, read_trust
+from birthmark.pki.paths import read_trust
 from birthmark.tlog.checkpoint import Checkpoint, open_checkpoint
 from birthmark.tlog.keys import VerifierKey
 from birthmark.tlog.tiles import BUNDLE_MAX_BYTES
@@ -65,8 +67,10 @@ def policy_texts(config_path: Path, digest: str) -> Mapping[str, bytes]:
         known = [policy for policy in ledger.policies() if policy.digest.startswith(digest)]
         if not known:
             raise AuditRefused(f"no policy {digest} was ever in force", finding="audit.policy")
-        texts = ledger.kept(list(known[0].files.values()))
-        return {name: texts[sha256] for name, sha256 in known[0].files.items()}
+        kept = ledger.kept(list(known[0].files.values()))
+    texts = {name: kept[sha256] for name, sha256 in known[0].files.items() if sha256 in kept}
+    demand_policy(known[0].digest, texts)
+    return texts
 
 
 def verify_database(
@@ -124,7 +128,6 @@ def verify_url(
 def _opened(config_path: Path) -> Iterator[Auditing]:
     config, folder = load_config(config_path), config_path.parent
     trust = read_trust(read_file(folder / config.client_trust), str(folder / config.client_trust))
-    chain = read_certificates(read_file(folder / config.ca_chain), str(folder / config.ca_chain))
-    around = Surroundings(chain, trust.intermediates, f"birthmark {version('birthmark')}")
+    around = Surroundings(chains_of(config, folder), trust.intermediates, f"birthmark {version('birthmark')}")
     with Keyring(folder) as keys, configured_store(config, folder) as store:
         yield Auditing(store, Log(store, log_signer(config, keys)), around, system_clock)
