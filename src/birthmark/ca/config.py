@@ -28,6 +28,7 @@ BIRTH_GRACE_MAX_S: Final = 2_592_000
 
 Seconds = Annotated[int, msgspec.Meta(ge=1)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class SoftwareKey(Config, frozen=True, tag_field="kind", tag="software"):
@@ -129,6 +130,8 @@ class CAConfig(Config, frozen=True):
     log: LogSection
     organization: Text
     profile: Annotated[tuple[ProfileSection, ...], msgspec.Meta(min_length=1)]
+    denied_clients: tuple[Digest, ...] = ()
+    """Keys of persons, rigs and followers that may not come any more, whatever certificates they have."""
     issuer: tuple[IssuerSection, ...] = ()
     ear: EARSection | None = None
     host: str = "127.0.0.1"

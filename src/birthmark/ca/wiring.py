@@ -264,8 +264,9 @@ def migrate(config_path: Path) -> tuple[str, ...]:
 
 
 def _policy(config: CAConfig, folder: Path, endorsements: Endorsements) -> Policy:
+    trust = read_trust(read_file(folder / config.client_trust), str(folder / config.client_trust))
     return Policy(
-        trust=read_trust(read_file(folder / config.client_trust), str(folder / config.client_trust)),
+        trust=replace(trust, denied_keys=frozenset(config.denied_clients)),
         endorsements=endorsements,
         terms=MappingProxyType({section.name: terms_of(section) for section in config.profile}),
         organization=config.organization,

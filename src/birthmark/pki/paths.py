@@ -22,7 +22,7 @@ from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier as OID  # noqa: N814 the name that the field uses
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, PublicKeyAlgorithmOID
 from cryptography.x509.verification import (
@@ -36,6 +36,7 @@ from cryptography.x509.verification import (
 )
 
 from birthmark.core.errors import ConfigError
+from birthmark.core.ids import fingerprint
 from birthmark.core.registry import ID_KP_ATTESTATION_KEY, ID_KP_CMC_RA, TCG_KP_AIK_CERTIFICATE
 from birthmark.pki.algorithms import acceptable_certificate
 from birthmark.pki.errors import PathError
@@ -100,6 +101,8 @@ class TrustAnchors:
 
     certs: tuple[x509.Certificate, ...]
     intermediates: tuple[x509.Certificate, ...] = ()
+    denied_keys: frozenset[str] = frozenset()
+    """Keys of leaves that are not trusted whoever certified them: SHA-256 of the SubjectPublicKeyInfo, hexadecimal."""
     store: Store = field(init=False, repr=False, compare=False)
     """The anchors in the verifier's own form, made once."""
     proven: dict[Purpose, _Proven] = field(init=False, repr=False, compare=False, default_factory=dict)
@@ -160,7 +163,8 @@ def validate_path(
     extension; for the leaf: not a CA, may sign data, has the extended key usage of the purpose.
 
     Raises:
-        PathError: `pki.path.algorithm`, `.unknown-issuer`, `.expired`, `.not-yet-valid`, `.purpose`, `.malformed`;
+        PathError: `pki.path.algorithm`, `.unknown-issuer`, `.expired`, `.not-yet-valid`, `.purpose`, `.malformed`,
+            `.denied`;
             `pki.anchor.expired` and `pki.anchor.not-yet-valid` when the fault is the trust anchor's.
 
     """
@@ -170,6 +174,7 @@ def validate_path(
         )
     known = [*extra_intermediates, *trust.intermediates]
     _check_signature_whole(leaf)
+    _check_denied(leaf, trust)
     try:
         acceptable_certificate(leaf)
         return _through_proven(leaf, trust, at, purpose) or _through_all(leaf, known, trust, at, purpose)
@@ -193,6 +198,18 @@ def _check_signature_whole(leaf: x509.Certificate) -> None:
     # The signature is the last thing in a certificate; the byte before it counts the unused bits (X.690 §8.6.2.2).
     if encoded[-len(leaf.signature) - 1]:
         raise PathError(f"{subject_text(leaf)}: a signature of all but some bits")
+
+
+def _check_denied(leaf: x509.Certificate, trust: TrustAnchors) -> None:
+    """Refuse a denied key. Keys are denied, not certificates: one ECDSA certificate can have two digests."""
+    if not trust.denied_keys:
+        return
+    try:
+        spki = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except UNREADABLE as error:
+        raise PathError(f"a certificate on the path cannot be read: {error}") from error
+    if fingerprint(spki) in trust.denied_keys:
+        raise PathError(f"the key of {subject_text(leaf)} is denied", finding="pki.path.denied")
 
 
 def _through_proven(leaf: x509.Certificate, trust: TrustAnchors, at: datetime, purpose: Purpose) -> Path | None:
