@@ -2,11 +2,12 @@
 """docs/explanation/threats.md and the catalogue of attacks tell the same story."""
 
 import re
+from itertools import groupby
 
 import pytest
 
 from birthmark.testing.attacks.campaign import CATALOGUE
-from birthmark.testing.attacks.catalogue import Attack
+from birthmark.testing.attacks.catalogue import TITLE_WIDTH, Attack
 from support.documents import ROOT, section
 
 PAGE = (ROOT / "docs/explanation/threats.md").read_text()
@@ -31,3 +32,9 @@ def test_an_attack_stands_under_its_threat_with_the_findings_that_count(attack: 
 
 def test_every_threat_says_what_is_not_covered() -> None:
     assert all("**Not covered yet.**" in threat(attack) for attack in CATALOGUE)
+
+
+def test_what_is_shown_of_the_attacks_is_aligned_and_each_threat_is_shown_once() -> None:
+    assert [attack.title for attack in CATALOGUE if len(attack.title) > TITLE_WIDTH] == []
+    threats = [threat for threat, _ in groupby(CATALOGUE, key=lambda attack: attack.threat)]
+    assert len(threats) == len(set(threats))

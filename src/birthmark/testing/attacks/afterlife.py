@@ -106,14 +106,14 @@ ATTACKS = (
     Attack(
         "afterlife.leaked-ak",
         THREAT,
-        "a further unit under a leaked attestation key",
+        "one more unit under a leaked AK",
         ("ca.7.denied",),
         leaked_attestation_key,
     ),
     Attack(
         "afterlife.dark-board",
         THREAT,
-        "a board whose attestation key leaked later",
+        "a board whose AK leaked later",
         ("cloud.revoked",),
         board_of_a_leaked_attestation_key,
     ),

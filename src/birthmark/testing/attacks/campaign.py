@@ -20,8 +20,8 @@ CATALOGUE: tuple[Attack, ...] = (
     *extraction.ATTACKS,
     *algorithm.ATTACKS,
     *insider.ATTACKS,
-    *orders.ATTACKS,
     *history.ATTACKS,
+    *orders.ATTACKS,
     *transition.ATTACKS,
     *afterlife.ATTACKS,
 )

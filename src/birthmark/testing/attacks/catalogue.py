@@ -18,6 +18,8 @@ from birthmark.testing.attacks.witness import Witness
 
 _OF_THE_CA = (ESTClientRefused, Refused)
 """Errors that are the CA's own answers."""
+TITLE_WIDTH = 40
+"""The most characters of a title: one attack is one line of 80 columns with its finding."""
 
 
 @dataclass(frozen=True, slots=True)

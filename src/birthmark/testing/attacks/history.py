@@ -99,7 +99,7 @@ ATTACKS = (
     Attack(
         "insider.rewritten-log",
         THREAT,
-        "the CA's database and the log's key, births cut out of the log",
+        "births cut out, the log signed anew",
         ("audit.log.shorter", "audit.log.history"),
         rewrite_log,
     ),

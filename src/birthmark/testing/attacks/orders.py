@@ -111,25 +111,25 @@ ATTACKS = (
     Attack(
         "orders.own-approval",
         THREAT,
-        "an extension approved by its own proposer",
+        "an extension approved by its proposer",
         ("ca.approval.same-person",),
         own_approval,
     ),
     Attack(
         "orders.approver-proposes", THREAT, "an extension proposed by an approver", ("ca.1.role",), approver_proposes
     ),
-    Attack("orders.rig-proposes", THREAT, "an officer's document, handed in by a rig", ("ca.1.role",), rig_proposes),
+    Attack("orders.rig-proposes", THREAT, "an officer's document, sent by a rig", ("ca.1.role",), rig_proposes),
     Attack(
         "orders.forged-document",
         THREAT,
-        "a document in an officer's name, signed with another key",
+        "an officer's name under another key",
         ("ca.approval.signature",),
         forged_document,
     ),
     Attack(
         "orders.database",
         THREAT,
-        "an order written into the database, with signatures of one's own making",
+        "an order written into the database",
         ("ca.8.warrant",),
         order_in_the_database,
     ),

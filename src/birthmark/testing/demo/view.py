@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from birthmark.testing.attacks.catalogue import Result
+from birthmark.testing.attacks.catalogue import TITLE_WIDTH, Result
 from birthmark.testing.demo.field import FieldDay
 from birthmark.testing.demo.figures import step_spreads
 from birthmark.testing.demo.report import CERTIFICATE_LIMIT_BYTES, PANEL_LIMIT_S, PANEL_OVER_FLOOR_LIMIT, Report
@@ -112,7 +112,7 @@ def show_threat(console: Console, threat: str) -> None:
 def show_attack(console: Console, result: Result) -> None:
     """Print one attack as it ends."""
     word = Text("REFUSED", "green") if result.refused else Text("BREACH ", "bold white on red")
-    console.print(Text.assemble("    ", word, f"  {result.title:<40} ", (result.finding, "cyan")))
+    console.print(Text.assemble("    ", word, f"  {result.title:<{TITLE_WIDTH}} ", (result.finding, "cyan")))
 
 
 def show_summary(console: Console, report: Report) -> None:
