@@ -55,7 +55,12 @@ class RootRetireTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Which root an issuing CA hangs under. `issuing` are those in use, the first one first; `known` are all others."""
+    """
+    Which root an issuing CA hangs under.
+
+    `issuing` are those that some profile names: a CA that only lists what it once issued may hang under an old root.
+    `known` are all CAs, first the authority's first issuer.
+    """
 
     issuing: tuple[x509.Certificate, ...]
     known: tuple[x509.Certificate, ...]
@@ -71,7 +76,7 @@ class Lineage:
             name = _issuer_id(each)
             if name:
                 found[name] = found.get(name) or _root_above(each, every, roots)
-        found[""] = found.get(_issuer_id(self.issuing[0]), "")
+        found[""] = found.get(_issuer_id(self.known[0]), "")
         object.__setattr__(self, "roots", roots)
         object.__setattr__(self, "_root_of", found)
 

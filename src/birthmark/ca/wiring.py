@@ -38,7 +38,6 @@ from birthmark.ca.policy import Policy
 from birthmark.ca.policy_log import announce_policy, read_policy
 from birthmark.ca.ports import CAStore
 from birthmark.ca.service import CA
-from birthmark.ca.signers import Signers
 from birthmark.ca.signers_setup import chains_of, signers_of, terms_of
 from birthmark.ca.status_http import StatusHTTP
 from birthmark.ca.status_setup import published, status_desk, status_issuers
@@ -126,7 +125,7 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
         announce_policy(store, endorsements.digest, texts, system_clock)
         signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
         authority = signers.issuing
-        lineage = _lineage(signers, policy)
+        lineage = _lineage(config, folder, policy)
         policy = _without_retired(policy, store)
         ca = CA(store, signers, policy, system_clock)
         issuers = status_issuers(config, folder, keys, signers)
@@ -277,9 +276,12 @@ def _policy(config: CAConfig, folder: Path, endorsements: Endorsements) -> Polic
     )
 
 
-def _lineage(signers: Signers, policy: Policy) -> Lineage:
-    issuing = tuple(each.certificate for each in signers.all().values())
-    return Lineage(issuing, (*policy.ca_chain, *policy.trust.certs, *policy.trust.intermediates))
+def _lineage(config: CAConfig, folder: Path, policy: Policy) -> Lineage:
+    names = {"": config.issuing_certificate} | {each.name: each.certificate for each in config.issuer}
+    issuers = {name: _certificates(folder, file)[0] for name, file in names.items()}
+    issuing = tuple(issuers[name] for name in sorted({terms.issuer for terms in policy.terms.values()}))
+    known = (*issuers.values(), *policy.ca_chain, *policy.trust.certs, *policy.trust.intermediates)
+    return Lineage(issuing, known)
 
 
 def _without_retired(policy: Policy, store: CAStore) -> Policy:
@@ -292,14 +294,8 @@ def open_roots(config_path: Path) -> Iterator[RootOffice]:
     """Open the ledger to see how far a new root has come, without any key. Raises ConfigError, StoreError."""
     config, folder = load_config(config_path), config_path.parent
     policy = _policy(config, folder, read_endorsements(folder / config.endorsements, read_file))
-    issuing = tuple(
-        certificate
-        for name in (config.issuing_certificate, *(each.certificate for each in config.issuer))
-        for certificate in _certificates(folder, name)
-    )
-    lineage = Lineage(issuing, (*policy.ca_chain, *policy.trust.certs, *policy.trust.intermediates))
     with configured_store(config, folder) as store:
-        yield RootOffice(store, lineage, system_clock)
+        yield RootOffice(store, _lineage(config, folder, policy), system_clock)
 
 
 def _served(config: CAConfig, folder: Path) -> tuple[x509.Certificate, ...]:
