@@ -52,9 +52,9 @@ class UnitAnchors:
 
 
 def encode_anchors(digests: frozenset[str]) -> bytes:
-    """Return the body that names these anchors. Raises ValueError when they are none or too many."""
+    """Return the body that names these anchors. Raises DecodeError (ca.anchors.malformed) when none or too many."""
     if not 1 <= len(digests) <= ANCHORS_MAX:
-        raise ValueError(f"{len(digests)} anchors")
+        raise DecodeError(f"{len(digests)} anchors; 1 to {ANCHORS_MAX} are named", finding="ca.anchors.malformed")
     return msgspec.json.encode(AnchorsNamed(tuple(sorted(digests))))
 
 

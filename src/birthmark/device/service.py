@@ -9,13 +9,13 @@ from typing import Any, Self
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from birthmark.core.errors import BirthmarkError
 from birthmark.device.errors import DeviceError
 from birthmark.device.identities import active_identity, key_type_of
 from birthmark.device.ports import CloudLink, CommandTaken, Identity, Links
 from birthmark.device.renewal import Renewal
 from birthmark.device.requests import make_bare_csr, make_csr
 from birthmark.device.rotation import Goal
-from birthmark.est.errors import ESTError
 from birthmark.net.errors import NetError
 from birthmark.silicon.port import SLOTS, SecureElement
 
@@ -135,10 +135,10 @@ class Agent:
             return active_identity(self._chip, self._unit)
 
     def _name_anchors(self) -> None:
-        """Say with the new identity which anchors we hold. A CA that cannot hear it is told after the next rotation."""
+        """Say with the identity in use which anchors we hold. The rotation is done, whatever comes of it."""
         try:
             self._renewal().name_anchors()
-        except (NetError, ESTError) as error:
+        except BirthmarkError as error:
             _LOG.warning("device.anchors: the CA was not told: %s", error.message)
 
     def _open(self) -> CloudLink:

@@ -7,11 +7,13 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from birthmark.core.errors import BirthmarkError
 from birthmark.device.errors import CertificateRejected, RefusedByCloud
 from birthmark.device.identities import active_identity, other_slot
 from birthmark.device.rotation import Goal
+from birthmark.est.errors import ESTClientRefused
 from birthmark.net.errors import Unreachable
 from birthmark.pki.authorities import Authority
 from birthmark.pki.cmw import cmw_extension
@@ -175,3 +177,21 @@ def test_a_certificate_that_was_half_written_is_erased(board: Board) -> None:
     board.cloud_failure = None
     assert board.renewal().run(Goal.SETTLE).identity == before
     assert board.chip().state(other) is SlotState.EMPTY
+
+
+def test_after_a_rotation_the_ca_is_told_which_anchors_the_device_holds(board: Board) -> None:
+    with board.agent() as agent:
+        agent.rotate()
+    assert board.authority.named == [
+        frozenset(each.fingerprint(SHA256()).hex() for each in board.standards.trust.certs)
+    ]
+
+
+def test_a_ca_that_takes_no_anchors_undoes_no_rotation(board: Board) -> None:
+    def refuse(_anchors: frozenset[str]) -> None:
+        raise ESTClientRefused(404, "", "not found")
+
+    board.authority.name_anchors = refuse  # type: ignore[method-assign] # a CA of an earlier release
+    with board.agent() as agent:
+        report = agent.rotate()
+    assert report.in_use == report.new_fingerprint
