@@ -47,7 +47,7 @@ class Office:
         self._credential = credential
         self._clock = clock
         self._trust = read_trust(trust_pem, "the trust anchors")
-        self._transport = HTTPTransport(url, _context(trust_pem, credential))
+        self._transport = HTTPTransport(url, credential_context(trust_pem, credential))
 
     def close(self) -> None:
         """Close the connection."""
@@ -130,7 +130,8 @@ class Office:
         return _told(self._transport.request(method, path, headers, sent), told)
 
 
-def _context(trust_pem: bytes, credential: Credential) -> ssl.SSLContext:
+def credential_context(trust_pem: bytes, credential: Credential) -> ssl.SSLContext:
+    """Return the TLS client of a person whose key is used where it is. Raises ConfigError for the anchors."""
     context = client_context(trust_pem)
     chain = [each.public_bytes(Encoding.DER) for each in credential.chain]
     key = credential.key

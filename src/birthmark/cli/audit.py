@@ -5,10 +5,11 @@ import json
 import sys
 from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from birthmark.cli.ca_office import credential
 from birthmark.cli.exits import Exit
 from birthmark.cli.values import shown
 
@@ -97,17 +98,20 @@ def verify(file: Path, log_keys: tuple[str, ...], trust: Path | None, *, as_json
 @audit.command("verify-log")
 @click.option("--config", type=FILE, metavar="FILE", help="Read the ledger of this ca.toml.")
 @click.option("--url", metavar="URL", help="Read the log of a serving CA over mutual TLS.")
-@click.option("--identity", type=FILE, nargs=3, metavar="ROOT CERT KEY", help="With --url: PEM files.")
+@click.option("--trust", type=FILE, metavar="FILE", help="With --url: the trust anchors (PEM).")
+@click.option("--certificate", type=FILE, metavar="FILE", help="With --url: yours, with its chain (PEM).")
+@click.option("--key", metavar="KEY", help="With --url: an encrypted key file, or a pkcs11: URI.")
+@click.option("--passphrase-file", type=FILE, metavar="FILE", help="Passphrase or PIN; otherwise you are asked.")
 @LOG_KEY
 @click.option("--since", type=FILE, multiple=True, metavar="CHECKPOINT", help="A checkpoint that was kept.")
 @click.option("--keep", type=FILE, metavar="FILE", help="Write the log's checkpoint there, to be the next --since.")
 def verify_log(
     config: Path | None,
     url: str | None,
-    identity: tuple[Path, Path, Path] | None,
     log_keys: tuple[str, ...],
     since: tuple[Path, ...],
     keep: Path | None,
+    **where: Any,
 ) -> None:
     """
     Verify every entry of the log against its checkpoint, and against checkpoints that were kept elsewhere.
@@ -119,10 +123,15 @@ def verify_log(
     from rich.progress import Progress
 
     from birthmark.ca.audit.wiring import verify_database, verify_url
+    from birthmark.ca.office import credential_context
+    from birthmark.core.config import read_file
     from birthmark.tlog.checkpoint import open_checkpoint
 
-    if (config is None) == (url is None) or (url is None) != (identity is None):
-        raise click.UsageError("give --config, or --url with --identity")
+    if (config is None) == (url is None):
+        raise click.UsageError("either --config or --url")
+    missing = [name for name in ("trust", "certificate", "key") if where[name] is None]
+    if url is not None and missing:
+        raise click.UsageError(f"--url wants --{missing[0]}")
     keys = _keys(log_keys)
     kept = [open_checkpoint(each.read_bytes(), keys) for each in since]
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -133,8 +142,10 @@ def verify_log(
 
         if config is not None:
             now, note = verify_database(config, keys, kept, done)
-        elif url is not None and identity is not None:
-            now, note = verify_url(url, identity, keys, kept, done)
+        elif url is not None:
+            with credential(where) as lent:
+                context = credential_context(read_file(where["trust"]), lent)
+                now, note = verify_url(url, context, keys, kept, done)
     if keep is not None:
         keep.write_bytes(note)
     click.echo(f"{now.origin}: {now.head.size} entries, root {now.head.root.hex()}, {len(kept)} kept checkpoints agree")

@@ -11,8 +11,11 @@ from birthmark.cli.ca_office import AS_JSON, REASON, office, table, with_office
 
 if TYPE_CHECKING:
     from birthmark.ca.admin_types import ProposalView
+    from birthmark.ca.office import Office
     from birthmark.core.proposals import ProposalDocument
 
+FRONT = 16
+"""The characters of an id that a list prints."""
 _YES = click.option("--yes", is_flag=True, help="Sign without being asked; the proposal is verified all the same.")
 
 
@@ -70,8 +73,11 @@ def list_proposals(*, as_json: bool, **where: Any) -> None:
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
         return
-    rows = [(each.id[:16], each.state, each.act, each.subject, each.proposed_by, each.proposed_at) for each in found]
-    click.echo(table(("proposal", "state", "act", "subject", "proposed by", "at"), rows))
+    rows = [
+        (each.id[:FRONT], each.state, each.act, each.subject, f"{each.proposed_at:%Y-%m-%d %H:%M}", each.proposed_by)
+        for each in found
+    ]
+    click.echo(table(("proposal", "state", "act", "subject", "at (UTC)", "proposed by"), rows))
 
 
 @proposal.command()
@@ -79,17 +85,28 @@ def list_proposals(*, as_json: bool, **where: Any) -> None:
 @AS_JSON
 @with_office
 def show(proposal_id: str, *, as_json: bool, **where: Any) -> None:
-    """Verify a PROPOSAL and print what was signed, and what became of it."""
+    """
+    Verify a PROPOSAL and print what was signed, and what became of it.
+
+    PROPOSAL is its id, or the front of it as `list` prints it.
+    """
     import msgspec
 
     with office(where) as connected:
-        found = connected.proposal(proposal_id)
+        found = connected.proposal(_whole(connected, proposal_id))
         document = connected.read(found)
     click.echo(msgspec.json.encode(found).decode() if as_json else _text(found, document))
 
 
 for _command in (propose, approve, reject):
     proposal.add_command(_command)
+
+
+def _whole(connected: "Office", text: str) -> str:
+    """Return the id that begins so, if there is one alone. To decide on a proposal takes its whole id."""
+    known = connected.proposals().proposals if len(text) == FRONT else []
+    found = [each.id for each in known if each.id.startswith(text)]
+    return found[0] if len(found) == 1 else text
 
 
 def _say(view: "ProposalView") -> None:

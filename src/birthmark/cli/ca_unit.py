@@ -24,7 +24,7 @@ _ORDER = click.option("--order", "order_id", required=True, metavar="ORDER", hel
 
 @click.group()
 def unit() -> None:
-    """Say what became of a unit."""
+    """Look at a unit, and say what became of it."""
 
 
 @unit.command()

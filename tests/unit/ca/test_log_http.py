@@ -9,6 +9,7 @@ import pytest
 from birthmark.ca.audit.wiring import log_key, verify_url
 from birthmark.ca.log_http import LOG_PATH
 from birthmark.core.roles import Role
+from birthmark.net.tls import client_context
 from birthmark.net.transport import Response
 from birthmark.tlog.checkpoint import open_checkpoint
 from birthmark.tlog.keys import VerifierKey, read_verifier_key
@@ -67,10 +68,10 @@ def test_tiles_and_entries_are_those_of_the_log_and_stay_so(ca: RunningCA, size:
 
 def test_an_auditor_verifies_the_whole_log_from_elsewhere(ca: RunningCA, key: VerifierKey, size: int) -> None:
     folder = ca.files.folder
-    identity = folder / "root.pem", folder / "auditor.pem", folder / "auditor.key"
-    now, note = verify_url(ca.url, identity, [key], [], NOBODY)
+    auditor = client_context((folder / "root.pem").read_bytes(), folder / "auditor.pem", folder / "auditor.key")
+    now, note = verify_url(ca.url, auditor, [key], [], NOBODY)
     assert now.head.size >= size
-    assert verify_url(ca.url, identity, [key], [open_checkpoint(note, [key])], NOBODY)[0].head.size >= now.head.size
+    assert verify_url(ca.url, auditor, [key], [open_checkpoint(note, [key])], NOBODY)[0].head.size >= now.head.size
 
 
 @pytest.mark.parametrize("client", [None, "rig-a", "approver"])

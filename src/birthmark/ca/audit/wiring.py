@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from ssl import SSLContext
 
 from birthmark.ca.audit.errors import AuditRefused
 from birthmark.ca.audit.making import Auditing, Surroundings
@@ -20,7 +21,6 @@ from birthmark.ca.signers_setup import chains_of
 from birthmark.ca.wiring import configured_store, log_signer
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
-from birthmark.net.tls import client_context
 from birthmark.net.transport import HTTPTransport
 from birthmark.pki.paths import read_trust
 from birthmark.tlog.checkpoint import Checkpoint, open_checkpoint
@@ -97,23 +97,20 @@ def verify_database(
 
 def verify_url(
     url: str,
-    identity: tuple[Path, Path, Path],
+    context: SSLContext,
     keys: Sequence[VerifierKey],
     kept: Sequence[Checkpoint],
     progress: Callable[[int], None],
 ) -> tuple[Checkpoint, bytes]:
     """
-    Verify the whole log of a serving CA, as `verify_database` does; `identity`: trust, certificate and key files.
+    Verify the whole log of a serving CA, as `verify_database` does; `context` is the TLS client of an auditor.
 
     Raises:
         ConfigError, NetError: the CA cannot be asked.
         AuditRefused, DecodeError, NoteRefused, CheckpointRefused: it is not what was signed for.
 
     """
-    trust, certificate, key = identity
-    transport = HTTPTransport(
-        url, client_context(read_file(trust), certificate, key), response_max_bytes=BUNDLE_MAX_BYTES
-    )
+    transport = HTTPTransport(url, context, response_max_bytes=BUNDLE_MAX_BYTES)
     try:
         log = RemoteLog(transport)
         note = log.checkpoint()
