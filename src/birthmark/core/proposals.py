@@ -6,10 +6,11 @@ One person signs a document that says what shall be done; another signs a ruling
 compact JWS (`core.jws`); a proposal is known by the SHA-256 of its document. docs/reference/orders.md describes them.
 """
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -99,6 +100,7 @@ class Proposal:
 def read_document(payload: bytes) -> ProposalDocument:
     """Return the document of a proposal. Raises DecodeError (proposal.malformed)."""
     try:
+        json.loads(payload, object_pairs_hook=_each_once)
         return msgspec.json.decode(payload, type=ProposalDocument)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise DecodeError(f"not a proposal: {error}", finding="proposal.malformed") from error
@@ -107,6 +109,14 @@ def read_document(payload: bytes) -> ProposalDocument:
 def read_ruling(payload: bytes) -> RulingDocument:
     """Return the document of a ruling. Raises DecodeError (proposal.malformed)."""
     try:
+        json.loads(payload, object_pairs_hook=_each_once)
         return msgspec.json.decode(payload, type=RulingDocument)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise DecodeError(f"not a ruling: {error}", finding="proposal.malformed") from error
+
+
+def _each_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object with a member twice: of two readers each could take another one of them for what was signed."""
+    if len({name for name, _ in members}) != len(members):
+        raise ValueError("a member stands there twice")
+    return dict(members)

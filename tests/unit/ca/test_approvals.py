@@ -222,6 +222,16 @@ def test_no_document_says_anything_that_a_terminal_would_obey(office: Office, hi
             office.propose(office.ada, office.ada.proposal(DENY, subject, {"maker": CHIP.maker}, reason))
 
 
+def test_a_document_that_says_one_thing_twice_is_refused(office: Office) -> None:
+    maker = f'"{CHIP.maker}"'
+    for terms in (f'{{"maker":"Jones","maker":{maker}}}', f'{{"maker":{maker},"maker":{maker}}}'):
+        with refused("ca.approval.malformed"):
+            office.propose(office.ada, office.ada.proposal(DENY, CHIP.serial, msgspec.Raw(terms.encode())))
+    assert office.propose(
+        office.ada, office.ada.proposal(DENY, CHIP.serial, msgspec.Raw(f'{{"maker":{maker}}}'.encode()))
+    )
+
+
 def test_a_proposal_document_is_no_ruling(office: Office) -> None:
     office.propose(office.ada)
     with refused("ca.approval.malformed"):
