@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from birthmark.ca.audit.wholelog import verify_whole_log
 from birthmark.ca.audit.wiring import StoredEntries
-from birthmark.ca.log import Log
 from birthmark.ca.ports import CAStore
+from birthmark.ca.transparency.log import Log
 from birthmark.core.audit import AuditRow
 from birthmark.stores import ca_postgres
 from birthmark.stores.ca_sqlite import SQLiteCAStore

@@ -5,7 +5,7 @@
 import sys
 from pathlib import Path
 
-from birthmark.ca.openapi import encoded
+from birthmark.ca.admin.openapi import encoded
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "openapi.json"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from birthmark.ca.outages import ACT
+from birthmark.ca.watch.outages import ACT
 from birthmark.ca.wiring import open_ca
 from birthmark.core.registry import PKIX_EVIDENCE
 from birthmark.est.client import ESTClient

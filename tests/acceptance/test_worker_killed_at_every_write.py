@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from birthmark.ca.administration import Administration
+from birthmark.ca.admin.administration import Administration
 from birthmark.ca.errors import Refused
-from birthmark.ca.lapses import write_lapses
-from birthmark.ca.ledger_check import check_ledger
-from birthmark.ca.log import Log, StoredTiles
+from birthmark.ca.life.lapses import write_lapses
 from birthmark.ca.ports import CAStore, LedgerReader
+from birthmark.ca.transparency.check import check_ledger
+from birthmark.ca.transparency.log import Log, StoredTiles
 from birthmark.core.issuance import Ending, Issuance
 from birthmark.est.messages import NonceRequest
 from birthmark.stores import ca_postgres

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from birthmark.ca.openapi import document, encoded
+from birthmark.ca.admin.openapi import document, encoded
 from birthmark.core.registry import PKIX_EVIDENCE
 from support.ca_process import CAFiles, RunningCA, running_ca
 from support.offices import hire_all

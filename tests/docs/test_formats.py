@@ -120,7 +120,7 @@ def test_the_media_types_are_the_program_s() -> None:
     from_the_edge = importlib.import_module("birthmark.ca.http")
     assert {
         from_the_edge.BIRTH_MEDIA_TYPE,
-        importlib.import_module("birthmark.ca.status_http").CRL_MEDIA_TYPE,
+        importlib.import_module("birthmark.ca.status.http").CRL_MEDIA_TYPE,
     } == CA_MEDIA_TYPES
 
 

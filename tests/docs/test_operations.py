@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from birthmark.ca import health, upkeep
-from birthmark.ca.health import HealthDesk, Organs, checks
-from birthmark.ca.journal import Line
-from birthmark.ca.metrics import LedgerCollector, Meter, page_of
-from birthmark.ca.observation import Decision
+from birthmark.ca import upkeep
+from birthmark.ca.watch import health
+from birthmark.ca.watch.health import HealthDesk, Organs, checks
+from birthmark.ca.watch.journal import Line
+from birthmark.ca.watch.metrics import LedgerCollector, Meter, page_of
+from birthmark.ca.watch.observation import Decision
 from birthmark.core.census import Census
 from birthmark.pki import probe
 from support.ca_parts import CAParts

@@ -11,15 +11,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from birthmark.ca.administration import Administration
+from birthmark.ca.admin.administration import Administration
 from birthmark.ca.anchors import Lineage
 from birthmark.ca.demands import Client, Terms
+from birthmark.ca.issuing.signers import Signers
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore, Ledger, LedgerReader
 from birthmark.ca.service import CA
-from birthmark.ca.signers import Signers
-from birthmark.ca.status import SigningBudget
-from birthmark.ca.status_desk import SigningDesk, StatusIssuer, StatusTerms
+from birthmark.ca.status.desk import SigningDesk, StatusIssuer, StatusTerms
+from birthmark.ca.status.publishing import SigningBudget
 from birthmark.core.birth import BirthRecord, sign_birth
 from birthmark.core.errors import StoreError
 from birthmark.core.ids import fingerprint

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from birthmark.ca.config import load_config
-from birthmark.ca.orders import order_of, read_order
+from birthmark.ca.orders.documents import order_of, read_order
 from birthmark.ca.wiring import configured_store
 from birthmark.core.issuance import Order
 from birthmark.est.client import ESTClient

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from birthmark.ca.log import Log
 from birthmark.ca.ports import CAStore
+from birthmark.ca.transparency.log import Log
 from birthmark.core.audit import AuditRow
 from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.keys.software import generate, load_encrypted, save_encrypted

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from birthmark.ca.demands import Client
-from birthmark.ca.roles import Officer, demand_officer
+from birthmark.ca.people.roles import Officer, demand_officer
 from birthmark.core import jws
 from birthmark.core.ids import fingerprint
 from birthmark.core.proposals import PROPOSAL_TYP, RULING_TYP, ProposalDocument, RulingDocument

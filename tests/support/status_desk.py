@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A status desk in memory: real signatures, decided by the pure functions of `birthmark.ca.status`."""
+"""A status desk in memory: real signatures, decided by the pure functions of `birthmark.ca.status.publishing`."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from birthmark.ca.errors import NotNow, Refused
-from birthmark.ca.status import (
+from birthmark.ca.status.publishing import (
     Published,
     Signed,
     SigningBudget,

@@ -2,10 +2,10 @@
 """The table of all acts that need two persons."""
 
 from birthmark.ca.anchors import Lineage, RootActs
-from birthmark.ca.approvals import Act
-from birthmark.ca.order_acts import OrderActs
+from birthmark.ca.life.acts import unit_acts
+from birthmark.ca.orders.acts import OrderActs
+from birthmark.ca.people.approvals import Act
 from birthmark.ca.policy import Policy
-from birthmark.ca.unit_acts import unit_acts
 
 
 def all_acts(policy: Policy, lineage: Lineage) -> tuple[Act, ...]:

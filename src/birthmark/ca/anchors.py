@@ -17,11 +17,9 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from birthmark.ca.approvals import APPROVERS, SECURITY_OFFICERS, Act, Asked
 from birthmark.ca.demands import CONFLICT, MALFORMED, UNKNOWN, Client, demand_device
 from birthmark.ca.errors import NotNow, Refused
-from birthmark.ca.ports import CAStore, Ledger, LedgerReader
-from birthmark.ca.retirement import (
+from birthmark.ca.life.retirement import (
     THRESHOLD_MAX_PERMILLE,
     THRESHOLD_MIN_PERMILLE,
     Coverage,
@@ -30,6 +28,8 @@ from birthmark.ca.retirement import (
     coverage,
     demand_retirement,
 )
+from birthmark.ca.people.approvals import APPROVERS, SECURITY_OFFICERS, Act, Asked
+from birthmark.ca.ports import CAStore, Ledger, LedgerReader
 from birthmark.ca.trail import Trail
 from birthmark.core.anchors import AnchorsContact, Digest, UnitAnchors, decode_anchors
 from birthmark.core.audit import AuditRow

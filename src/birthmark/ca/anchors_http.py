@@ -11,7 +11,7 @@ from starlette.routing import Route
 from birthmark.ca.anchors import AnchorDesk
 from birthmark.ca.edge import client_of, refusal
 from birthmark.ca.errors import Refused
-from birthmark.ca.observation import note
+from birthmark.ca.watch.observation import note
 from birthmark.core.anchors import ANCHORS_MAX_BYTES, ANCHORS_MEDIA_TYPE, ANCHORS_PATH
 from birthmark.core.errors import BirthmarkError
 from birthmark.net.asgi import read_body

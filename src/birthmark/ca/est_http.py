@@ -3,12 +3,12 @@
 
 import asyncio
 
-from birthmark.ca.batches import Batches
 from birthmark.ca.demands import Client
 from birthmark.ca.edge import client_in, refusal
-from birthmark.ca.jobs import Job
-from birthmark.ca.observation import note
+from birthmark.ca.issuing.batches import Batches
+from birthmark.ca.issuing.jobs import Job
 from birthmark.ca.service import CA
+from birthmark.ca.watch.observation import note
 from birthmark.core.errors import BirthmarkError
 from birthmark.est import server
 from birthmark.est.errors import ESTRefusal

@@ -14,12 +14,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from birthmark.ca.batches import Batches
 from birthmark.ca.edge import client_of, refusal
 from birthmark.ca.errors import Refused
 from birthmark.ca.est_http import ESTHTTP
-from birthmark.ca.observation import note
+from birthmark.ca.issuing.batches import Batches
 from birthmark.ca.service import CA
+from birthmark.ca.watch.observation import note
 from birthmark.core.birth import BIRTH_MAX_BYTES
 from birthmark.core.errors import BirthmarkError
 from birthmark.est.messages import EST_PREFIX

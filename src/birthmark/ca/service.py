@@ -16,8 +16,6 @@ from typing import TypeVar
 
 from cryptography import x509
 
-from birthmark.ca.births import demand_record
-from birthmark.ca.callers import Callers
 from birthmark.ca.demands import (
     FORBIDDEN,
     MALFORMED,
@@ -33,13 +31,15 @@ from birthmark.ca.demands import (
     demand_rig_of_order,
     demand_same_chip,
 )
-from birthmark.ca.desk import Desk
 from birthmark.ca.errors import CAError, NotNow, Refused
-from birthmark.ca.issuance import Issuer
-from birthmark.ca.jobs import BirthJob, EnrolJob, Job, NonceJob, Outcome, RefusedJob, RenewJob
+from birthmark.ca.issuing.births import demand_record
+from birthmark.ca.issuing.callers import Callers
+from birthmark.ca.issuing.desk import Desk
+from birthmark.ca.issuing.issuance import Issuer
+from birthmark.ca.issuing.jobs import BirthJob, EnrolJob, Job, NonceJob, Outcome, RefusedJob, RenewJob
+from birthmark.ca.issuing.signers import Signers
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore
-from birthmark.ca.signers import Signers
 from birthmark.ca.trail import Trail
 from birthmark.core import ids
 from birthmark.core.clock import Clock

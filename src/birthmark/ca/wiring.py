@@ -13,34 +13,34 @@ from types import MappingProxyType
 from cryptography import x509
 
 from birthmark.ca.acts import all_acts
-from birthmark.ca.admin_calls import Services
-from birthmark.ca.admin_http import AdminHTTP
-from birthmark.ca.admin_ledger import LedgerDesk
-from birthmark.ca.administration import Administration
+from birthmark.ca.admin.administration import Administration
+from birthmark.ca.admin.calls import Services
+from birthmark.ca.admin.http import AdminHTTP
+from birthmark.ca.admin.ledger import LedgerDesk
 from birthmark.ca.anchors import AnchorDesk, Lineage, RootOffice, without_roots
 from birthmark.ca.anchors_http import AnchorsHTTP
-from birthmark.ca.approvals import Approvals
-from birthmark.ca.chores import Chore, doing
 from birthmark.ca.config import CAConfig, FrontSection, load_config, read_secret
-from birthmark.ca.health import Health, HealthDesk, Organs
 from birthmark.ca.http import CAHTTP
-from birthmark.ca.journal import begin_log
+from birthmark.ca.issuing.setup import chains_of, signers_of, terms_of
 from birthmark.ca.keyring import Keyring
-from birthmark.ca.lapses import write_lapses
-from birthmark.ca.lifecycle import Lifecycle
-from birthmark.ca.log import Log
-from birthmark.ca.log_http import LogHTTP
-from birthmark.ca.metrics_http import begin_anew, measured
-from birthmark.ca.observation import Observed
-from birthmark.ca.order_book import OrderBook
-from birthmark.ca.outages import Outages
+from birthmark.ca.life.lapses import write_lapses
+from birthmark.ca.life.lifecycle import Lifecycle
+from birthmark.ca.orders.book import OrderBook
+from birthmark.ca.people.approvals import Approvals
 from birthmark.ca.policy import Policy
-from birthmark.ca.policy_log import announce_policy, read_policy
 from birthmark.ca.ports import CAStore
 from birthmark.ca.service import CA
-from birthmark.ca.signers_setup import chains_of, signers_of, terms_of
-from birthmark.ca.status_http import StatusHTTP
-from birthmark.ca.status_setup import published, status_desk, status_issuers
+from birthmark.ca.status.http import StatusHTTP
+from birthmark.ca.status.setup import published, status_desk, status_issuers
+from birthmark.ca.transparency.http import LogHTTP
+from birthmark.ca.transparency.log import Log
+from birthmark.ca.transparency.policy_log import announce_policy, read_policy
+from birthmark.ca.watch.chores import Chore, doing
+from birthmark.ca.watch.health import Health, HealthDesk, Organs
+from birthmark.ca.watch.journal import begin_log
+from birthmark.ca.watch.metrics_http import begin_anew, measured
+from birthmark.ca.watch.observation import Observed
+from birthmark.ca.watch.outages import Outages
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError

@@ -122,8 +122,8 @@ def verify_log(
     from rich.console import Console
     from rich.progress import Progress
 
+    from birthmark.ca.admin.office import credential_context
     from birthmark.ca.audit.wiring import verify_database, verify_url
-    from birthmark.ca.office import credential_context
     from birthmark.core.config import read_file
     from birthmark.tlog.checkpoint import open_checkpoint
 

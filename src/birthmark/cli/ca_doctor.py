@@ -10,7 +10,7 @@ import click
 from birthmark.cli.exits import Exit
 
 if TYPE_CHECKING:
-    from birthmark.ca.ledger_types import HealthView
+    from birthmark.ca.admin.ledger_types import HealthView
 
 _FILE = click.Path(path_type=Path)
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
@@ -43,7 +43,7 @@ def doctor(config: Path | None, url: str | None, *, as_json: bool, **where: Any)
 
 
 def _local(config: Path) -> "HealthView":
-    from birthmark.ca.ledger_types import health_view
+    from birthmark.ca.admin.ledger_types import health_view
     from birthmark.ca.wiring import examine
 
     return health_view(examine(config))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from birthmark.ca.credentials import Credential
-    from birthmark.ca.office import Office
+    from birthmark.ca.admin.credentials import Credential
+    from birthmark.ca.admin.office import Office
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
@@ -43,7 +43,7 @@ def with_office(command: _Command) -> _Command:
 @contextmanager
 def credential(where: dict[str, Any]) -> Iterator["Credential"]:
     """Lend the person's key."""
-    from birthmark.ca.credentials import opened
+    from birthmark.ca.admin.credentials import opened
 
     with opened(where["certificate"], where["key"], where["passphrase_file"], _ask) as lent:
         yield lent
@@ -52,7 +52,7 @@ def credential(where: dict[str, Any]) -> Iterator["Credential"]:
 @contextmanager
 def office(where: dict[str, Any]) -> Iterator["Office"]:
     """Connect the person with the CA."""
-    from birthmark.ca.office import Office
+    from birthmark.ca.admin.office import Office
     from birthmark.core.clock import system_clock
     from birthmark.core.config import read_file
 

@@ -11,7 +11,7 @@ from birthmark.cli.ca_proposal import approve, propose, reject
 from birthmark.cli.values import OUTPUT
 
 if TYPE_CHECKING:
-    from birthmark.ca.admin_types import OrderEntryView
+    from birthmark.ca.admin.types import OrderEntryView
 
 
 @click.group()
@@ -40,7 +40,7 @@ def sign(file: Path, act: str, replaces: str, reason: str, output: Path, **where
     """Sign the order in the TOML file FILE. Needs no connection."""
     from msgspec.structs import replace
 
-    from birthmark.ca.orders import read_order
+    from birthmark.ca.orders.documents import read_order
     from birthmark.core.files import write_whole
 
     order_id, terms = read_order(file)
@@ -87,7 +87,7 @@ def show(order_id: str, *, as_json: bool, **where: Any) -> None:
 @with_office
 def close(order_id: str, reason: str, **where: Any) -> None:
     """Sign and hand in the proposal to close an ORDER."""
-    from birthmark.ca.order_acts import CLOSE, CloseTerms
+    from birthmark.ca.orders.acts import CLOSE, CloseTerms
 
     with office(where) as connected:
         terms = CloseTerms(replaces=connected.order(order_id).order.document)

@@ -10,8 +10,8 @@ import click
 from birthmark.cli.ca_office import AS_JSON, REASON, office, table, with_office
 
 if TYPE_CHECKING:
-    from birthmark.ca.admin_types import ProposalView
-    from birthmark.ca.office import Office
+    from birthmark.ca.admin.office import Office
+    from birthmark.ca.admin.types import ProposalView
     from birthmark.core.proposals import ProposalDocument
 
 FRONT = 16

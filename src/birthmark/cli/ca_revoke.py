@@ -11,7 +11,7 @@ import click
 from birthmark.cli.values import CERTIFICATE_SERIAL, UNIT, Value
 
 if TYPE_CHECKING:
-    from birthmark.ca.lifecycle import Lifecycle
+    from birthmark.ca.life.lifecycle import Lifecycle
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NAME_MAX: Final = 64
@@ -57,20 +57,20 @@ def revoke(config: Path, reason: str, **targets: Any) -> None:
 
 
 def _certificate(life: "Lifecycle", serial: str, reason: str) -> str:
-    from birthmark.ca.lifecycle import ADMINISTRATOR
+    from birthmark.ca.life.lifecycle import ADMINISTRATOR
 
     life.revoke_certificate(ADMINISTRATOR, serial, reason)
     return f"revoked {serial}"
 
 
 def _unit(life: "Lifecycle", unit: str, reason: str) -> str:
-    from birthmark.ca.lifecycle import ADMINISTRATOR
+    from birthmark.ca.life.lifecycle import ADMINISTRATOR
 
     return f"revoked {len(life.revoke_unit(ADMINISTRATOR, unit, reason))} certificates of {unit}"
 
 
 def _chip(life: "Lifecycle", chip: tuple[str, str], reason: str) -> str:
-    from birthmark.ca.lifecycle import ADMINISTRATOR
+    from birthmark.ca.life.lifecycle import ADMINISTRATOR
     from birthmark.core.issuance import ChipID
 
     return f"denied {chip[1]}, revoked {len(life.revoke_chip(ADMINISTRATOR, ChipID(*chip), reason))} certificates"
@@ -78,7 +78,7 @@ def _chip(life: "Lifecycle", chip: tuple[str, str], reason: str) -> str:
 
 def _group(kind: str) -> Callable[["Lifecycle", Any, str], str]:
     def revoked(life: "Lifecycle", name: str, reason: str) -> str:
-        from birthmark.ca.lifecycle import ADMINISTRATOR
+        from birthmark.ca.life.lifecycle import ADMINISTRATOR
         from birthmark.core.issuance import ChipGroup, GroupKind
 
         count = life.revoke_group(ADMINISTRATOR, ChipGroup(GroupKind(kind), name), reason)

@@ -12,7 +12,7 @@ from birthmark.cli.ca_order import entry_text
 from birthmark.cli.values import UNIT
 
 if TYPE_CHECKING:
-    from birthmark.ca.lifecycle import UnitFile
+    from birthmark.ca.life.lifecycle import UnitFile
 
 _CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The service's ca.toml."
@@ -49,7 +49,7 @@ def scrap(unit_serial: str, order_id: str, reason: str, *, as_json: bool, **wher
 @with_office
 def rework(unit_serial: str, order_id: str, reason: str, **where: Any) -> None:
     """Sign and hand in the proposal to make a UNIT again, with another chip, in the place that it has."""
-    from birthmark.ca.order_acts import REWORK, ReworkTerms
+    from birthmark.ca.orders.acts import REWORK, ReworkTerms
 
     with office(where) as connected:
         proposed = connected.propose_act(REWORK, unit_serial, ReworkTerms(order=order_id), reason)
@@ -101,8 +101,8 @@ def _says(name: str, text: str) -> None:
     @_CONFIG
     @_WHY
     def said(unit_serial: str, config: Path, reason: str) -> None:
-        from birthmark.ca.lifecycle import ADMINISTRATOR
-        from birthmark.ca.units import Move
+        from birthmark.ca.life.lifecycle import ADMINISTRATOR
+        from birthmark.ca.life.units import Move
         from birthmark.ca.wiring import open_ca
 
         with open_ca(config) as authority:
@@ -123,7 +123,7 @@ _says("retire", "End a UNIT for good: its certificates are revoked, its chip is 
 @with_office
 def resume(unit_serial: str, since: str, reason: str, **where: Any) -> None:
     """Sign and hand in the proposal to give a dark UNIT its life back."""
-    from birthmark.ca.unit_acts import RESUME, ResumeTerms
+    from birthmark.ca.life.acts import RESUME, ResumeTerms
 
     with office(where) as connected:
         proposed = connected.propose_act(RESUME, unit_serial, ResumeTerms(since=since), reason)
@@ -138,7 +138,7 @@ def resume(unit_serial: str, since: str, reason: str, **where: Any) -> None:
 @with_office
 def replace(unit_serial: str, old_chip: tuple[str, str], new_chip: tuple[str, str], reason: str, **where: Any) -> None:
     """Sign and hand in the proposal to give a UNIT another chip (RMA)."""
-    from birthmark.ca.unit_acts import REPLACE, ReplaceTerms
+    from birthmark.ca.life.acts import REPLACE, ReplaceTerms
 
     (old_maker, old), (new_maker, new) = old_chip, new_chip
     terms = ReplaceTerms(old_maker=old_maker, old_chip=old, new_maker=new_maker, new_chip=new)

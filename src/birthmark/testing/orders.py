@@ -7,9 +7,9 @@ from datetime import datetime
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from birthmark.ca.credentials import Credential
-from birthmark.ca.order_acts import CREATE
-from birthmark.ca.orders import OrderTerms
+from birthmark.ca.admin.credentials import Credential
+from birthmark.ca.orders.acts import CREATE
+from birthmark.ca.orders.documents import OrderTerms
 from birthmark.ca.ports import CAStore
 from birthmark.core.audit import AuditRow
 from birthmark.core.ids import fingerprint

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
-from birthmark.ca.admin_routes import ROUTES, AdminRoute
-from birthmark.ca.admin_types import Refusal
-from birthmark.ca.credentials import opened
-from birthmark.ca.office import Office
-from birthmark.ca.order_acts import CREATE
+from birthmark.ca.admin.credentials import opened
+from birthmark.ca.admin.office import Office
+from birthmark.ca.admin.routes import ROUTES, AdminRoute
+from birthmark.ca.admin.types import Refusal
+from birthmark.ca.orders.acts import CREATE
 from birthmark.ca.wiring import open_ca
 from birthmark.core.clock import system_clock
 from birthmark.core.errors import BirthmarkError, ConfigError, DecodeError

@@ -14,10 +14,10 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from birthmark.ca.admin_calls import AdminRoute
-from birthmark.ca.admin_routes import ROUTES
+from birthmark.ca.admin.calls import AdminRoute
+from birthmark.ca.admin.routes import ROUTES
 from birthmark.ca.config import CAConfig, load_config
-from birthmark.ca.roles import PEOPLE
+from birthmark.ca.people.roles import PEOPLE
 from birthmark.ca.wiring import configured_store, open_ca
 from birthmark.cli.main import birthmark as program
 from birthmark.core.audit import AuditRow, decode_row

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from birthmark.ca.anchors import AnchorDesk, Lineage, RootOffice, digest_of, without_roots
 from birthmark.ca.demands import Client
 from birthmark.ca.errors import NotNow, Refused
-from birthmark.ca.lifecycle import ADMINISTRATOR, Lifecycle
-from birthmark.ca.units import Move
+from birthmark.ca.life.lifecycle import ADMINISTRATOR, Lifecycle
+from birthmark.ca.life.units import Move
 from birthmark.core.anchors import ANCHORS_MAX, decode_anchors, encode_anchors
 from birthmark.core.errors import DecodeError, StoreError
 from birthmark.pki.algorithms import KeyAlgorithm

@@ -7,8 +7,8 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from birthmark.ca.approvals import APPROVERS, PROPOSAL_LIFE, SECURITY_OFFICERS, Act, Approvals, Asked
 from birthmark.ca.errors import Refused
+from birthmark.ca.people.approvals import APPROVERS, PROPOSAL_LIFE, SECURITY_OFFICERS, Act, Approvals, Asked
 from birthmark.ca.ports import Ledger
 from birthmark.core.audit import AuditRow, decode_row
 from birthmark.core.ids import fingerprint

@@ -16,8 +16,8 @@ from birthmark.ca.audit.errors import AuditRefused
 from birthmark.ca.audit.making import Auditing, Surroundings
 from birthmark.ca.audit.verifying import Verified, verify_audit_bundle
 from birthmark.ca.errors import Refused
-from birthmark.ca.log import Log
-from birthmark.ca.policy_log import announce_policy
+from birthmark.ca.transparency.log import Log
+from birthmark.ca.transparency.policy_log import announce_policy
 from birthmark.core.audit import AuditRow
 from birthmark.core.birth import sign_birth
 from birthmark.core.errors import BirthmarkError

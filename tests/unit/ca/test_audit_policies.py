@@ -7,7 +7,7 @@ import pytest
 
 from birthmark.ca.audit.errors import AuditRefused
 from birthmark.ca.audit.policies import demand_policy
-from birthmark.ca.policy_log import read_policy
+from birthmark.ca.transparency.policy_log import read_policy
 from birthmark.testing.forge import APDU, Forge
 from support.ca_parts import NOW
 

@@ -9,7 +9,7 @@ import pytest
 
 from birthmark.ca import wiring
 from birthmark.ca.config import TokenKey, load_config
-from birthmark.ca.orders import order_of, read_order
+from birthmark.ca.orders.documents import order_of, read_order
 from birthmark.core.errors import BirthmarkError, ConfigError
 from birthmark.core.issuance import ChipID
 from birthmark.testing.forge import new_key

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from birthmark.ca.errors import NotNow, Refused
-from birthmark.ca.signers import Signers
+from birthmark.ca.issuing.signers import Signers
 from birthmark.core.errors import StoreError
 from birthmark.est.messages import NonceRequest
 from birthmark.pki.authorities import Authority

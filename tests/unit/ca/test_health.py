@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from birthmark.ca import health
-from birthmark.ca.health import Health, HealthDesk, Organs, State
-from birthmark.ca.log import Log
+from birthmark.ca.transparency.log import Log
+from birthmark.ca.watch import health
+from birthmark.ca.watch.health import Health, HealthDesk, Organs, State
 from birthmark.cli.main import birthmark
 from birthmark.core import jws
 from birthmark.core.audit import AuditRow

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A certificate without a birth record is revoked by itself, and the log says so once."""
 
-from birthmark.ca.lapses import write_lapses
+from birthmark.ca.life.lapses import write_lapses
 from support.ca_parts import UNIT, CAParts
 
 

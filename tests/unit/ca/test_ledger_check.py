@@ -109,7 +109,7 @@ TAMPERED = {
     ),
     "an entry is deleted": ("DELETE FROM leaf WHERE number = 1", "ledger.entry.gap"),
     "an entry in the middle of a unit's life is deleted": (
-        "DELETE FROM leaf WHERE CAST(entry AS TEXT) LIKE '%\"act\":\"birth\"%'",
+        'DELETE FROM leaf WHERE CAST(entry AS TEXT) LIKE \'%"act":"birth"%\'',
         "ledger.entry.previous",
     ),
     "an entry is no entry": ("UPDATE leaf SET entry = x'ff' WHERE number = 1", "ledger.entry.malformed"),

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from cryptography import x509
 
-from birthmark.ca import lifecycle
-from birthmark.ca.approvals import Approvals
 from birthmark.ca.errors import Refused
-from birthmark.ca.lifecycle import ADMINISTRATOR, Lifecycle
-from birthmark.ca.unit_acts import REPLACE, RESUME, ReplaceTerms, ResumeTerms, since_text, unit_acts
-from birthmark.ca.units import Move
+from birthmark.ca.life import lifecycle
+from birthmark.ca.life.acts import REPLACE, RESUME, ReplaceTerms, ResumeTerms, since_text, unit_acts
+from birthmark.ca.life.lifecycle import ADMINISTRATOR, Lifecycle
+from birthmark.ca.life.units import Move
+from birthmark.ca.people.approvals import Approvals
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import ChipGroup, ChipID, End, Ending, GroupKind, UnitState
 from birthmark.core.roles import Role

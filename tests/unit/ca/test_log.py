@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from birthmark.ca.log import GROW_MAX_ENTRIES, Log
+from birthmark.ca.transparency.log import GROW_MAX_ENTRIES, Log
 from birthmark.core.audit import AuditRow, decode_row
 from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.keys import software

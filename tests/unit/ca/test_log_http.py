@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from birthmark.ca.audit.wiring import log_key, verify_url
-from birthmark.ca.log_http import LOG_PATH
+from birthmark.ca.transparency.http import LOG_PATH
 from birthmark.core.roles import Role
 from birthmark.net.tls import client_context
 from birthmark.net.transport import Response

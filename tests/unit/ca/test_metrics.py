@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from birthmark.ca.metrics import LedgerCollector, page_of
+from birthmark.ca.watch.metrics import LedgerCollector, page_of
 from support.ca_parts import CAParts
 
 WORKER = """
 import sys
 from prometheus_client import CollectorRegistry
-from birthmark.ca.metrics import Meter
-from birthmark.ca.observation import Decision
+from birthmark.ca.watch.metrics import Meter
+from birthmark.ca.watch.observation import Decision
 meter = Meter(CollectorRegistry())
 for _ in range(3):
     meter.decided(Decision(at="", request="", method="GET", path="", operation="crl", status=200, ms=1.0))

@@ -14,8 +14,8 @@ import pytest
 from birthmark import ca as ca_package
 from birthmark.ca.config import load_config
 from birthmark.ca.errors import NotNow
-from birthmark.ca.journal import json_line, text_line
-from birthmark.ca.observation import KNOWN, OTHER, Decision, Observed, note, operation_of
+from birthmark.ca.watch.journal import json_line, text_line
+from birthmark.ca.watch.observation import KNOWN, OTHER, Decision, Observed, note, operation_of
 from birthmark.core.errors import ConfigError, StoreError
 from birthmark.core.registry import PKIX_EVIDENCE
 from birthmark.est.errors import ESTClientRefused
@@ -52,7 +52,7 @@ def lines(ca: RunningCA) -> list[dict[str, Any]]:
 
 
 def metrics(ca: RunningCA) -> dict[str, float]:
-    *_, told = (line["message"] for line in lines(ca) if line.get("logger") == "birthmark.ca.metrics_http")
+    *_, told = (line["message"] for line in lines(ca) if line.get("logger") == "birthmark.ca.watch.metrics_http")
     with urllib.request.urlopen(told.partition(" at ")[2], timeout=10) as answer:  # noqa: S310 http, on loopback
         body = answer.read().decode()
     samples = (line.rpartition(" ") for line in body.splitlines() if line and not line.startswith("#"))
@@ -91,7 +91,7 @@ def test_what_the_ledger_holds_is_told(ca: RunningCA) -> None:
 
 
 def test_nothing_but_the_metrics_is_served_there(ca: RunningCA) -> None:
-    (told,) = (line["message"] for line in lines(ca) if line.get("logger") == "birthmark.ca.metrics_http")
+    (told,) = (line["message"] for line in lines(ca) if line.get("logger") == "birthmark.ca.watch.metrics_http")
     url = told.partition(" at ")[2]
     assert url.startswith("http://127.0.0.1:")
     with pytest.raises(urllib.error.HTTPError) as refused:
@@ -185,7 +185,7 @@ def test_several_workers_need_a_folder_for_their_numbers(tmp_path: Path) -> None
 
 
 def test_every_first_word_of_our_paths_is_an_operation() -> None:
-    sources = "".join(path.read_text() for path in Path(str(ca_package.__file__)).parent.glob("*.py"))
-    served = set(re.findall(r'"/v1/([a-z.]+)', sources))
+    sources = "".join(path.read_text() for path in Path(str(ca_package.__file__)).parent.rglob("*.py"))
+    served = set(re.findall(r'"/v1/([a-z.-]+)', sources))
     assert served
     assert served <= KNOWN

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from birthmark.ca.acts import all_acts
-from birthmark.ca.approvals import PROPOSAL_LIFE, Approvals
-from birthmark.ca.credentials import Credential
+from birthmark.ca.admin.credentials import Credential
 from birthmark.ca.errors import Pending, Refused
-from birthmark.ca.order_acts import CLOSE, CREATE, EXTEND, OVERRIDE, REWORK, CloseTerms, ReworkTerms
-from birthmark.ca.order_book import OrderBook
-from birthmark.ca.roles import Officer, officer_of
+from birthmark.ca.orders.acts import CLOSE, CREATE, EXTEND, OVERRIDE, REWORK, CloseTerms, ReworkTerms
+from birthmark.ca.orders.book import OrderBook
+from birthmark.ca.people.approvals import PROPOSAL_LIFE, Approvals
+from birthmark.ca.people.roles import Officer, officer_of
 from birthmark.core.issuance import Order, OrderAccount, UnitRange
 from birthmark.core.proposals import Proposal, RulingDocument
 from birthmark.core.roles import Role

@@ -3,7 +3,7 @@
 
 import pytest
 
-from birthmark.ca.outages import ACT, Outages
+from birthmark.ca.watch.outages import ACT, Outages
 from birthmark.core.errors import StoreError
 from birthmark.pki.keys.pkcs11 import Ending, Outage
 from support.ca_parts import DONE, NOT_DONE, CAParts, Crash, FaultyStore

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from birthmark.ca.policy_log import read_policy
+from birthmark.ca.transparency.policy_log import read_policy
 from birthmark.core.errors import ConfigError
 from support.documents import ROOT
 

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.ca.demands import Terms
 from birthmark.ca.errors import Refused
+from birthmark.ca.issuing.signers import Signers, Verifier
 from birthmark.ca.service import CA
-from birthmark.ca.signers import Signers, Verifier
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import Issuance
 from birthmark.est import wishes

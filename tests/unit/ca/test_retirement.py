@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birthmark.ca.errors import Refused
-from birthmark.ca.retirement import (
+from birthmark.ca.life.retirement import (
     NAMED_MAX,
     THRESHOLD_MIN_PERMILLE,
     DeviceAnchors,

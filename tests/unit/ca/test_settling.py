@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from birthmark.ca.errors import CAError, NotNow, Refused
-from birthmark.ca.jobs import RefusedJob
+from birthmark.ca.issuing.jobs import RefusedJob
 from birthmark.core.audit import AUDIT_MAX_BYTES
 from birthmark.core.errors import StoreError
 from birthmark.est.messages import NonceRequest

@@ -9,7 +9,7 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birthmark.ca.status import (
+from birthmark.ca.status.publishing import (
     REFRESH_FROM,
     REFRESH_TO,
     Due,

@@ -10,11 +10,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.ca.errors import NotNow, Refused
-from birthmark.ca.lifecycle import ADMINISTRATOR, Lifecycle
-from birthmark.ca.signers import DEFAULT_ISSUER, Signers
-from birthmark.ca.status import Signed, SigningBudget
-from birthmark.ca.status_desk import SigningDesk, StatusIssuer, StatusTerms
-from birthmark.ca.units import Move
+from birthmark.ca.issuing.signers import DEFAULT_ISSUER, Signers
+from birthmark.ca.life.lifecycle import ADMINISTRATOR, Lifecycle
+from birthmark.ca.life.units import Move
+from birthmark.ca.status.desk import SigningDesk, StatusIssuer, StatusTerms
+from birthmark.ca.status.publishing import Signed, SigningBudget
 from birthmark.core.errors import StoreError
 from birthmark.core.revocation import decode_page, encode_page
 from birthmark.core.roles import Role

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from urllib3 import PoolManager
 from urllib3.response import BaseHTTPResponse
 
-from birthmark.ca.status_http import StatusHTTP
+from birthmark.ca.status.http import StatusHTTP
 from birthmark.core.revocation import decode_page
 from birthmark.net.asgi import LoopbackServer
 from birthmark.net.tls import client_context, server_context

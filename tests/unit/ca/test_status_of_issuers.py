@@ -9,11 +9,11 @@ from cryptography import x509
 
 from birthmark.ca.demands import Terms
 from birthmark.ca.errors import NotNow, Refused
-from birthmark.ca.lifecycle import ADMINISTRATOR, Lifecycle
+from birthmark.ca.issuing.signers import Signers
+from birthmark.ca.life.lifecycle import ADMINISTRATOR, Lifecycle
 from birthmark.ca.service import CA
-from birthmark.ca.signers import Signers
-from birthmark.ca.status import Signed, SigningBudget
-from birthmark.ca.status_desk import SigningDesk, StatusIssuer, StatusTerms
+from birthmark.ca.status.desk import SigningDesk, StatusIssuer, StatusTerms
+from birthmark.ca.status.publishing import Signed, SigningBudget
 from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.authorities import make_sub_ca
 from birthmark.pki.crl import Partition, RevocationList, read_crl

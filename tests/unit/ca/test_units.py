@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birthmark.ca.errors import Refused
-from birthmark.ca.units import BY_ONE, RULES, Effect, Move, moved, replaced
+from birthmark.ca.life.units import BY_ONE, RULES, Effect, Move, moved, replaced
 from birthmark.core.issuance import ChipID, Unit, UnitState
 
 AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

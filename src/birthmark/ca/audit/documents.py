@@ -15,13 +15,13 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
-from birthmark.ca.approvals import APPROVERS, SECURITY_OFFICERS
 from birthmark.ca.audit import bundle
 from birthmark.ca.audit.bundle import AuditObject, Manifest
 from birthmark.ca.audit.errors import AuditRefused
 from birthmark.ca.demands import Client
 from birthmark.ca.errors import Refused
-from birthmark.ca.roles import demand_another_person, demand_officer, demand_one_of, officer_of
+from birthmark.ca.people.approvals import APPROVERS, SECURITY_OFFICERS
+from birthmark.ca.people.roles import demand_another_person, demand_officer, demand_one_of, officer_of
 from birthmark.core import jws
 from birthmark.core.audit import AuditRow
 from birthmark.core.birth import verify_birth

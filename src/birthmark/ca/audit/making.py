@@ -12,8 +12,8 @@ from birthmark.ca.audit import bundle
 from birthmark.ca.audit.bundle import AuditObject, Manifest
 from birthmark.ca.demands import UNKNOWN
 from birthmark.ca.errors import Refused
-from birthmark.ca.log import Log
 from birthmark.ca.ports import CAStore, Ledger
+from birthmark.ca.transparency.log import Log
 from birthmark.core import jws
 from birthmark.core.audit import AuditRow, decode_row
 from birthmark.core.clock import Clock

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from birthmark.ca.audit.errors import AuditRefused
-from birthmark.ca.log_http import LOG_PATH
+from birthmark.ca.transparency.http import LOG_PATH
 from birthmark.net.transport import HTTPTransport
 from birthmark.tlog.tiles import TILE_WIDTH, EntryBundle, decode_bundle
 

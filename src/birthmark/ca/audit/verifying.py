@@ -15,7 +15,7 @@ from birthmark.ca.audit import bundle
 from birthmark.ca.audit.bundle import AuditObject, Manifest
 from birthmark.ca.audit.documents import ISSUING, demand_chains, demand_documents
 from birthmark.ca.audit.errors import AuditRefused
-from birthmark.ca.policy_log import IN_FORCE
+from birthmark.ca.transparency.policy_log import IN_FORCE
 from birthmark.core.audit import AuditRow, decode_row, link
 from birthmark.core.ids import fingerprint
 from birthmark.pki.paths import TrustAnchors

@@ -14,10 +14,10 @@ from birthmark.ca.audit.policies import demand_policy
 from birthmark.ca.audit.remote import RemoteLog
 from birthmark.ca.audit.wholelog import verify_whole_log
 from birthmark.ca.config import load_config
+from birthmark.ca.issuing.setup import chains_of
 from birthmark.ca.keyring import Keyring
-from birthmark.ca.log import Log
 from birthmark.ca.ports import CAStore
-from birthmark.ca.signers_setup import chains_of
+from birthmark.ca.transparency.log import Log
 from birthmark.ca.wiring import configured_store, log_signer
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file

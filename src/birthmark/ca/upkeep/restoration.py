@@ -8,8 +8,8 @@ it. Whoever keeps a checkpoint elsewhere finds out, because a ledger that is old
 
 from dataclasses import dataclass
 
-from birthmark.ca.ledger_check import check_ledger
 from birthmark.ca.ports import LedgerReader
+from birthmark.ca.transparency.check import check_ledger
 from birthmark.ca.upkeep.errors import LedgerRefused
 from birthmark.tlog.checkpoint import Checkpoint
 from birthmark.tlog.growth import Edge

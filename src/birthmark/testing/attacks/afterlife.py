@@ -4,8 +4,8 @@
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from birthmark.ca.lifecycle import ADMINISTRATOR, Lifecycle
-from birthmark.ca.units import Move
+from birthmark.ca.life.lifecycle import ADMINISTRATOR, Lifecycle
+from birthmark.ca.life.units import Move
 from birthmark.ca.wiring import open_ca
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import ChipGroup, ChipID, GroupKind

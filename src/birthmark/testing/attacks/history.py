@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from birthmark.ca.audit.errors import AuditRefused
 from birthmark.ca.audit.wholelog import verify_whole_log
 from birthmark.ca.audit.wiring import StoredEntries
-from birthmark.ca.ledger_check import check_ledger
-from birthmark.ca.log import Log
+from birthmark.ca.transparency.check import check_ledger
+from birthmark.ca.transparency.log import Log
 from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.testing.attacks.catalogue import Attack
 from birthmark.testing.attacks.intruder import Intruder

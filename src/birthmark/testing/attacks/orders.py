@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from birthmark.ca.admin_types import NewProposal, Refusal
+from birthmark.ca.admin.credentials import Credential
+from birthmark.ca.admin.office import Office
+from birthmark.ca.admin.types import NewProposal, Refusal
 from birthmark.ca.config import load_config
-from birthmark.ca.credentials import Credential
 from birthmark.ca.errors import Refused
-from birthmark.ca.office import Office
-from birthmark.ca.order_acts import CREATE, EXTEND
-from birthmark.ca.orders import OrderTerms, read_order
+from birthmark.ca.orders.acts import CREATE, EXTEND
+from birthmark.ca.orders.documents import OrderTerms, read_order
 from birthmark.ca.wiring import configured_store
 from birthmark.core.roles import Role
 from birthmark.pki.authorities import Authority, make_root

@@ -12,10 +12,10 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from birthmark.ca.credentials import Credential, opened
-from birthmark.ca.office import Office
-from birthmark.ca.order_acts import CREATE
-from birthmark.ca.orders import read_order
+from birthmark.ca.admin.credentials import Credential, opened
+from birthmark.ca.admin.office import Office
+from birthmark.ca.orders.acts import CREATE
+from birthmark.ca.orders.documents import read_order
 from birthmark.core.clock import system_clock
 from birthmark.core.roles import Role
 from birthmark.pki.authorities import make_officer

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The administration over HTTP: the rows of `admin_routes`, as an ASGI application's routes.
+
+Each call goes the same way: who is the client, may its role do this, is the body what it must be, do it. A refusal is
+JSON with its finding; when the client showed a certificate, the refusal is in the log before it is answered.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from birthmark.ca.admin import openapi
+from birthmark.ca.admin.calls import AdminRoute, Call, Services
+from birthmark.ca.admin.ledger_types import ReadyView
+from birthmark.ca.admin.openapi import HEALTH_PATH, OPENAPI_PATH, PATH_VALUE_MAX
+from birthmark.ca.admin.routes import ROUTES
+from birthmark.ca.admin.types import Refusal
+from birthmark.ca.demands import MALFORMED, UNKNOWN, Client
+from birthmark.ca.edge import client_of
+from birthmark.ca.errors import CAError, NotNow, Refused
+from birthmark.ca.people.roles import demand_officer, demand_one_of
+from birthmark.ca.ports import CAStore
+from birthmark.ca.trail import Trail
+from birthmark.ca.watch.observation import note
+from birthmark.core.clock import Clock
+from birthmark.core.errors import BirthmarkError, StoreError
+from birthmark.net.asgi import read_body
+from birthmark.net.errors import BodyRefused
+from birthmark.pki.paths import TrustAnchors
+
+ADMIN_MAX_BODY_BYTES: Final = 65_536
+ADMIN_MEDIA_TYPE: Final = "application/json"
+STORE_RETRY_S: Final = 2
+_Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class AdminHTTP:
+    """The administration's edge. `trust` is under what officers' certificates stand; refusals go into `store`."""
+
+    services: Services
+    store: CAStore
+    trust: TrustAnchors
+    clock: Clock
+
+    def routes(self, table: Sequence[AdminRoute] = ROUTES) -> list[Route]:
+        """Return the routes for an application."""
+        paths: dict[str, dict[str, _Endpoint]] = {}
+        for row in table:
+            paths.setdefault(row.path, {})[row.method] = self._endpoint(row)
+        return [
+            *(_route(path, endpoints) for path, endpoints in paths.items()),
+            Route(HEALTH_PATH, self._ready, methods=["GET"]),
+            Route(OPENAPI_PATH, _openapi, methods=["GET"]),
+        ]
+
+    async def _ready(self, request: Request) -> Response:
+        """Answer anybody, and say nothing but whether; what is wrong is for officers (/v1/health/details)."""
+        found = await run_in_threadpool(self.services.health.health)
+        if found.ready:
+            return _json(200, ReadyView())
+        refusal = NotNow("ca.health", "no certificate can be issued now", retry_after_s=STORE_RETRY_S)
+        note(request.scope, refusal)
+        return _refused(refusal)
+
+    def _endpoint(self, row: AdminRoute) -> _Endpoint:
+        async def endpoint(request: Request) -> Response:
+            try:
+                # Read before anything is decided: a client that is refused at once would not hear why.
+                body = await read_body(request.receive, ADMIN_MAX_BODY_BYTES)
+                client = client_of(request)
+                content_type = request.headers.get("content-type", "")
+                told = await run_in_threadpool(self._answer, row, request, client, (content_type, body))
+            except BirthmarkError as error:
+                refusal = _explained(error)
+                note(request.scope, refusal)
+                return _refused(refusal)
+            return _json(200, told)
+
+        return endpoint
+
+    def _answer(
+        self, row: AdminRoute, request: Request, client: Client | None, sent: tuple[str, bytes]
+    ) -> msgspec.Struct:
+        trail = Trail.of(row.name, self.clock(), client)
+        try:
+            officer = demand_officer(client, self.trust, trail.at)
+            trail.who = officer.holder
+            demand_one_of(officer, row.roles)
+            path, query = _path(request), _query(row, request)
+            call = Call(officer, trail.at, path, _body(row, *sent), query)
+            return row.function(self.services, call)
+        except Refused as refusal:
+            if client is not None:
+                self._audit(trail, refusal)
+            raise
+
+    def _audit(self, trail: Trail, refusal: Refused) -> None:
+        with self.store.writing() as ledger:
+            ledger.append([trail.row(finding=refusal.finding, detail=refusal.message)])
+
+
+def _route(path: str, endpoints: Mapping[str, _Endpoint]) -> Route:
+    """Return one route for all methods of a path, so that a 405 names all of them."""
+
+    async def endpoint(request: Request) -> Response:
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, endpoint, methods=[*endpoints])
+
+
+def _body(row: AdminRoute, content_type: str, body: bytes) -> msgspec.Struct | None:
+    """Return the body, of the type that the route wants. Refused: ca.admin.media-type, ca.admin.body."""
+    if row.request is None:
+        if body:
+            raise Refused(MALFORMED, "ca.admin.body", "this call has no body")
+        return None
+    if content_type.split(";", maxsplit=1)[0].strip().lower() != ADMIN_MEDIA_TYPE:
+        raise Refused(415, "ca.admin.media-type", f"the body is sent as {ADMIN_MEDIA_TYPE}")
+    try:
+        return msgspec.json.decode(body, type=row.request)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise Refused(MALFORMED, "ca.admin.body", f"the body is not what this call wants: {error}") from error
+
+
+def _path(request: Request) -> dict[str, str]:
+    """Return the values in the path. Refused: ca.admin.path, for what can be the name of nothing."""
+    for value in request.path_params.values():
+        if not 1 <= len(value) <= PATH_VALUE_MAX or not value.isprintable():
+            raise Refused(UNKNOWN, "ca.admin.path", "there is nothing of such a name")
+    return dict(request.path_params)
+
+
+def _query(row: AdminRoute, request: Request) -> msgspec.Struct | None:
+    """Return the query, of the type that the route wants. Refused: ca.admin.query."""
+    sent = request.query_params.multi_items()
+    if row.query is None:
+        if sent:
+            raise Refused(MALFORMED, "ca.admin.query", "this call has no query")
+        return None
+    if len({name for name, _ in sent}) != len(sent):
+        raise Refused(MALFORMED, "ca.admin.query", "the query says something twice")
+    try:
+        return msgspec.convert(dict(sent), row.query, strict=False)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Refused(MALFORMED, "ca.admin.query", f"the query is not what this call wants: {error}") from error
+
+
+def _explained(error: BirthmarkError) -> BirthmarkError:
+    """Return what the client is told. Why the ledger fails is for the log alone."""
+    if not isinstance(error, StoreError):
+        return error
+    told = NotNow("ca.store", "the ledger cannot be written or read now", retry_after_s=STORE_RETRY_S)
+    told.__cause__ = error
+    return told
+
+
+def _refused(error: BirthmarkError) -> Response:
+    status = error.status if isinstance(error, CAError | BodyRefused) else 500
+    refusal = Refusal(finding=error.finding, message=error.message, hint=error.hint)
+    return _json(status, refusal, error.retry_after_s if isinstance(error, CAError) else 0)
+
+
+def _json(status: int, told: msgspec.Struct, retry_after_s: int = 0) -> Response:
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(retry_after_s)} if retry_after_s else {})
+    return Response(msgspec.json.encode(told), status, headers, ADMIN_MEDIA_TYPE)
+
+
+async def _openapi(_request: Request) -> Response:
+    return Response(openapi.encoded(), media_type=ADMIN_MEDIA_TYPE)

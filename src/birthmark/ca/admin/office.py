@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The administration's calls from where people sit: over mutual TLS with their own credential."""
+
+import re
+import ssl
+from typing import TypeVar
+from urllib.parse import quote
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from birthmark.ca.admin import types
+from birthmark.ca.admin.credentials import Credential
+from birthmark.ca.admin.ledger_types import HealthView
+from birthmark.ca.demands import Client
+from birthmark.ca.errors import NotNow, Refused
+from birthmark.ca.people.roles import demand_officer
+from birthmark.core import jws
+from birthmark.core.clock import Clock
+from birthmark.core.errors import DecodeError
+from birthmark.core.ids import fingerprint
+from birthmark.core.proposals import PROPOSAL_TYP, ProposalDocument, RulingDocument, read_document
+from birthmark.net.tls import client_context
+from birthmark.net.transport import HTTPTransport, Response
+from birthmark.pki.paths import read_trust
+from birthmark.silicon.tls import use_chip_key
+
+_PLAIN = re.compile(r"[A-Za-z0-9._-]+")
+_T = TypeVar("_T")
+
+
+class Office:
+    """One person's connection to a running CA. What the CA refuses is raised with the CA's own finding."""
+
+    def __init__(self, url: str, trust_pem: bytes, credential: Credential, clock: Clock) -> None:
+        """
+        Prepare; nothing is connected yet.
+
+        Raises:
+            ConfigError: the URL or the trust anchors cannot be used.
+
+        """
+        self._credential = credential
+        self._clock = clock
+        self._trust = read_trust(trust_pem, "the trust anchors")
+        self._transport = HTTPTransport(url, credential_context(trust_pem, credential))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+    def propose(self, token: str) -> types.ProposalView:
+        """Hand in a signed proposal. Raises Refused, NotNow, NetError."""
+        return self._call("POST", "/v1/proposals", types.NewProposal(document=token), types.ProposalView)
+
+    def propose_act(self, act: str, subject: str, terms: msgspec.Struct, reason: str) -> types.ProposalView:
+        """Sign a proposal and hand it in. Raises as `propose`."""
+        return self.propose(self._credential.sign_proposal(act, subject, terms, reason))
+
+    def proposals(self) -> types.ProposalList:
+        """Return the latest proposals. Raises as `propose`."""
+        return self._call("GET", "/v1/proposals", None, types.ProposalList)
+
+    def proposal(self, proposal_id: str) -> types.ProposalView:
+        """Return one proposal. Raises as `propose`."""
+        return self._call("GET", f"/v1/proposals/{_segment(proposal_id)}", None, types.ProposalView)
+
+    def approve(self, proposal: types.ProposalView, reason: str) -> types.ProposalView:
+        """Sign that the act shall happen, and have it done. Raises DecodeError as `read`, and as `propose`."""
+        self.read(proposal)
+        document = RulingDocument(proposal=proposal.id, act=proposal.act, ruling="approved", reason=reason)
+        return self._rule(document)
+
+    def reject(self, proposal: types.ProposalView, reason: str) -> types.ProposalView:
+        """Sign that the act shall not happen. Raises as `propose`."""
+        document = RulingDocument(proposal=proposal.id, act=proposal.act, ruling="rejected", reason=reason)
+        return self._rule(document)
+
+    def read(self, proposal: types.ProposalView) -> ProposalDocument:
+        """
+        Return what a proposal really says: what an officer whom we trust has signed, not what the CA says about it.
+
+        Raises:
+            DecodeError: the id is not the document's, or the document is not signed by the certificate beside it.
+            Refused: ca.1.officer, the certificate is not one of an officer under our trust.
+
+        """
+        if fingerprint(proposal.document.encode("ascii", "replace")) != proposal.id:
+            raise DecodeError("the proposal's id is not its document's", finding="proposal.mismatch")
+        try:
+            certificate = x509.load_pem_x509_certificate(proposal.certificate.encode())
+        except ValueError as error:
+            raise DecodeError("the proposer's certificate cannot be read", finding="proposal.malformed") from error
+        officer = demand_officer(Client(certificate, ()), self._trust, self._clock())
+        document = read_document(jws.verify(proposal.document, PROPOSAL_TYP, certificate))
+        said = proposal.act, proposal.subject, proposal.proposed_by
+        if said != (document.act, document.subject, officer.holder):
+            raise DecodeError("the proposal is called what it is not", finding="proposal.mismatch")
+        return document
+
+    def health(self) -> HealthView:
+        """Return whether the CA could issue now, and what it found. Raises as `propose`."""
+        return self._call("GET", "/v1/health/details", None, HealthView)
+
+    def orders(self) -> types.OrderList:
+        """Return every order. Raises as `propose`."""
+        return self._call("GET", "/v1/orders", None, types.OrderList)
+
+    def order(self, order_id: str) -> types.OrderEntryView:
+        """Return an order with its account. Raises as `propose`."""
+        return self._call("GET", f"/v1/orders/{_segment(order_id)}", None, types.OrderEntryView)
+
+    def scrap(self, order_id: str, unit_serial: str, reason: str) -> types.OrderEntryView:
+        """Scrap a unit; return the order's account afterwards. Raises as `propose`."""
+        path = f"/v1/orders/{_segment(order_id)}/units/{_segment(unit_serial)}/scrap"
+        return self._call("POST", path, types.NewScrap(reason=reason), types.OrderEntryView)
+
+    def _rule(self, document: RulingDocument) -> types.ProposalView:
+        token = self._credential.sign_ruling(document)
+        path = f"/v1/proposals/{_segment(document.proposal)}/decision"
+        return self._call("POST", path, types.NewRuling(document=token), types.ProposalView)
+
+    def _call(self, method: str, path: str, body: msgspec.Struct | None, told: type[_T]) -> _T:
+        sent = b"" if body is None else msgspec.json.encode(body)
+        headers = {} if body is None else {"content-type": "application/json"}
+        return _told(self._transport.request(method, path, headers, sent), told)
+
+
+def credential_context(trust_pem: bytes, credential: Credential) -> ssl.SSLContext:
+    """Return the TLS client of a person whose key is used where it is. Raises ConfigError for the anchors."""
+    context = client_context(trust_pem)
+    chain = [each.public_bytes(Encoding.DER) for each in credential.chain]
+    key = credential.key
+    # The key is used where it is: in memory after it was decrypted, or in its token.
+    use_chip_key(context, chain, lambda digest: key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA256()))))
+    return context
+
+
+def _told(answer: Response, told: type[_T]) -> _T:
+    try:
+        if answer.status == 200:  # noqa: PLR2004 the one status of success
+            return msgspec.json.decode(answer.body, type=told)
+        refusal = msgspec.json.decode(answer.body, type=types.Refusal)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise DecodeError(f"{answer.status}, and not the answer of a CA", finding="ca.answer") from error
+    if answer.status == NotNow.status:
+        wait_s = answer.headers.get("retry-after", "")
+        raise NotNow(refusal.finding, refusal.message, retry_after_s=int(wait_s) if wait_s.isdecimal() else 1)
+    raise Refused(answer.status, refusal.finding, refusal.message, hint=refusal.hint)
+
+
+def _segment(text: str) -> str:
+    """Return a text as one segment of a path."""
+    return text if _PLAIN.fullmatch(text) and text.strip(".") else quote(text, safe="").replace(".", "%2E")

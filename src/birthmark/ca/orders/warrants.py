@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What an order rests on: the document that one person signed, and the ruling that another one signed on it.
+
+The database says which orders there are; it is not believed. An order issues something only when its terms are those of
+a proposal that two persons of the right roles have signed. Whoever can write the database cannot write that.
+"""
+
+from dataclasses import replace
+
+import msgspec
+from cryptography import x509
+
+from birthmark.ca.demands import FORBIDDEN, Client
+from birthmark.ca.errors import Refused
+from birthmark.ca.orders.acts import CREATE, EXTEND, OVERRIDE
+from birthmark.ca.orders.documents import OrderTerms, order_of
+from birthmark.ca.people.approvals import APPROVERS, SECURITY_OFFICERS
+from birthmark.ca.people.roles import demand_another_person, demand_role
+from birthmark.ca.ports import LedgerReader
+from birthmark.core import jws
+from birthmark.core.errors import DecodeError
+from birthmark.core.ids import fingerprint
+from birthmark.core.issuance import Order
+from birthmark.core.proposals import (
+    PROPOSAL_TYP,
+    RULING_TYP,
+    Proposal,
+    Ruling,
+    State,
+    read_document,
+    read_ruling,
+)
+from birthmark.pki.paths import TrustAnchors
+
+_ACTS = frozenset({CREATE, EXTEND, OVERRIDE})
+
+
+class Warrants:
+    """Verifies an order's documents once for as long as the order stays the same. One per worker."""
+
+    def __init__(self, trust: TrustAnchors) -> None:
+        self._trust = trust
+        self._good: dict[str, Order] = {}
+
+    def demand(self, ledger: LedgerReader, order: Order) -> None:
+        """
+        8. Pass an order that two persons have signed as it stands. One that is unapproved needs no warrant yet.
+
+        Refused: ca.8.warrant.
+        """
+        if order.approved_at is None or self._good.get(order.id) == order:
+            return
+        try:
+            self._demand(ledger.proposal(order.document), order)
+        except (DecodeError, Refused, ValueError) as error:
+            reason = f"order {order.id} is not what two persons have signed: {error}"
+            raise Refused(FORBIDDEN, "ca.8.warrant", reason, hint="somebody has changed the database") from error
+        self._good[order.id] = order
+
+    def _demand(self, proposal: Proposal | None, order: Order) -> None:
+        if proposal is None or proposal.ruling is None or proposal.ruling.state is not State.APPROVED:
+            raise DecodeError("there is no approved proposal behind it")
+        self._demand_two_persons(proposal, proposal.ruling)
+        if _signed_order(proposal, order) != order:
+            raise DecodeError("the terms that were signed are others")
+
+    def _demand_two_persons(self, proposal: Proposal, ruling: Ruling) -> None:
+        proposer, approver = map(x509.load_der_x509_certificate, (proposal.certificate, ruling.certificate))
+        at = ruling.decided_at
+        demand_role(Client(proposer, ()), SECURITY_OFFICERS, self._trust, at)
+        demand_another_person(demand_role(Client(approver, ()), APPROVERS, self._trust, at), proposer)
+        said = read_ruling(jws.verify(ruling.document, RULING_TYP, approver))
+        jws.verify(proposal.document, PROPOSAL_TYP, proposer)
+        digest = fingerprint(proposal.document.encode("ascii"))
+        if (said.proposal, said.ruling, proposal.id) != (digest, "approved", digest):
+            raise DecodeError("the ruling is on another document")
+
+
+def _signed_order(proposal: Proposal, order: Order) -> Order:
+    """Return the order of the signed terms, with what is no term as the ledger has it."""
+    document = read_document(jws.read(proposal.document).payload)
+    if document.act not in _ACTS:
+        raise DecodeError(f"the document is for {document.act}")
+    terms = msgspec.json.decode(document.terms, type=OrderTerms)
+    signed = order_of(document.subject, terms)
+    return replace(signed, document=proposal.id, approved_at=order.approved_at, closed_at=order.closed_at)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The log of all decisions, and the tables held against it."""
