@@ -24,12 +24,23 @@ LOG_KEY = click.option(
 )
 
 
-@click.group()
+_HELP = """Make and verify what an auditor needs.
+
+\b
+At the CA:
+  birthmark audit key --config ca.toml
+  birthmark audit bundle BM-000001 --config ca.toml --out BM-000001.bundle
+At the auditor's, offline:
+  birthmark audit verify BM-000001.bundle --log-key KEY --trust root.pem
+"""
+
+
+@click.group(help=_HELP)
 def audit() -> None:
     """Make and verify what an auditor needs."""
 
 
-@audit.command()
+@audit.command(short_help="Print the log's verifier key.")
 @CONFIG
 def key(config: Path) -> None:
     """Print the log's verifier key, which auditors must get by another way than the log."""
@@ -38,7 +49,7 @@ def key(config: Path) -> None:
     click.echo(log_key(config))
 
 
-@audit.command()
+@audit.command(short_help="Write everything about one unit to a file.")
 @CONFIG
 @click.argument("serial")
 @click.option("--out", type=FILE, required=True, metavar="FILE", help="The bundle to write.")
@@ -55,7 +66,7 @@ def bundle(config: Path, serial: str, out: Path) -> None:
     click.echo(f"{out}: {len(data)} bytes")
 
 
-@audit.command()
+@audit.command(short_help="Write an appraisal policy that was in force.")
 @CONFIG
 @click.argument("digest")
 @click.option("--out", type=FILE, required=True, metavar="FOLDER", help="Where its files are written.")
@@ -95,7 +106,7 @@ def verify(file: Path, log_keys: tuple[str, ...], trust: Path | None, *, as_json
     sys.exit(Exit.OK)
 
 
-@audit.command("verify-log")
+@audit.command("verify-log", short_help="Verify every entry of the log.")
 @click.option("--config", type=FILE, metavar="FILE", help="Read the ledger of this ca.toml.")
 @click.option("--url", metavar="URL", help="Read the log of a serving CA over mutual TLS.")
 @click.option("--trust", type=FILE, metavar="FILE", help="With --url: the trust anchors (PEM).")

@@ -67,7 +67,7 @@ def audit(config: Path, *, as_json: bool) -> None:
             click.echo(json.dumps(row) if as_json else "  ".join(str(value) for value in row.values()))
 
 
-@ca.command()
+@ca.command(short_help="Print every certificate that was issued.")
 @CONFIG
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def certificates(config: Path, *, as_json: bool) -> None:

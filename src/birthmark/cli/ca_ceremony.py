@@ -29,12 +29,12 @@ def _digest(text: str) -> str:
 DIGEST = Value("sha256", _digest)
 
 
-@click.group()
+@click.group(short_help="Plan, rehearse, hold and verify key ceremonies.")
 def ceremony() -> None:
     """Plan, rehearse and hold a key ceremony, and verify its transcript."""
 
 
-@ceremony.command()
+@ceremony.command(short_help="Print what FILE would make, and every problem.")
 @FILE
 @click.option("--json", "as_json", is_flag=True, help="The plan itself: its SHA-256 is taken over these bytes.")
 def plan(file: Path, *, as_json: bool) -> None:
@@ -51,7 +51,7 @@ def plan(file: Path, *, as_json: bool) -> None:
     sys.exit(Exit.NOT_HELD if problems else Exit.OK)
 
 
-@ceremony.command()
+@ceremony.command(short_help="Hold the ceremony in FILE, or go on with it.")
 @FILE
 @click.option("--plan-sha256", type=DIGEST, required=True, help="The SHA-256 of the plan that was reviewed.")
 def run(file: Path, plan_sha256: str) -> None:
@@ -63,7 +63,7 @@ def run(file: Path, plan_sha256: str) -> None:
     _report(run_reviewed(file, plan_sha256, system_clock, versions(), click.echo))
 
 
-@ceremony.command()
+@ceremony.command(short_help="Do all of it with throw-away software keys.")
 @FILE
 @click.option(
     "--dir", "directory", type=click.Path(path_type=Path), metavar="DIR", help="Keep everything in this new directory."

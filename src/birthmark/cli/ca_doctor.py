@@ -17,7 +17,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 _OPTIONS = ("trust", "certificate", "key")
 
 
-@click.command()
+@click.command(short_help="Say whether a certificate could be issued now.")
 @click.option("--config", type=_FILE, metavar="FILE", help="Try it here, with this ca.toml.")
 @click.option("--url", help="Ask a running CA: https://host[:port].")
 @click.option("--trust", type=_FILE, metavar="FILE", help="With --url: the trust anchors (PEM).")

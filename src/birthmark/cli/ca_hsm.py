@@ -20,12 +20,12 @@ _CONFIG = click.option(
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 
 
-@click.group()
+@click.group(short_help="Look at the CA's tokens and at the keys in them.")
 def hsm() -> None:
     """Look at the tokens that ca.toml names, and at the keys in them."""
 
 
-@hsm.command()
+@hsm.command(short_help="Print what the tokens offer, and if it is enough.")
 @_CONFIG
 @_JSON
 def probe(config: Path, *, as_json: bool) -> None:
@@ -39,7 +39,7 @@ def probe(config: Path, *, as_json: bool) -> None:
         _print((_probe_object(found, wanted),) if as_json else _probe_lines(found, wanted))
 
 
-@hsm.command()
+@hsm.command(short_help="Print the private keys, with the policy's verdict.")
 @_CONFIG
 @_JSON
 def keys(config: Path, *, as_json: bool) -> None:

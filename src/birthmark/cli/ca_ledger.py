@@ -16,7 +16,7 @@ def ledger() -> None:
     """Look after the ledger."""
 
 
-@ledger.command()
+@ledger.command(short_help="Hold the tables against the log.")
 @click.option("--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The service's ca.toml.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def check(config: Path, *, as_json: bool) -> None:

@@ -14,7 +14,20 @@ if TYPE_CHECKING:
     from birthmark.ca.admin.types import OrderEntryView
 
 
-@click.group()
+_HELP = """Sign, propose, approve and look at production orders.
+
+\b
+Each command wants to know who you are (sign: without --url and --trust):
+  --url https://ca:8443 --trust trust.pem --certificate olga.pem --key olga.key
+A new order:
+  birthmark ca order sign order.toml --reason "batch 7" -o order.jws ...
+  birthmark ca order propose order.jws ...
+  birthmark ca order approve PROPOSAL --reason "as planned" ...   (another person)
+  birthmark ca order show order-7 ...
+"""
+
+
+@click.group(help=_HELP)
 def order() -> None:
     """Sign, propose, approve and look at production orders."""
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 _SHORT = 16
 
 
-@click.group()
+@click.group(short_help="Look at the appraisal policy.")
 def policy() -> None:
     """Look at the appraisal policy: makers, models, deliveries, certifications, calendars."""
 
 
-@policy.command()
+@policy.command(short_help="Say what a policy would change for the fleet.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The service's ca.toml.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -46,7 +46,7 @@ def check(file: Path, config: Path, *, as_json: bool) -> None:
     sys.exit(Exit.NOT_HELD if difference.losses else Exit.OK)
 
 
-@policy.command()
+@policy.command(short_help="Print what a policy believes.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--at", type=MOMENT, metavar="TIME", help="RFC 3339; now, if not given.")
 def show(file: Path, at: "datetime | None") -> None:

@@ -32,7 +32,7 @@ def root() -> None:
     """Change the root that devices are under."""
 
 
-@root.command()
+@root.command(short_help="Print how far a new root has come.")
 @_OLD
 @_NEW
 @_CONFIG
@@ -55,7 +55,7 @@ def coverage(old: str, successor: str, config: Path, *, as_json: bool) -> None:
         click.echo(f"without it   {unit}")
 
 
-@root.command()
+@root.command(short_help="Propose to retire the root OLD.")
 @_OLD
 @_NEW
 @click.option("--threshold", type=click.IntRange(900, 1000), required=True, help="Thousandths of the living fleet.")

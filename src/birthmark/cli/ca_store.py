@@ -26,7 +26,7 @@ def migrate(config: Path) -> None:
         click.echo(step)
 
 
-@store.command()
+@store.command(short_help="Say where the ledger is, and how long its log is.")
 @CONFIG
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def status(config: Path, *, as_json: bool) -> None:
@@ -46,7 +46,7 @@ def status(config: Path, *, as_json: bool) -> None:
     click.echo(json.dumps(said) if as_json else "\n".join(f"{name}: {value}" for name, value in said.items()))
 
 
-@store.command()
+@store.command(short_help="Write a copy of the ledger to the new FILE.")
 @CONFIG
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(config: Path, file: Path) -> None:

@@ -27,7 +27,7 @@ def unit() -> None:
     """Look at a unit, and say what became of it."""
 
 
-@unit.command()
+@unit.command(short_help="Scrap a UNIT; its place stays taken.")
 @click.argument("unit_serial", metavar="UNIT", type=UNIT)
 @_ORDER
 @REASON
@@ -42,7 +42,7 @@ def scrap(unit_serial: str, order_id: str, reason: str, *, as_json: bool, **wher
     click.echo(msgspec.json.encode(entry).decode() if as_json else entry_text(entry))
 
 
-@unit.command()
+@unit.command(short_help="Propose to make a UNIT again with another chip.")
 @click.argument("unit_serial", metavar="UNIT", type=UNIT)
 @_ORDER
 @REASON
@@ -93,10 +93,10 @@ def _text(told: dict[str, Any]) -> str:
     )
 
 
-def _says(name: str, text: str) -> None:
+def _says(name: str, text: str, short: str | None = None) -> None:
     """Add the command of something that one person may say of a unit."""
 
-    @unit.command(name, help=text)
+    @unit.command(name, help=text, short_help=short)
     @_UNIT
     @_CONFIG
     @_WHY
@@ -111,12 +111,20 @@ def _says(name: str, text: str) -> None:
 
 
 _says("ship", "Say that a UNIT has left the plant.")
-_says("suspend", "Make a UNIT dark; two persons can give it its life back (resume).")
-_says("return", "Say that a UNIT has come back: it is dark until two persons resume or replace it.")
-_says("retire", "End a UNIT for good: its certificates are revoked, its chip is denied.")
+_says("suspend", "Make a UNIT dark; two persons can give it its life back (resume).", "Make a UNIT dark.")
+_says(
+    "return",
+    "Say that a UNIT has come back: it is dark until two persons resume or replace it.",
+    "Say that a UNIT has come back; it is dark.",
+)
+_says(
+    "retire",
+    "End a UNIT for good: its certificates are revoked, its chip is denied.",
+    "End a UNIT and its chip for good.",
+)
 
 
-@unit.command()
+@unit.command(short_help="Propose to give a dark UNIT its life back.")
 @_UNIT
 @click.option("--since", required=True, help="Since when it is dark, as `unit show` says it.")
 @REASON
@@ -130,7 +138,7 @@ def resume(unit_serial: str, since: str, reason: str, **where: Any) -> None:
     click.echo(f"{proposed.id}  {proposed.act} {proposed.subject}: {proposed.state}")
 
 
-@unit.command()
+@unit.command(short_help="Propose to give a UNIT another chip (RMA).")
 @_UNIT
 @click.option("--old-chip", type=(str, str), required=True, metavar="MAKER SERIAL", help="The chip that goes.")
 @click.option("--new-chip", type=(str, str), required=True, metavar="MAKER SERIAL", help="The chip that comes.")
