@@ -30,6 +30,7 @@ from birthmark.ca.life.retirement import (
 )
 from birthmark.ca.people.approvals import APPROVERS, SECURITY_OFFICERS, Act, Asked
 from birthmark.ca.ports import CAStore, Ledger, LedgerReader
+from birthmark.ca.refusals import RefusalShares
 from birthmark.ca.trail import Trail
 from birthmark.core.anchors import AnchorsContact, Digest, UnitAnchors, decode_anchors
 from birthmark.core.audit import AuditRow
@@ -100,16 +101,19 @@ class AnchorDesk:
         self._store = store
         self._trust = trust
         self._clock = clock
+        self._shares = RefusalShares()
 
     def take(self, client: Client | None, body: bytes) -> None:
         """
         Keep what the device behind the TLS client names in place of what it named before.
 
         Raises:
-            Refused: ca.1.device, ca.re.revoked, ca.re.unconfirmed, ca.anchors.malformed; in the log. NotNow.
+            Refused: ca.1.refusals; in the log: ca.1.device, ca.re.revoked, ca.re.unconfirmed, ca.anchors.malformed.
+            NotNow: the ledger.
 
         """
         trail = Trail.of("anchors", self._clock(), client)
+        self._shares.demand(trail.fingerprint, trail.at)
         with _store_answers():
             try:
                 contact = self._contact(client, body, trail)
@@ -117,6 +121,7 @@ class AnchorDesk:
                 if client is not None:
                     with self._store.writing() as ledger:
                         ledger.append([trail.row(finding=refusal.finding, detail=refusal.message)])
+                    self._shares.spend(trail.fingerprint, trail.at)
                 raise
             with self._store.writing() as ledger:
                 ledger.put_anchors([contact])

@@ -404,6 +404,13 @@ def key_algorithm_of(spki: bytes) -> KeyAlgorithm:
     return algorithm
 
 
+def demand_unit_of_order(order: Order, unit_serial: str) -> None:
+    """8. Pass a unit that the order is for: no rig holds up those of others. Refused: ca.8.unit-range."""
+    if not order.units.holds(unit_serial):
+        span = f"{order.units.first} to {order.units.last}"
+        raise Refused(FORBIDDEN, "ca.8.unit-range", f"order {order.id} is for the units {span}")
+
+
 def demand_order(order: Order, candidate: Candidate, use: OrderUse, at: datetime) -> None:
     """
     8. Pass an order with room for the unit.
@@ -421,9 +428,7 @@ def demand_order(order: Order, candidate: Candidate, use: OrderUse, at: datetime
     if candidate.attested.chip.model not in order.chip_models:
         model = candidate.attested.chip.model
         raise Refused(FORBIDDEN, "ca.8.chip-model", f"order {order.id} is not for chips of model {model}")
-    if not order.units.holds(candidate.unit_serial):
-        span = f"{order.units.first} to {order.units.last}"
-        raise Refused(FORBIDDEN, "ca.8.unit-range", f"order {order.id} is for the units {span}")
+    demand_unit_of_order(order, candidate.unit_serial)
     if use.scrapped:
         reason = f"unit {candidate.unit_serial} was scrapped"
         raise Refused(FORBIDDEN, "ca.8.scrapped", reason, hint="propose its rework: birthmark ca unit rework")

@@ -30,8 +30,9 @@ from birthmark.ca.demands import (
     demand_request,
     demand_rig_of_order,
     demand_same_chip,
+    demand_unit_of_order,
 )
-from birthmark.ca.errors import CAError, NotNow, Refused
+from birthmark.ca.errors import CAError, NotNow, Pending, Refused
 from birthmark.ca.issuing.births import demand_record
 from birthmark.ca.issuing.callers import Callers
 from birthmark.ca.issuing.desk import Desk
@@ -40,6 +41,7 @@ from birthmark.ca.issuing.jobs import BirthJob, EnrolJob, Job, NonceJob, Outcome
 from birthmark.ca.issuing.signers import Signers
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore
+from birthmark.ca.refusals import RefusalShares
 from birthmark.ca.trail import Trail
 from birthmark.core import ids
 from birthmark.core.clock import Clock
@@ -71,6 +73,7 @@ class CA:
         self._orders: dict[str, tuple[datetime, Order]] = {}
         self._issuer = Issuer(store, signers, policy)
         self._desk = Desk(store, policy)
+        self._shares = RefusalShares()
 
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
         """Return the issuing CA and what stands above it."""
@@ -154,6 +157,9 @@ class CA:
         desk = [(n, job) for n, job in enumerate(jobs) if isinstance(job, NonceJob | BirthJob | RefusedJob)]
         outcomes |= _together(self._desk.settle, desk)
         outcomes |= _together(self._issuer.issue, issuing)
+        for index, job in enumerate(jobs):
+            if isinstance(outcomes[index], Refused | Pending):
+                self._count(job)
         return [outcomes[index] for index in range(len(jobs))]
 
     def nonce_response(self, nonce: bytes) -> NonceResponse:
@@ -165,8 +171,9 @@ class CA:
 
         def judge(trail: Trail) -> Job:
             if self._callers.is_rig(client):
-                caller, _ = self._rig(client, label, trail)
+                caller, order = self._rig(client, label, trail)
                 unit = _rig_unit(request)
+                demand_unit_of_order(order, unit)
             else:
                 caller, _ = self._device(client, trail)
                 if request.unit not in (None, caller.name):
@@ -246,8 +253,17 @@ class CA:
             "order": found.order,
         }
 
+    def _count(self, refused: Job) -> None:
+        told = refused.row if isinstance(refused, RefusedJob) else refused.trail
+        if told is not None:
+            self._shares.spend(told.fingerprint, told.at)
+
     def _judged(self, trail: Trail, judge: Callable[[Trail], Job]) -> Job:
         with _store_answers():
+            try:
+                self._shares.demand(trail.fingerprint, trail.at)
+            except Refused as refusal:
+                return RefusedJob(refusal, None)
             try:
                 return judge(trail)
             except Refused as refusal:

@@ -42,7 +42,7 @@ def test_only_the_request_whose_row_is_refused_again_and_again_is_put_off(parts:
 
 def test_a_request_that_nobody_can_settle_fails_alone(parts: CAParts, caplog: pytest.LogCaptureFixture) -> None:
     refusal = Refused(403, "ca.1.rig", "no")
-    row = replace(parts.ca.nonce_wish(parts.client(), ORDER, NonceRequest(unit="BM-1")).trail.row(), who="w")
+    row = replace(parts.ca.nonce_wish(parts.client(), ORDER, NonceRequest(unit="BM-000009")).trail.row(), who="w")
     poison = RefusedJob(refusal, replace(row, who="x" * AUDIT_MAX_BYTES))
     wish = parts.ca.nonce_wish(parts.client(), ORDER, NonceRequest(unit="BM-000001"))
     lost, granted, told = parts.ca.settle([poison, wish, RefusedJob(refusal, row)])

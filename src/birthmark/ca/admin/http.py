@@ -7,7 +7,7 @@ JSON with its finding; when the client showed a certificate, the refusal is in t
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import msgspec
@@ -27,6 +27,7 @@ from birthmark.ca.edge import client_of
 from birthmark.ca.errors import CAError, NotNow, Refused
 from birthmark.ca.people.roles import demand_officer, demand_one_of
 from birthmark.ca.ports import CAStore
+from birthmark.ca.refusals import RefusalShares
 from birthmark.ca.trail import Trail
 from birthmark.ca.watch.observation import note
 from birthmark.core.clock import Clock
@@ -49,6 +50,7 @@ class AdminHTTP:
     store: CAStore
     trust: TrustAnchors
     clock: Clock
+    shares: RefusalShares = field(default_factory=RefusalShares)
 
     def routes(self, table: Sequence[AdminRoute] = ROUTES) -> list[Route]:
         """Return the routes for an application."""
@@ -90,6 +92,7 @@ class AdminHTTP:
         self, row: AdminRoute, request: Request, client: Client | None, sent: tuple[str, bytes]
     ) -> msgspec.Struct:
         trail = Trail.of(row.name, self.clock(), client)
+        self.shares.demand(trail.fingerprint, trail.at)
         try:
             officer = demand_officer(client, self.trust, trail.at)
             trail.who = officer.holder
@@ -105,6 +108,7 @@ class AdminHTTP:
     def _audit(self, trail: Trail, refusal: Refused) -> None:
         with self.store.writing() as ledger:
             ledger.append([trail.row(finding=refusal.finding, detail=refusal.message)])
+        self.shares.spend(trail.fingerprint, trail.at)
 
 
 def _route(path: str, endpoints: Mapping[str, _Endpoint]) -> Route:

@@ -31,6 +31,7 @@ _ANY: Final[Mapping[int, str]] = {
     409: "It cannot be done as things stand.",
     413: "The body is larger than is read.",
     415: "The body is not JSON.",
+    429: "Too many requests of this client were refused.",
     503: "The ledger or a key cannot be used now; the same request may be sent again.",
 }
 
@@ -68,7 +69,7 @@ def encoded() -> bytes:
 
 def statuses(row: AdminRoute) -> tuple[int, ...]:
     """Return every status of an answer to this call that is not 200."""
-    found = {400, 403, 413, 503}
+    found = {400, 403, 413, 429, 503}
     if _IN_PATH.search(row.path):
         found.add(404)
     if row.request is not None:
