@@ -188,7 +188,7 @@ def test_commands_on_a_full_disk_write_nothing(quiet_lab: Lab, tmp_path: Path) -
     (serial,) = (str(row["serial"]) for row in certificates(lab))
     commands = {
         "line.disk": line_run(lab, lab.panel),
-        "store.full": ("ca", "revoke", "--config", lab.ca_config, serial, "--reason", "scrapped"),
+        "store.full": ("ca", "revoke", "--config", lab.ca_config, "--certificate", serial, "--reason", "scrapped"),
         "disk.unwritable": ("device", "csr", "--chip", board.chip, "--unit", board.unit, "--out", tmp_path / "out"),
     }
     before = world(lab)

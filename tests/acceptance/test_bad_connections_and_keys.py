@@ -157,15 +157,15 @@ def test_an_address_that_is_not_ours_is_named(lab: Lab, host: str) -> None:
 # --- keys ------------------------------------------------------------------------------------------------------
 
 TOKEN_SETTINGS = {
-    "pin_file": ('"hsm/wrong"', "key.pin", "token 'birthmark-lab'"),
-    "token": ('"another"', "key.token-missing", "token 'another'"),
-    "label": ('"another"', "key.missing", "key 'another'"),
-    "module": ('"/nowhere.so"', "key.token-missing", "/nowhere.so"),
+    "issuing_key.pin_file": ('"hsm/wrong"', "key.pin", "token 'birthmark-lab'"),
+    "issuing_key.token": ('"another"', "key.token-missing", "token 'another'"),
+    "issuing_key.label": ('"another"', "key.missing", "key 'another'"),
+    "issuing_key.module": ('"/nowhere.so"', "key.token-missing", "/nowhere.so"),
 }
 KEY_FILES = {
-    "a passphrase that does not open it": ("passphrase_file", '"wrong"', "key.passphrase", "pki/issuing.key"),
-    "a file that is not there": ("file", '"pki/nothing.key"', "key.missing", "pki/nothing.key"),
-    "a key that is not encrypted": ("file", '"pki/rig-a.key"', "key.unencrypted", "pki/rig-a.key"),
+    "a passphrase that does not open it": ("issuing_key.passphrase_file", '"wrong"', "key.passphrase", "pki/issuing.key"),
+    "a file that is not there": ("issuing_key.file", '"pki/nothing.key"', "key.missing", "pki/nothing.key"),
+    "a key that is not encrypted": ("issuing_key.file", '"pki/rig-a.key"', "key.unencrypted", "pki/rig-a.key"),
 }
 
 
@@ -180,7 +180,7 @@ def test_a_wrong_pin_or_token_is_told_and_the_right_pin_still_opens_it(tmp_path:
         for key, (_, finding, told) in TOKEN_SETTINGS.items():
             done = attempt(*commands[key], env=env)
             line = refusal(done, Exit.KEY)
-            assert (line.finding, told in line.what) == (finding, True)
+            assert (line.finding, told in line.what) == (finding, True), line
             assert "0000-not-the-pin" not in done.stderr
         # The key is opened before the port: an occupied port says that the token still takes its PIN.
         assert refusal(attempt("ca", "serve", "--config", lab.ca_config, env=env), Exit.PORT)

@@ -134,7 +134,7 @@ WRONG_VALUES = [
     ("ca.toml", "issuing_certificate", '"pki/legacy.pem"', "legacy.pem.*another certificate"),
     ("ca.toml", "tls_key", A_KEY, "ca-server.pem and .*rig-b.key.*another certificate"),
     ("ca.toml", "database", '"data/cloud.sqlite"', "cloud.sqlite is the database of another program"),
-    ("ca.toml", "passphrase_file", '"pki/trust.pem"', "trust.pem: mode 0644 lets others read"),
+    ("ca.toml", "issuing_key.passphrase_file", '"pki/trust.pem"', "trust.pem: mode 0644 lets others read"),
     ("ca.toml", "endorsements", '"panel.toml"', "panel.toml.*position"),
     ("panel.toml", "unit", '"bm 1"', "'bm 1' is not a unit serial"),
     ("panel.toml", "chip", '"apdu:unix=/one.sock"', "chip apdu:unix=/one.sock is in two positions"),

@@ -82,10 +82,22 @@ def refusal(done: subprocess.CompletedProcess[str], code: Exit) -> Refusal:
     return Refusal(**told.groupdict())
 
 
+# What a running CA writes without being asked: hashes and checkpoints of its log, lists, the row that health writes.
+_UNASKED = {"tile", "checkpoint", "published", "probe"}
+
+
 def with_key(config: Path | str, key: str, value: str) -> Path:
-    """Write a variant of a TOML file beside it, with another value (TOML) of one key, and return its path."""
+    """
+    Write a variant of a TOML file beside it, with another value (TOML) of one key, and return its path.
+
+    A key `table.name` is one of a table on one line, whose value is a text now.
+    """
     config = Path(config)
-    text, found = re.subn(rf"(?m)^{key} = .*$", lambda _: f"{key} = {value}", config.read_text())
+    table, _, name = key.rpartition(".")
+    if table:
+        text, found = re.subn(rf'(?m)^({table} = .*\b{name} = )"[^"]*"', rf"\g<1>{value}", config.read_text())
+    else:
+        text, found = re.subn(rf"(?m)^{key} = .*$", lambda _: f"{key} = {value}", config.read_text())
     variant = config.with_name(f"{config.stem}-{hashlib.sha256(f'{key}{value}'.encode()).hexdigest()[:8]}.toml")
     variant.write_text(text if found else f"{key} = {value}\n{text}")
     return variant
@@ -115,4 +127,5 @@ def intact(database: Path | str) -> bool:
 
 def _rows(database: Path) -> dict[str, list[tuple[object, ...]]]:
     tables = rows(database, "select name from sqlite_master where type = 'table' order by name")
-    return {str(name): rows(database, f'select * from "{name}"') for (name,) in tables}  # noqa: S608 names of tables
+    kept = [str(name) for (name,) in tables if name not in _UNASKED]
+    return {name: rows(database, f'select * from "{name}"') for name in kept}  # noqa: S608 names of tables

@@ -84,9 +84,9 @@ def serve(config_path: Path) -> None:
 
     """
     config, folder = load_config(config_path), config_path.parent
-    context = tls.server_context(
-        folder / config.tls_certificate, folder / config.tls_key, read_file(folder / config.client_trust)
-    )
+    trust = read_file(folder / config.client_trust)
+    read_trust(trust, str(folder / config.client_trust))  # names the file, where TLS would not
+    context = tls.server_context(folder / config.tls_certificate, folder / config.tls_key, trust)
     begin_anew(config.metrics, folder)
     with _application(config, folder) as (app, chores):
         if config.front is None:

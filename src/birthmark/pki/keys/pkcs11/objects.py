@@ -114,7 +114,7 @@ def find_private(session: "pkcs11.Session", label: str) -> Any:
     wanted = {p11.Attribute.CLASS: p11.ObjectClass.PRIVATE_KEY, p11.Attribute.LABEL: label}
     found = search(session, wanted)
     if len(found) != 1:
-        raise KeyMissing(f"the token has {len(found) or 'no'} private keys {label!r}, not one")
+        raise KeyMissing(f"the token has {f'{len(found)} keys' if found else 'no key'} {label!r}; one is wanted")
     return found[0]
 
 
