@@ -163,7 +163,12 @@ TOKEN_SETTINGS = {
     "issuing_key.module": ('"/nowhere.so"', "key.token-missing", "/nowhere.so"),
 }
 KEY_FILES = {
-    "a passphrase that does not open it": ("issuing_key.passphrase_file", '"wrong"', "key.passphrase", "pki/issuing.key"),
+    "a passphrase that does not open it": (
+        "issuing_key.passphrase_file",
+        '"wrong"',
+        "key.passphrase",
+        "pki/issuing.key",
+    ),
     "a file that is not there": ("issuing_key.file", '"pki/nothing.key"', "key.missing", "pki/nothing.key"),
     "a key that is not encrypted": ("issuing_key.file", '"pki/rig-a.key"', "key.unencrypted", "pki/rig-a.key"),
 }
