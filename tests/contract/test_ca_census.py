@@ -13,16 +13,10 @@ from birthmark.core.issuance import ChipID, End, Ending, Issuance, NonceGrant
 from birthmark.stores import ca_postgres
 from birthmark.stores.ca_postgres import PostgresCAStore
 from birthmark.stores.ca_sqlite import SQLiteCAStore
-from support.postgres import PostgreSQL, postgresql
+from support.postgres import PostgreSQL
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[PostgreSQL]:
-    with postgresql() as running:
-        yield running
 
 
 @pytest.fixture(params=["SQLite", "PostgreSQL"])

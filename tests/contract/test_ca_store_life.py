@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every store of the issuing authority must do about units, holds, groups of chips and published status."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -26,11 +24,7 @@ from birthmark.core.issuance import (
     UnitState,
 )
 from birthmark.core.revocation import SignedStatus
-from birthmark.stores import ca_postgres
-from birthmark.stores.ca_postgres import PostgresCAStore
-from birthmark.stores.ca_sqlite import SQLiteCAStore
-from support.ledger_values import AT, CHIP, INTENT, ORDER, SECOND
-from support.postgres import PostgreSQL, postgresql
+from support.ledger_values import AT, CHIP, INTENT, SECOND
 
 AK = ChipGroup(GroupKind.AK, "ab" * 32)
 MODEL = ChipGroup(GroupKind.MODEL, "optiga-trust-m")
@@ -38,32 +32,6 @@ GONE = UnitState.RETIRED
 MADE = Unit(serial="BM-000001", chip=CHIP, state=UnitState.MADE, since=AT, order="order-1")
 DAYS = timedelta(days=1)
 STATUS = SignedStatus(b"digest", 7, AT, AT + DAYS, AT + DAYS / 2, b"DER")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[PostgreSQL]:
-    with postgresql() as running:
-        yield running
-
-
-def sqlite(folder: Path, _cluster: PostgreSQL) -> CAStore:
-    return SQLiteCAStore(folder / "ca.sqlite")
-
-
-def postgres(_folder: Path, cluster: PostgreSQL) -> CAStore:
-    dsn = cluster.new_database()
-    ca_postgres.migrate(dsn)
-    return PostgresCAStore(dsn)
-
-
-@pytest.fixture(params=[sqlite, postgres])
-def store(request: pytest.FixtureRequest, tmp_path: Path, cluster: PostgreSQL) -> Iterator[CAStore]:
-    make: Callable[[Path, PostgreSQL], CAStore] = request.param
-    made = make(tmp_path, cluster)
-    with made.writing() as ledger:
-        ledger.put_order(ORDER)
-    yield made
-    made.close()
 
 
 def issued(serial: str, number: int, **changes: object) -> Issuance:
