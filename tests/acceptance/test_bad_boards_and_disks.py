@@ -185,7 +185,7 @@ def quiet_lab(lab: Lab) -> Lab:
 def test_commands_on_a_full_disk_write_nothing(quiet_lab: Lab, tmp_path: Path) -> None:
     lab, board = quiet_lab, quiet_lab.boards[0]
     run_panel(lab, panel=one_board_panel(lab, 0))  # so that the request below changes nothing in the chip
-    (serial,) = (str(row["serial"]) for row in certificates(lab))
+    (serial,) = (str(row["serial"]) for row in certificates(lab) if row["unit_serial"] == board.unit)
     commands = {
         "line.disk": line_run(lab, lab.panel),
         "store.full": ("ca", "revoke", "--config", lab.ca_config, "--certificate", serial, "--reason", "scrapped"),

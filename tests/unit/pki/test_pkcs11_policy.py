@@ -155,7 +155,7 @@ def test_an_imported_key_is_refused(token: Token, session: pkcs11.Session) -> No
 def test_two_private_keys_of_one_label_are_no_key(token: Token, session: pkcs11.Session) -> None:
     put_key(session)
     put_key(session)
-    with pytest.raises(KeyMissing, match="2 private keys"):
+    with pytest.raises(KeyMissing, match="2 keys 'issuing'"):
         token.key("issuing")
 
 
