@@ -26,7 +26,7 @@ from birthmark.pki.keys.software import generate, save_encrypted
 from birthmark.testing.forge import APDU, ORGANIZATION, PRODUCT, TPM, Forge, Model, new_key
 from birthmark.testing.orders import put_signed_order
 from support.ca_parts import Board
-from support.tls_files import key_pem, pem
+from support.tls_files import key_pem, pem, write_key
 
 ORDER = "order-1"
 PROGRAM = "import sys; from pathlib import Path; from birthmark.ca.wiring import serve; serve(Path(sys.argv[1]))"
@@ -65,7 +65,7 @@ class CAFiles:
         """Write a certificate with its chain, and its key, and return where they are."""
         certificate, secret = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         certificate.write_bytes(pem(*chain))
-        secret.write_bytes(key_pem(key))
+        write_key(secret, key_pem(key))
         return certificate, secret
 
     def _write_pki(self) -> None:

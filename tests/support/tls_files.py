@@ -36,6 +36,12 @@ def key_pem(key: PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
+def write_key(path: Path, content: bytes) -> None:
+    """Write a key as only its owner may read it: others are refused."""
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+
+
 class TLSFiles:
     """A root with an operations CA under it, and what they issue, written into one folder."""
 
@@ -59,7 +65,7 @@ class TLSFiles:
     def write(self, name: str, certificate: x509.Certificate, key: PrivateKey) -> Identity:
         paths = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         paths[0].write_bytes(pem(certificate, self.operations.certificate))
-        paths[1].write_bytes(key_pem(key))
+        write_key(paths[1], key_pem(key))
         return Identity(*paths, certificate.public_bytes(Encoding.DER))
 
 
@@ -80,5 +86,5 @@ def weak_rsa_client(files: TLSFiles, folder: Path) -> Identity:
     )
     paths = folder / "weak.pem", folder / "weak.key"
     paths[0].write_bytes(pem(certificate, files.operations.certificate))
-    paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    write_key(paths[1], key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return Identity(*paths, certificate.public_bytes(Encoding.DER))

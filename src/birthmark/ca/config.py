@@ -13,9 +13,6 @@ from birthmark.net.front.description import WORKERS_MAX
 from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.crl import PARTITIONS_MAX
 
-SECRET_FILE_MODE_MASK: Final = 0o077
-"""Bits that must be off in the mode of a file with a passphrase or a PIN."""
-SECRET_MAX_BYTES: Final = 4_096
 RESPONSE_S: Final = 86_400
 BUDGET_PER_S: Final = 5.0
 BUDGET_BURST: Final = 50
@@ -204,23 +201,3 @@ def _check_issuers(config: CAConfig, path: Path) -> None:
                 f"{path}: profile {profile.name}: a certificate of this kind carries a signed result",
                 hint="name the verifier's key in [ear]",
             )
-
-
-def read_secret(path: Path) -> bytes:
-    """
-    Return the passphrase or PIN in a file, without the line end.
-
-    Raises:
-        ConfigError: it cannot be read, it is empty or too long, or others than its owner may read it.
-
-    """
-    try:
-        mode = path.stat().st_mode
-        secret = path.read_bytes().rstrip(b"\r\n")
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="name a readable file with the secret") from error
-    if mode & SECRET_FILE_MODE_MASK:
-        raise ConfigError(f"{path}: mode {mode & 0o777:04o} lets others read the secret", hint=f"chmod 600 {path}")
-    if not 1 <= len(secret) <= SECRET_MAX_BYTES:
-        raise ConfigError(f"{path}: a secret of {len(secret)} bytes", hint=f"1 to {SECRET_MAX_BYTES} bytes are read")
-    return secret

@@ -6,7 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from birthmark.ca.config import KeySection, SoftwareKey, TokenKey, read_secret
+from birthmark.ca.config import KeySection, SoftwareKey, TokenKey
+from birthmark.core.secret_files import read_secret
 from birthmark.pki.algorithms import SigningKey
 from birthmark.pki.keys import software
 from birthmark.pki.keys.pkcs11 import Outage, Token

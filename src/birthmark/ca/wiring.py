@@ -19,7 +19,7 @@ from birthmark.ca.admin.http import AdminHTTP
 from birthmark.ca.admin.ledger import LedgerDesk
 from birthmark.ca.anchors import AnchorDesk, Lineage, RootOffice, without_roots
 from birthmark.ca.anchors_http import AnchorsHTTP
-from birthmark.ca.config import CAConfig, FrontSection, load_config, read_secret
+from birthmark.ca.config import CAConfig, FrontSection, load_config
 from birthmark.ca.http import CAHTTP
 from birthmark.ca.issuing.setup import chains_of, signers_of, terms_of
 from birthmark.ca.keyring import Keyring
@@ -44,6 +44,7 @@ from birthmark.ca.watch.outages import Outages
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
+from birthmark.core.secret_files import read_secret
 from birthmark.est.messages import EST_PREFIX
 from birthmark.evidence.difference import PolicyDifference
 from birthmark.evidence.endorsements import Endorsements, read_endorsements

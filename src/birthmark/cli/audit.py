@@ -60,9 +60,10 @@ def bundle(config: Path, serial: str, out: Path) -> None:
     SERIAL is that of the unit, or of one of its certificates. That the bundle was made is itself an entry of the log.
     """
     from birthmark.ca.audit.wiring import make_bundle
+    from birthmark.core.files import PRIVATE_MODE, write_whole
 
     data = make_bundle(config, serial)
-    out.write_bytes(data)
+    write_whole(out, data, PRIVATE_MODE)  # it names persons
     click.echo(f"{out}: {len(data)} bytes")
 
 
@@ -73,11 +74,12 @@ def bundle(config: Path, serial: str, out: Path) -> None:
 def policy(config: Path, digest: str, out: Path) -> None:
     """Write the appraisal policy with this DIGEST, as it was when it was in force."""
     from birthmark.ca.audit.wiring import policy_texts
+    from birthmark.core.files import write_whole
 
     for name, text in policy_texts(config, digest).items():
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(text)
+        write_whole(target, text)
         click.echo(str(target))
 
 
@@ -136,6 +138,7 @@ def verify_log(
     from birthmark.ca.admin.office import credential_context
     from birthmark.ca.audit.wiring import verify_database, verify_url
     from birthmark.core.config import read_file
+    from birthmark.core.files import write_whole
     from birthmark.tlog.checkpoint import open_checkpoint
 
     if (config is None) == (url is None):
@@ -158,7 +161,7 @@ def verify_log(
                 context = credential_context(read_file(where["trust"]), lent)
                 now, note = verify_url(url, context, keys, kept, done)
     if keep is not None:
-        keep.write_bytes(note)
+        write_whole(keep, note)
     click.echo(f"{now.origin}: {now.head.size} entries, root {now.head.root.hex()}, {len(kept)} kept checkpoints agree")
 
 

@@ -44,7 +44,7 @@ def probe(config: Path, *, as_json: bool) -> None:
 @_JSON
 def keys(config: Path, *, as_json: bool) -> None:
     """Print the private keys in the CA's tokens, each with the key policy's verdict."""
-    from birthmark.ca.config import read_secret
+    from birthmark.core.secret_files import read_secret
     from birthmark.pki.errors import KeyPolicyRefused
     from birthmark.pki.keys.pkcs11 import Token
     from birthmark.pki.keys.pkcs11.objects import findings_of

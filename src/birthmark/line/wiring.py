@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
+from birthmark.core.secret_files import read_secret
 from birthmark.evidence.ear import NO_SIGNERS, ResultSigners, read_signers
 from birthmark.evidence.endorsements import Endorsements, read_endorsements
 from birthmark.line.authority import Confirmation, WireAuthority
@@ -163,7 +164,7 @@ def _postgres(dsn_file: Path) -> Destination:
         from birthmark.stores.mes_postgres import MESPostgreSQL  # noqa: PLC0415 psycopg is in the extra "line" only
     except ImportError as error:
         raise ConfigError(f"mes_postgres_dsn_file: {error}", hint="install birthmark[line]") from error
-    return MESPostgreSQL(read_file(dsn_file).decode().strip())
+    return MESPostgreSQL(read_secret(dsn_file).decode().strip())
 
 
 def _signer(rig: RigConfig) -> Rig:

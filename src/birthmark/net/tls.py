@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.core.errors import ConfigError
+from birthmark.core.secret_files import demand_private
 
 TRUST_MAX_BYTES: Final = 4 << 20
 _LOG: Final = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ def server_context(certificate: Path, key: Path, client_trust_pem: bytes) -> ssl
     A certificate that is presented is verified against `client_trust_pem`; a bad one ends the handshake.
 
     Raises:
-        ConfigError: a file is missing, not PEM, encrypted, or the key is another certificate's; finding net.tls-files.
+        ConfigError: a file is missing, not PEM, encrypted; others than its owner may read the key, or it is another
+            certificate's; finding net.tls-files.
 
     """
     return _server_context(certificate, key, client_trust_pem, ssl.CERT_OPTIONAL)
@@ -123,8 +125,8 @@ def _trust(context: ssl.SSLContext, trust_pem: bytes) -> None:
 
 
 def _load_identity(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    for path in (certificate, key):
-        _require_readable(path)
+    _require_readable(certificate)
+    _require_private(key)
     try:
         context.load_cert_chain(certificate, key, password=lambda: _refuse_passphrase(key))
     except ssl.SSLError as error:
@@ -143,6 +145,13 @@ def _require_readable(path: Path) -> None:
             pass
     except OSError as error:
         raise _unusable(f"{path}: {error.strerror}") from error
+
+
+def _require_private(key: Path) -> None:
+    try:
+        demand_private(key)
+    except ConfigError as error:
+        raise ConfigError(error.message, hint=error.hint, finding="net.tls-files") from error
 
 
 def _unusable(problem: str) -> ConfigError:

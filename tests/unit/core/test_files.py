@@ -2,13 +2,14 @@
 """Files are there whole, or as they were."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from birthmark.core.config import FILE_MAX_BYTES, read_file
 from birthmark.core.errors import ConfigError
-from birthmark.core.files import write_whole
+from birthmark.core.files import PRIVATE_MODE, PUBLIC_MODE, write_whole
 
 
 def test_a_file_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -17,6 +18,20 @@ def test_a_file_is_written_whole_and_nothing_else_is_left(tmp_path: Path) -> Non
         write_whole(path, content)
         assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize("mode", [PUBLIC_MODE, PRIVATE_MODE])
+def test_a_file_has_its_mode_whatever_the_umask_and_the_file_before_it(tmp_path: Path, umask: int, mode: int) -> None:
+    path, earlier = tmp_path / "unit.bundle", os.umask(umask)
+    try:
+        for before in (None, 0o666, 0o600):
+            if before is not None:
+                path.chmod(before)
+            write_whole(path, b"content", mode)
+            assert path.stat().st_mode & 0o777 == mode
+    finally:
+        os.umask(earlier)
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from birthmark.core.errors import ConfigError
 from birthmark.net import tls
-from support.tls_files import TLSFiles, new_key, weak_rsa_client
+from support.tls_files import TLSFiles, new_key, weak_rsa_client, write_key
 
 
 def contexts(files: TLSFiles) -> list[ssl.SSLContext]:
@@ -65,7 +65,7 @@ def test_the_key_of_another_certificate_is_refused(files: TLSFiles) -> None:
 @pytest.mark.parametrize("content", [b"", b"hello", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
 def test_a_file_that_is_not_pem_is_refused(files: TLSFiles, tmp_path: Path, content: bytes) -> None:
     bad = tmp_path / "bad.pem"
-    bad.write_bytes(content)
+    write_key(bad, content)
     _refused("no PEM certificate with its PEM private key", files.trust, bad, files.server().key)
     _refused("no PEM certificate with its PEM private key", files.trust, files.server().certificate, bad)
 
@@ -73,8 +73,27 @@ def test_a_file_that_is_not_pem_is_refused(files: TLSFiles, tmp_path: Path, cont
 def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_passphrase(files: TLSFiles, tmp_path: Path) -> None:
     encrypted = tmp_path / "encrypted.key"
     protection = BestAvailableEncryption(b"correct horse")
-    encrypted.write_bytes(new_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection))
+    write_key(encrypted, new_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection))
     _refused("is encrypted", files.trust, files.server().certificate, encrypted)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660, 0o610])
+def test_a_key_that_others_may_read_is_refused(files: TLSFiles, mode: int) -> None:
+    server = files.server()
+    server.key.chmod(mode)
+    _refused(f"mode {mode:04o} lets others read", files.trust, server.certificate, server.key)
+    with pytest.raises(ConfigError, match="lets others read"):
+        tls.client_context(files.trust, server.certificate, server.key)
+
+
+def test_a_certificate_file_with_the_key_in_it_is_held_to_the_key_s_mode(files: TLSFiles, tmp_path: Path) -> None:
+    rig, both = files.rig(), tmp_path / "both.pem"
+    both.write_bytes(rig.certificate.read_bytes() + rig.key.read_bytes())
+    both.chmod(0o644)
+    with pytest.raises(ConfigError, match="lets others read"):
+        tls.client_context(files.trust, both)
+    both.chmod(0o600)
+    assert tls.client_context(files.trust, both)
 
 
 def test_a_weak_rsa_key_is_refused(files: TLSFiles, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from birthmark.ca.config import read_secret
 from birthmark.core.clock import system_clock
+from birthmark.core.secret_files import read_secret
 from birthmark.pki.algorithms import KeyAlgorithm, key_algorithm
 from birthmark.pki.authorities import new_serial
 from birthmark.pki.keys import software

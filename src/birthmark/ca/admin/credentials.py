@@ -17,11 +17,11 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from birthmark.ca.config import read_secret
 from birthmark.core import jws
 from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
 from birthmark.core.proposals import PROPOSAL_TYP, RULING_TYP, ProposalDocument, RulingDocument
+from birthmark.core.secret_files import read_secret
 from birthmark.pki.algorithms import SigningKey
 from birthmark.pki.keys import software
 from birthmark.pki.keys.pkcs11 import Token

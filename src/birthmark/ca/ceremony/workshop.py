@@ -11,7 +11,7 @@ from birthmark.ca.ceremony import files
 from birthmark.ca.ceremony.errors import CeremonyChanged
 from birthmark.ca.ceremony.file import FileKey, TokenKey, TokenSection
 from birthmark.ca.ceremony.plan import Plan, PlannedKey
-from birthmark.ca.config import read_secret
+from birthmark.core.secret_files import read_secret
 from birthmark.pki.algorithms import SigningKey, key_algorithm
 from birthmark.pki.errors import KeyMissing
 from birthmark.pki.keys import software

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from birthmark.ca.config import CAConfig, load_config, read_secret
+from birthmark.ca.config import CAConfig, load_config
 from birthmark.ca.keyring import Keyring
 from birthmark.ca.upkeep.errors import LedgerRefused
 from birthmark.ca.upkeep.restoration import Restored, demand_agreement, demand_history
 from birthmark.ca.wiring import DEFAULT_DATABASE, configured_store, log_signer
 from birthmark.core.config import read_file
+from birthmark.core.secret_files import read_secret
 from birthmark.stores.ca_vault import SQLiteVault, StoreStatus, Vault
 from birthmark.tlog.checkpoint import Checkpoint, open_checkpoint
 from birthmark.tlog.keys import VerifierKey

@@ -15,8 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from birthmark.ca.config import read_secret
 from birthmark.core.roles import Role
+from birthmark.core.secret_files import read_secret
 from birthmark.pki import authorities
 from birthmark.pki.algorithms import SigningKey
 from birthmark.pki.authorities import Authority

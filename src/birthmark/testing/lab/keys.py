@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from birthmark.ca.config import read_secret
+from birthmark.core.secret_files import read_secret
 from birthmark.pki.algorithms import SigningKey
 from birthmark.pki.keys import software
 from birthmark.testing.lab import softhsm

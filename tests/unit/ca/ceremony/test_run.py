@@ -19,8 +19,8 @@ from birthmark.ca.ceremony.journal import Begun, Done, Journal, open_journal, re
 from birthmark.ca.ceremony.plan import digest
 from birthmark.ca.ceremony.reviewed import read_plan, run_reviewed
 from birthmark.ca.ceremony.transcript import verify_transcript
-from birthmark.ca.config import read_secret
 from birthmark.core.errors import BirthmarkError
+from birthmark.core.secret_files import read_secret
 from birthmark.pki.keys.software import load_encrypted
 from support.ceremonies import BUNDLES, HEAD, ISSUING, ROOT_A, ROOT_B, SOFTWARE, WHOLE, contents, held, ticking, written
 from support.hierarchy import AT
