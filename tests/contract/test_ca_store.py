@@ -322,11 +322,12 @@ def test_the_first_checkpoint_of_a_size_stays(store: CAStore) -> None:
         assert (ledger.checkpoint(), ledger.checkpoint(5), ledger.checkpoint(6)) == ("seven", "five", None)
 
 
-def test_a_denial_is_taken_back(store: CAStore) -> None:
+def test_the_last_reason_of_a_denial_counts(store: CAStore) -> None:
     with store.writing() as ledger:
-        ledger.deny(CHIP, "lost")
-        ledger.allow(CHIP)
         assert ledger.denial(CHIP) is None
+        ledger.deny(CHIP, "lost")
+        ledger.deny(CHIP, "stolen")
+        assert ledger.denial(CHIP) == "stolen"
 
 
 def test_more_issuances_than_a_page_come_in_order(store: CAStore) -> None:

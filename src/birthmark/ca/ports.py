@@ -327,10 +327,6 @@ class Ledger(LedgerReader, Protocol):
         """Refuse this chip from now on."""
         ...
 
-    def allow(self, chip: ChipID) -> None:
-        """Take back a denial."""
-        ...
-
     def append(self, rows: Sequence[AuditRow]) -> None:
         """Append decisions to the transparency log, in this order, each linked to the unit's entry before it."""
         ...

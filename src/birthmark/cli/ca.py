@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from birthmark.cli.blocks import certificate_block, decision_block
 from birthmark.cli.ca_ceremony import ceremony
 from birthmark.cli.ca_doctor import doctor
 from birthmark.cli.ca_hsm import hsm
@@ -64,7 +65,7 @@ def audit(config: Path, *, as_json: bool) -> None:
 
     with open_ca(config) as authority:
         for row in authority.audit():
-            click.echo(json.dumps(row) if as_json else "  ".join(str(value) for value in row.values()))
+            click.echo(json.dumps(row) if as_json else decision_block(row))
 
 
 @ca.command(short_help="Print every certificate that was issued.")
@@ -76,4 +77,4 @@ def certificates(config: Path, *, as_json: bool) -> None:
 
     with open_ca(config) as authority:
         for row in authority.certificates():
-            click.echo(json.dumps(row) if as_json else "  ".join(str(value) for value in row.values()))
+            click.echo(json.dumps(row) if as_json else certificate_block(row))

@@ -275,9 +275,6 @@ class SQLLedger(SQLStatus, CensusReads, AuditReads):
         insert = "INSERT INTO denied_chip (chip, reason) VALUES (?, ?) ON CONFLICT (chip) DO UPDATE SET reason = ?"
         self._db.write(insert, rows.chip_key(chip), reason, reason)
 
-    def allow(self, chip: ChipID) -> None:
-        self._db.write("DELETE FROM denied_chip WHERE chip = ?", rows.chip_key(chip))
-
     def put_tiles(self, tiles: Mapping[tuple[int, int], bytes]) -> None:
         insert = (
             "INSERT INTO tile (level, number, hashes) VALUES (?, ?, ?)"
