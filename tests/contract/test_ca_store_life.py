@@ -8,6 +8,7 @@ import pytest
 
 from birthmark.ca.ports import CAStore
 from birthmark.core.anchors import AnchorsContact
+from birthmark.core.clients import ClientDenial, ClientKind, DeniedClient
 from birthmark.core.errors import StoreError
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import (
@@ -229,6 +230,22 @@ def test_a_unit_whose_certificate_is_held_still_has_it_and_one_that_is_revoked_h
         assert [each.certificate for each in ledger.anchors_of_units("", AT, 9)] == ["40aa"]
         ledger.end([End("40aa", AT, Ending.REVOKED)])
         assert [each.certificate for each in ledger.anchors_of_units("", AT, 9)] == [""]
+
+
+def test_a_client_is_denied_once_until_it_is_allowed_again(store: CAStore) -> None:
+    rig, person = (DeniedClient(kind, "rig-a") for kind in (ClientKind.RIG, ClientKind.PERSON))
+    later = ClientDenial(client=person, reason="left us", since=AT + SECOND)
+    with store.writing() as ledger:
+        ledger.deny_client(later)
+        ledger.deny_client(ClientDenial(client=rig, reason="stolen", since=AT))
+    with pytest.raises(StoreError) as refused, store.writing() as ledger:
+        ledger.deny_client(ClientDenial(client=rig, reason="again", since=AT))
+    assert refused.value.finding == "store.conflict"
+    with store.writing() as ledger:
+        assert [each.client for each in ledger.client_denials()] == [rig, person]
+        ledger.allow_client(rig)
+        ledger.allow_client(rig)
+        assert ledger.client_denials() == (later,)
 
 
 def test_a_root_is_retired_once(store: CAStore) -> None:

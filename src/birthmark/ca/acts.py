@@ -5,10 +5,11 @@ from birthmark.ca.anchors import Lineage, RootActs
 from birthmark.ca.life.acts import unit_acts
 from birthmark.ca.orders.acts import OrderActs
 from birthmark.ca.people.approvals import Act
+from birthmark.ca.people.denials import client_acts
 from birthmark.ca.policy import Policy
 
 
 def all_acts(policy: Policy, lineage: Lineage) -> tuple[Act, ...]:
     """Return every act that can be proposed to an authority with this policy and these issuing CAs."""
     models = frozenset(model.id for model in policy.endorsements.models)
-    return (*OrderActs(frozenset(policy.terms), models).acts(), *unit_acts(), *RootActs(lineage).acts())
+    return (*OrderActs(frozenset(policy.terms), models).acts(), *unit_acts(), *client_acts(), *RootActs(lineage).acts())

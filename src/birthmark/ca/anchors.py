@@ -3,11 +3,13 @@
 How far a new root has come, and the act of two persons that retires the old one (`ca.retirement` decides).
 
 A device names its own anchors over its own mutual TLS; what it names counts as long as it uses the certificate with
-which it said so. A root that is retired is handed out no more, nor what bridges it (`without_roots`), from the next
-start of the service on. Devices under it are still heard: the few that slept through must be able to recover.
+which it said so. A root that is retired is handed out no more, nor what bridges it (`without_roots`): by every worker
+within `ca.notices.NOTICED_WITHIN_S`. Devices under it are still heard: the few that slept through must be able to
+recover.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +30,7 @@ from birthmark.ca.life.retirement import (
     coverage,
     demand_retirement,
 )
+from birthmark.ca.notices import Notices
 from birthmark.ca.people.approvals import APPROVERS, SECURITY_OFFICERS, Act, Asked
 from birthmark.ca.ports import CAStore, Ledger, LedgerReader
 from birthmark.ca.refusals import RefusalShares
@@ -204,6 +207,14 @@ def without_roots(served: Sequence[x509.Certificate], roots: Collection[str]) ->
         for each in served
         if not any(each.public_key() == root.public_key() or issued_by(each, root) for root in gone)
     )
+
+
+def handed_out(
+    served: tuple[x509.Certificate, ...], notices: Callable[[], Notices]
+) -> Callable[[], tuple[x509.Certificate, ...]]:
+    """Return what tells, each time, which of these certificates are handed out by the notices of that moment."""
+    left = functools.lru_cache(1)(functools.partial(without_roots, served))
+    return lambda: left(notices().retired_roots)
 
 
 def digest_of(certificate: x509.Certificate) -> str:

@@ -15,6 +15,7 @@ from typing import Protocol
 from birthmark.core.anchors import AnchorsContact, UnitAnchors
 from birthmark.core.audit import AuditRow
 from birthmark.core.census import Census
+from birthmark.core.clients import ClientDenial, DeniedClient
 from birthmark.core.dossier import Dossier, Leaf, PolicyInForce, Tally
 from birthmark.core.issuance import (
     Ask,
@@ -145,6 +146,10 @@ class LedgerReader(Protocol):
 
     def retired_roots(self) -> frozenset[str]:
         """Return the SHA-256 of each root that was retired."""
+        ...
+
+    def client_denials(self) -> tuple[ClientDenial, ...]:
+        """Return the denials of keys, rigs and persons, the oldest first."""
         ...
 
     def group_denials(self) -> tuple[GroupDenial, ...]:
@@ -305,6 +310,14 @@ class Ledger(LedgerReader, Protocol):
 
     def retire_root(self, sha256: str, successor: str, at: datetime) -> None:
         """Write down that a root is retired in favour of another. Raises StoreError (store.conflict) if it was."""
+        ...
+
+    def deny_client(self, denial: ClientDenial) -> None:
+        """Refuse a key, a rig or a person from now on. Raises StoreError (store.conflict) if it was."""
+        ...
+
+    def allow_client(self, client: DeniedClient) -> None:
+        """Take a denial back; nothing happens where there is none."""
         ...
 
     def deny_group(self, denial: GroupDenial) -> None:

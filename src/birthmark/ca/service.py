@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from cryptography import x509
 
@@ -58,6 +58,7 @@ _LOG = logging.getLogger(__name__)
 STORE_RETRY_S = 2
 _OF_ONE_REQUEST = frozenset({"store.conflict", "store.failed"})
 """What may be wrong with something that is written, and not with the ledger."""
+CACertificates: TypeAlias = Callable[[], tuple[x509.Certificate, ...]]
 ORDER_MEMORY = timedelta(seconds=1)
 """For how long an order that was read decides what is drafted. What is issued is decided by the ledger's order."""
 
@@ -65,10 +66,14 @@ ORDER_MEMORY = timedelta(seconds=1)
 class CA:
     """One issuing authority. Calls may come from several threads; several processes may share the ledger."""
 
-    def __init__(self, store: CAStore, signers: Signers, policy: Policy, clock: Clock) -> None:
+    def __init__(
+        self, store: CAStore, signers: Signers, policy: Policy, clock: Clock, cacerts: CACertificates | None = None
+    ) -> None:
+        """`cacerts` returns what is handed out now; by default always the policy's `ca_chain`."""
         self._store = store
         self._policy = policy
         self._clock = clock
+        self._cacerts = cacerts
         self._callers = Callers(policy.trust)
         self._orders: dict[str, tuple[datetime, Order]] = {}
         self._issuer = Issuer(store, signers, policy)
@@ -77,7 +82,7 @@ class CA:
 
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
         """Return the issuing CA and what stands above it."""
-        return self._policy.ca_chain
+        return self._policy.ca_chain if self._cacerts is None else self._cacerts()
 
     def wanted_attributes(self, client: Client | None, label: str | None) -> tuple[wishes.Item, ...]:
         """
@@ -241,9 +246,10 @@ class CA:
 
         """
         at = self._clock()
-        self._callers.rig(client, at)
-        with _store_answers(), self._store.reading() as ledger:
-            found = ledger.issuance_of(certificate_sha256)
+        with _store_answers():
+            self._callers.rig(client, at)
+            with self._store.reading() as ledger:
+                found = ledger.issuance_of(certificate_sha256)
         if found is None:
             raise Refused(UNKNOWN, "ca.certificate.unknown", "this CA issued no certificate with that fingerprint")
         return {

@@ -17,7 +17,7 @@ from birthmark.ca.admin.administration import Administration
 from birthmark.ca.admin.calls import Services
 from birthmark.ca.admin.http import AdminHTTP
 from birthmark.ca.admin.ledger import LedgerDesk
-from birthmark.ca.anchors import AnchorDesk, Lineage, RootOffice, without_roots
+from birthmark.ca.anchors import AnchorDesk, Lineage, RootOffice, handed_out
 from birthmark.ca.anchors_http import AnchorsHTTP
 from birthmark.ca.config import CAConfig, FrontSection, load_config
 from birthmark.ca.http import CAHTTP
@@ -25,8 +25,10 @@ from birthmark.ca.issuing.setup import chains_of, signers_of, terms_of
 from birthmark.ca.keyring import Keyring
 from birthmark.ca.life.lapses import write_lapses
 from birthmark.ca.life.lifecycle import Lifecycle
+from birthmark.ca.notices import NoticeBoard
 from birthmark.ca.orders.book import OrderBook
 from birthmark.ca.people.approvals import Approvals
+from birthmark.ca.people.denials import doorkeeper
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore
 from birthmark.ca.service import CA
@@ -127,8 +129,9 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
         signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
         authority = signers.issuing
         lineage = _lineage(config, folder, policy)
-        policy = _without_retired(policy, store)
-        ca = CA(store, signers, policy, system_clock)
+        board = NoticeBoard(store)
+        policy = replace(policy, trust=replace(policy.trust, why_denied=doorkeeper(board.current)))
+        ca = CA(store, signers, policy, system_clock, handed_out(policy.ca_chain, board.latest))
         issuers = status_issuers(config, folder, keys, signers)
         desk = status_desk(config, store, issuers, policy, system_clock)
         status = StatusHTTP(desk, system_clock, config.status_max_age_s)
@@ -158,7 +161,7 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
             Chore("denied groups", SETTLE_EVERY_S, life.settle),
             Chore("ocsp", PRESIGN_EVERY_S, desk.presign),
         )
-        with published(config, status):
+        with published(config, status), board.followed():
             yield served, (*chores, *beside)
 
 
@@ -283,11 +286,6 @@ def _lineage(config: CAConfig, folder: Path, policy: Policy) -> Lineage:
     issuing = tuple(issuers[name] for name in sorted({terms.issuer for terms in policy.terms.values()}))
     known = (*issuers.values(), *policy.ca_chain, *policy.trust.certs, *policy.trust.intermediates)
     return Lineage(issuing, known)
-
-
-def _without_retired(policy: Policy, store: CAStore) -> Policy:
-    with store.reading() as ledger:
-        return replace(policy, ca_chain=without_roots(policy.ca_chain, ledger.retired_roots()))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ It verifies ML-DSA, and refuses an Ed25519 key that issues. Such a path, and no 
 (`_validate_walked`, docs/adr/0011-ed25519-paths.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -89,6 +89,11 @@ class _Proven:
         return found
 
 
+def nobody_is_denied(_leaf: x509.Certificate) -> str | None:
+    """Return None: no leaf is denied beside those with denied keys."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class TrustAnchors:
     """
@@ -103,6 +108,8 @@ class TrustAnchors:
     intermediates: tuple[x509.Certificate, ...] = ()
     denied_keys: frozenset[str] = frozenset()
     """Keys of leaves that are not trusted whoever certified them: SHA-256 of the SubjectPublicKeyInfo, hexadecimal."""
+    why_denied: Callable[[x509.Certificate], str | None] = field(default=nobody_is_denied, repr=False, compare=False)
+    """Returns what of a leaf is not trusted any more ("its key"), or None. What it raises, `validate_path` raises."""
     store: Store = field(init=False, repr=False, compare=False)
     """The anchors in the verifier's own form, made once."""
     proven: dict[Purpose, _Proven] = field(init=False, repr=False, compare=False, default_factory=dict)
@@ -201,15 +208,18 @@ def _check_signature_whole(leaf: x509.Certificate) -> None:
 
 
 def _check_denied(leaf: x509.Certificate, trust: TrustAnchors) -> None:
-    """Refuse a denied key. Keys are denied, not certificates: one ECDSA certificate can have two digests."""
-    if not trust.denied_keys:
-        return
+    """Refuse a denied leaf. Keys are denied, not certificates: one ECDSA certificate can have two digests."""
     try:
-        spki = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        denied = "its key" if trust.denied_keys and key_digest(leaf) in trust.denied_keys else trust.why_denied(leaf)
     except UNREADABLE as error:
         raise PathError(f"a certificate on the path cannot be read: {error}") from error
-    if fingerprint(spki) in trust.denied_keys:
-        raise PathError(f"the key of {subject_text(leaf)} is denied", finding="pki.path.denied")
+    if denied is not None:
+        raise PathError(f"{subject_text(leaf)}: {denied} is denied", finding="pki.path.denied")
+
+
+def key_digest(certificate: x509.Certificate) -> str:
+    """Return the SHA-256 of the certificate's SubjectPublicKeyInfo. Raises what `pki.reading.UNREADABLE` lists."""
+    return fingerprint(certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 def _through_proven(leaf: x509.Certificate, trust: TrustAnchors, at: datetime, purpose: Purpose) -> Path | None:

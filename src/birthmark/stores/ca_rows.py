@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from birthmark.core.anchors import AnchorsContact, UnitAnchors
+from birthmark.core.clients import ClientDenial, read_client
 from birthmark.core.issuance import (
     ChipGroup,
     ChipID,
@@ -306,6 +307,12 @@ def group_denial_of(row: Row) -> GroupDenial:
         since=moment(since_us),
         settled_at=maybe_moment(settled_us),
     )
+
+
+def client_denial_of(row: Row) -> ClientDenial:
+    """Return the denial of a row: client, reason, since_us."""
+    client, reason, since_us = row
+    return ClientDenial(client=read_client(client), reason=reason, since=moment(since_us))
 
 
 def group_key(group: ChipGroup) -> str:

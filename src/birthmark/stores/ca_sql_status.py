@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from birthmark.core.anchors import AnchorsContact, UnitAnchors
+from birthmark.core.clients import ClientDenial, DeniedClient
 from birthmark.core.issuance import (
     ChipGroup,
     ChipID,
@@ -131,6 +132,10 @@ class SQLStatus:
     def retired_roots(self) -> frozenset[str]:
         return frozenset(row[0] for row in self._db.read("SELECT sha256 FROM retired_root"))
 
+    def client_denials(self) -> tuple[ClientDenial, ...]:
+        query = "SELECT client, reason, since_us FROM denied_client ORDER BY since_us, client"
+        return tuple(rows.client_denial_of(row) for row in self._db.read(query))
+
     def group_denials(self) -> tuple[GroupDenial, ...]:
         query = "SELECT kind, name, reason, since_us, settled_us FROM denied_group ORDER BY since_us, kind, name"
         return tuple(rows.group_denial_of(row) for row in self._db.read(query))
@@ -177,6 +182,13 @@ class SQLStatus:
     def retire_root(self, sha256: str, successor: str, at: datetime) -> None:
         insert = "INSERT INTO retired_root (sha256, successor, at_us) VALUES (?, ?, ?)"
         self._db.write(insert, sha256, successor, rows.us(at))
+
+    def deny_client(self, denial: ClientDenial) -> None:
+        insert = "INSERT INTO denied_client (client, reason, since_us) VALUES (?, ?, ?)"
+        self._db.write(insert, str(denial.client), denial.reason, rows.us(denial.since))
+
+    def allow_client(self, client: DeniedClient) -> None:
+        self._db.write("DELETE FROM denied_client WHERE client = ?", str(client))
 
     def deny_group(self, denial: GroupDenial) -> None:
         values = (denial.group.kind.value, denial.group.name, denial.reason, rows.us(denial.since))

@@ -13,11 +13,14 @@ from birthmark.ca.admin.administration import plain_certificate
 from birthmark.ca.admin.ledger_types import (
     CertificatePage,
     CertificateView,
+    DeniedClientList,
+    DeniedClientView,
     EntryView,
     HistoryView,
 )
 from birthmark.ca.demands import UNKNOWN
 from birthmark.ca.errors import Refused
+from birthmark.ca.people.denials import since_text
 from birthmark.ca.people.roles import Officer
 from birthmark.ca.ports import CAStore, LedgerReader
 from birthmark.core.audit import AuditRow, decode_row
@@ -42,6 +45,15 @@ class LedgerDesk:
             found = ledger.issuances_after(after, limit)
         views = tuple(certificate_view(issuance, at) for _, issuance in found)
         return CertificatePage(certificates=views, next=found[-1][0] if len(found) == limit else None)
+
+    def denied_clients(self) -> DeniedClientList:
+        """Return which clients two persons have denied. Raises StoreError."""
+        with self._store.reading() as ledger:
+            found = ledger.client_denials()
+        views = (
+            DeniedClientView(client=str(each.client), reason=each.reason, since=since_text(each)) for each in found
+        )
+        return DeniedClientList(clients=tuple(views))
 
     def history(self, officer: Officer, unit_serial: str, reason: str) -> HistoryView:
         """

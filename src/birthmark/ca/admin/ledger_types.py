@@ -89,6 +89,21 @@ class GroupDenialView(_Told, frozen=True):
     ended: int
 
 
+class DeniedClientView(_Told, frozen=True):
+    """A client that two persons have denied: `key:<SHA-256>`, `rig:<name>` or `person:<name>`."""
+
+    client: str
+    reason: str
+    since: str
+    """As a proposal to allow the client again names it."""
+
+
+class DeniedClientList(_Told, frozen=True):
+    """Every denial of a client that is in force, the oldest first. Those in ca.toml are not among them."""
+
+    clients: tuple[DeniedClientView, ...]
+
+
 class UnitView(_Told, frozen=True):
     """A unit as it stands. Without a chip it waits for one; `resumes` is what it is again when it is dark no more."""
 

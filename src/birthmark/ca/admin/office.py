@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.ca.admin import types
 from birthmark.ca.admin.credentials import Credential
-from birthmark.ca.admin.ledger_types import HealthView
+from birthmark.ca.admin.ledger_types import DeniedClientList, HealthView
 from birthmark.ca.demands import Client
 from birthmark.ca.errors import NotNow, Refused
 from birthmark.ca.people.roles import demand_officer
@@ -113,6 +113,10 @@ class Office:
     def order(self, order_id: str) -> types.OrderEntryView:
         """Return an order with its account. Raises as `propose`."""
         return self._call("GET", f"/v1/orders/{_segment(order_id)}", None, types.OrderEntryView)
+
+    def denied_clients(self) -> DeniedClientList:
+        """Return which clients two persons have denied. Raises as `propose`."""
+        return self._call("GET", "/v1/denied-clients", None, DeniedClientList)
 
     def scrap(self, order_id: str, unit_serial: str, reason: str) -> types.OrderEntryView:
         """Scrap a unit; return the order's account afterwards. Raises as `propose`."""

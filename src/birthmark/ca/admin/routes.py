@@ -64,6 +64,10 @@ def _certificates(services: Services, call: Call) -> ledger_types.CertificatePag
     return services.ledger.certificates(query.after, query.limit)
 
 
+def _denied_clients(services: Services, _call: Call) -> ledger_types.DeniedClientList:
+    return services.ledger.denied_clients()
+
+
 def _revoke(services: Services, call: Call) -> ledger_types.RevocationView:
     body: ledger_types.NewRevocation = call.body
     ended = services.lifecycle.revoke_certificate(_actor(call), call.path["serial"], body.reason)
@@ -195,6 +199,9 @@ ROUTES: Final = (
         ledger_types.NewDenial,
         ledger_types.GroupDenialView,
         _deny_model,
+    ),
+    AdminRoute(
+        "GET", "/v1/denied-clients", "client.list", PEOPLE, None, ledger_types.DeniedClientList, _denied_clients
     ),
     AdminRoute("GET", "/v1/units/{unit}", "unit.show", PEOPLE, None, ledger_types.UnitView, _show_unit),
     *(

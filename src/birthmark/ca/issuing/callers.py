@@ -3,7 +3,7 @@
 Rigs that were recognised before: their certificates are checked once a minute and not at every request.
 
 Whether a path is valid changes with time alone (trust is settled when the service starts), so an answer is kept for
-CALLER_MEMORY at most and never beyond the end of a certificate of the path.
+CALLER_MEMORY at most and never beyond the end of a certificate of the path. Whether a rig is denied is asked each time.
 """
 
 from dataclasses import dataclass
@@ -46,12 +46,15 @@ class Callers:
     def rig(self, client: Client | None, at: datetime) -> Caller:
         """1. Return the rig behind the TLS client. Refused: ca.1.rig."""
         known = None if client is None else self._known.get(client)
-        if known is not None and known.since <= at < known.until:
+        if known is not None and known.since <= at < known.until and self._is_welcome(known.caller):
             return known.caller
         caller = demand_rig(client, self._trust, at)
         if client is not None:
             self._remember(client, caller, at)
         return caller
+
+    def _is_welcome(self, caller: Caller) -> bool:
+        return self._trust.why_denied(caller.certificate) is None
 
     def _remember(self, client: Client, caller: Caller, at: datetime) -> None:
         if len(self._known) >= CALLERS_MAX:

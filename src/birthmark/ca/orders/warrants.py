@@ -7,6 +7,7 @@ a proposal that two persons of the right roles have signed. Whoever can write th
 """
 
 from dataclasses import replace
+from typing import TypeAlias
 
 import msgspec
 from cryptography import x509
@@ -34,6 +35,7 @@ from birthmark.core.proposals import (
 from birthmark.pki.paths import TrustAnchors
 
 _ACTS = frozenset({CREATE, EXTEND, OVERRIDE})
+_Signers: TypeAlias = tuple[x509.Certificate, ...]
 
 
 class Warrants:
@@ -41,7 +43,7 @@ class Warrants:
 
     def __init__(self, trust: TrustAnchors) -> None:
         self._trust = trust
-        self._good: dict[str, Order] = {}
+        self._good: dict[str, tuple[Order, _Signers]] = {}
 
     def demand(self, ledger: LedgerReader, order: Order) -> None:
         """
@@ -49,23 +51,29 @@ class Warrants:
 
         Refused: ca.8.warrant.
         """
-        if order.approved_at is None or self._good.get(order.id) == order:
+        if order.approved_at is None or self._is_good(order):
             return
         try:
-            self._demand(ledger.proposal(order.document), order)
+            signers = self._demand(ledger.proposal(order.document), order)
         except (DecodeError, Refused, ValueError) as error:
             reason = f"order {order.id} is not what two persons have signed: {error}"
             raise Refused(FORBIDDEN, "ca.8.warrant", reason, hint="somebody has changed the database") from error
-        self._good[order.id] = order
+        self._good[order.id] = order, signers
 
-    def _demand(self, proposal: Proposal | None, order: Order) -> None:
+    def _is_good(self, order: Order) -> bool:
+        """Say whether it was verified before, and nobody who has signed it was denied since."""
+        known, signers = self._good.get(order.id, (None, ()))
+        return known == order and all(self._trust.why_denied(each) is None for each in signers)
+
+    def _demand(self, proposal: Proposal | None, order: Order) -> _Signers:
         if proposal is None or proposal.ruling is None or proposal.ruling.state is not State.APPROVED:
             raise DecodeError("there is no approved proposal behind it")
-        self._demand_two_persons(proposal, proposal.ruling)
+        signers = self._demand_two_persons(proposal, proposal.ruling)
         if _signed_order(proposal, order) != order:
             raise DecodeError("the terms that were signed are others")
+        return signers
 
-    def _demand_two_persons(self, proposal: Proposal, ruling: Ruling) -> None:
+    def _demand_two_persons(self, proposal: Proposal, ruling: Ruling) -> _Signers:
         proposer, approver = map(x509.load_der_x509_certificate, (proposal.certificate, ruling.certificate))
         at = ruling.decided_at
         demand_role(Client(proposer, ()), SECURITY_OFFICERS, self._trust, at)
@@ -75,6 +83,7 @@ class Warrants:
         digest = fingerprint(proposal.document.encode("ascii"))
         if (said.proposal, said.ruling, proposal.id) != (digest, "approved", digest):
             raise DecodeError("the ruling is on another document")
+        return proposer, approver
 
 
 def _signed_order(proposal: Proposal, order: Order) -> Order:

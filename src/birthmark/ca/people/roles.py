@@ -88,14 +88,14 @@ def demand_another_person(approver: Officer, proposer: x509.Certificate) -> None
     """Pass who has another name, key and certificate than the proposer. Refused: ca.approval.same-person."""
     other = officer_of(proposer)
     if (
-        _plain(approver.name) == _plain(other.name)
+        plain_name(approver.name) == plain_name(other.name)
         or approver.fingerprint == other.fingerprint
         or _spki(approver.certificate) == _spki(proposer)
     ):
         raise Refused(FORBIDDEN, "ca.approval.same-person", f"{other.name} proposed this: another person decides on it")
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return a name as people read it: without case, invisible characters, composition and the number of its spaces."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", name).casefold())
     return " ".join("".join(each for each in folded if unicodedata.category(each) not in _INVISIBLE).split())

@@ -113,7 +113,7 @@ class SigningDesk:
         self._clock = clock
         self._budget = terms.budget
         self._looked: dict[str, _Looked] = {}
-        self._followers: dict[tuple[bytes, ...], datetime] = {}
+        self._followers: dict[tuple[bytes, ...], tuple[datetime, x509.Certificate]] = {}
         self._seen = _Seen(clock())
         # One list at a time is signed here, and one response's budget spent.
         self._signing = threading.Lock()
@@ -290,9 +290,10 @@ class SigningDesk:
 
     def changes(self, client: Peer, after: int) -> RevocationPage:
         """Return the changes after a number. Raises Refused (ca.feed.client), NotNow."""
-        self._demand_follower(client)
-        with _store_answers(), self._store.reading() as ledger:
-            head, endings = ledger.feed_head(), ledger.endings(after - 1, PAGE_MAX_CHANGES)
+        with _store_answers():
+            self._demand_follower(client)
+            with self._store.reading() as ledger:
+                head, endings = ledger.feed_head(), ledger.endings(after - 1, PAGE_MAX_CHANGES)
         changes = tuple(
             RevocationChange(number=number + 1, serial=end.serial, ending=end.ending.value, at=end.dies_at)
             for number, end in endings
@@ -302,15 +303,18 @@ class SigningDesk:
     def _demand_follower(self, client: Peer) -> None:
         at = self._clock()
         known = self._followers.get(client.chain)
-        if client.leaf is not None and known is not None and known <= at < known + FOLLOWER_MEMORY:
+        if known is not None and known[0] <= at < known[0] + FOLLOWER_MEMORY and self._is_welcome(known[1]):
             return
         try:
-            demand_role(_client(client), FOLLOWERS, self._trust, at)
+            follower = demand_role(_client(client), FOLLOWERS, self._trust, at).certificate
         except Refused as refusal:
             raise Refused(FORBIDDEN, "ca.feed.client", refusal.message, hint=refusal.hint) from refusal
         if len(self._followers) >= FOLLOWERS_MAX:
             self._followers.clear()
-        self._followers[client.chain] = at
+        self._followers[client.chain] = at, follower
+
+    def _is_welcome(self, follower: x509.Certificate) -> bool:
+        return self._trust.why_denied(follower) is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,7 @@ KNOWN: Final = frozenset(
         "certificates",
         "chips",
         "crl",
+        "denied-clients",
         "health",
         "issuers",
         "log",
