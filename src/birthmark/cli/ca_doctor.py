@@ -7,37 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from birthmark.cli.ca_office import here, office, with_ca
 from birthmark.cli.exits import Exit
 
 if TYPE_CHECKING:
     from birthmark.ca.admin.ledger_types import HealthView
 
-_FILE = click.Path(path_type=Path)
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
-_OPTIONS = ("trust", "certificate", "key")
 
 
 @click.command(short_help="Say whether a certificate could be issued now.")
-@click.option("--config", type=_FILE, metavar="FILE", help="Try it here, with this ca.toml.")
-@click.option("--url", help="Ask a running CA: https://host[:port].")
-@click.option("--trust", type=_FILE, metavar="FILE", help="With --url: the trust anchors (PEM).")
-@click.option("--certificate", type=_FILE, metavar="FILE", help="With --url: yours, with its chain (PEM).")
-@click.option("--key", metavar="KEY", help="With --url: an encrypted key file, or a pkcs11: URI.")
-@click.option("--passphrase-file", type=_FILE, metavar="FILE", help="Passphrase or PIN; otherwise you are asked.")
+@with_ca
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def doctor(config: Path | None, url: str | None, *, as_json: bool, **where: Any) -> None:
+def doctor(*, as_json: bool, **where: Any) -> None:
     """
     Say whether a certificate could be issued now: each part that issuing needs is tried.
 
     With --config on the CA's own machine, beside the service; with --url over the wire, as an auditor or a security
     officer. Ends with 1 when no certificate could be issued.
     """
-    if (config is None) == (url is None):
-        raise click.UsageError("either --config or --url")
-    missing = [name for name in _OPTIONS if where[name] is None]
-    if url is not None and missing:
-        raise click.UsageError(f"--url wants --{missing[0]}")
-    found = _local(config) if config is not None else _remote({"url": url, **where})
+    config = here(where)
+    found = _local(config) if config is not None else _remote(where)
     click.echo(_json(found) if as_json else _table(found))
     sys.exit(Exit.OK if found.ready else Exit.NOT_HELD)
 
@@ -50,8 +40,6 @@ def _local(config: Path) -> "HealthView":
 
 
 def _remote(where: dict[str, Any]) -> "HealthView":
-    from birthmark.cli.ca_office import office
-
     with office(where) as connected:
         return connected.health()
 

@@ -22,6 +22,15 @@ _CREDENTIAL = (
     ),
     click.option("--passphrase-file", type=_FILE, metavar="FILE", help="Passphrase or PIN; otherwise you are asked."),
 )
+_CONFIG = click.option("--config", type=_FILE, metavar="FILE", help="Do it here, beside the CA with this ca.toml.")
+_REMOTE = (
+    click.option("--url", help="Do it at a running CA: https://host[:port]."),
+    click.option("--trust", type=_FILE, metavar="FILE", help="With --url: the trust anchors (PEM)."),
+    click.option("--certificate", type=_FILE, metavar="FILE", help="With --url: yours, with its chain (PEM)."),
+    click.option("--key", metavar="KEY", help="With --url: an encrypted key file, or a pkcs11: URI."),
+    click.option("--passphrase-file", type=_FILE, metavar="FILE", help="Passphrase or PIN; otherwise you are asked."),
+)
+_WANTED_WITH_URL = ("trust", "certificate", "key")
 _SERVER = (
     click.option("--url", required=True, help="The CA: https://host[:port]."),
     click.option("--trust", type=_FILE, required=True, metavar="FILE", help="The trust anchors (PEM)."),
@@ -38,6 +47,22 @@ def with_credential(command: _Command) -> _Command:
 def with_office(command: _Command) -> _Command:
     """Give a command the options of a person at a running CA; they arrive as keyword arguments for `office`."""
     return _optioned(command, (*_SERVER, *_CREDENTIAL))
+
+
+def with_ca(command: _Command) -> _Command:
+    """Give a command the options of a CA that is here or elsewhere; they arrive as keyword arguments for `here`."""
+    return _optioned(command, (_CONFIG, *_REMOTE))
+
+
+def here(where: dict[str, Any]) -> Path | None:
+    """Return the ca.toml of the CA that is here; None when `office(where)` is meant. Raises UsageError."""
+    config: Path | None = where["config"]
+    if (config is None) == (where["url"] is None):
+        raise click.UsageError("either --config or --url")
+    missing = [name for name in _WANTED_WITH_URL if where[name] is None]
+    if config is None and missing:
+        raise click.UsageError(f"--url wants --{missing[0]}")
+    return config
 
 
 @contextmanager

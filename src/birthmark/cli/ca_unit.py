@@ -1,22 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """`birthmark ca unit`: what is said of one unit."""
 
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from birthmark.cli.ca_office import AS_JSON, REASON, office, with_office
+from birthmark.cli.ca_office import AS_JSON, REASON, here, office, with_ca, with_office
 from birthmark.cli.ca_order import entry_text
 from birthmark.cli.values import UNIT
 
 if TYPE_CHECKING:
-    from birthmark.ca.life.lifecycle import UnitFile
+    from birthmark.ca.admin.ledger_types import UnitFileView
 
-_CONFIG = click.option(
-    "--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The service's ca.toml."
-)
 _WHY = click.option("--reason", required=True, help="Why; goes into the audit trail.")
 _UNIT = click.argument("unit_serial", metavar="UNIT", type=UNIT)
 _ORDER = click.option("--order", "order_id", required=True, metavar="ORDER", help="In which the unit has its place.")
@@ -58,31 +53,39 @@ def rework(unit_serial: str, order_id: str, reason: str, **where: Any) -> None:
 
 @unit.command()
 @_UNIT
-@_CONFIG
+@with_ca
 @AS_JSON
-def show(unit_serial: str, config: Path, *, as_json: bool) -> None:
+def show(unit_serial: str, *, as_json: bool, **where: Any) -> None:
     """Print how a UNIT stands, and its certificates."""
     import json
 
-    from birthmark.ca.wiring import open_ca
-    from birthmark.core.clock import system_clock
-
-    with open_ca(config) as authority:
-        told = _told(authority.lifecycle.unit(unit_serial), system_clock())
+    told = _told(_shown(unit_serial, where))
     click.echo(json.dumps(told) if as_json else _text(told))
 
 
-def _told(found: "UnitFile", at: datetime) -> dict[str, Any]:
-    unit, chip = found.unit, found.unit.chip
+def _shown(unit_serial: str, where: dict[str, Any]) -> "UnitFileView":
+    from birthmark.ca.admin.ledger_types import unit_file_view
+    from birthmark.ca.wiring import open_ca
+    from birthmark.core.clock import system_clock
+
+    config = here(where)
+    if config is None:
+        with office(where) as connected:
+            return connected.unit(unit_serial)
+    with open_ca(config) as authority:
+        return unit_file_view(authority.lifecycle.unit(unit_serial), system_clock())
+
+
+def _told(unit: "UnitFileView") -> dict[str, Any]:
     return {
         "unit": unit.serial,
-        "state": unit.state.value,
+        "state": unit.state,
         "since": unit.since.isoformat(timespec="microseconds"),
         "reason": unit.reason,
         "order": unit.order,
-        "chip_maker": "" if chip is None else chip.maker,
-        "chip_serial": "" if chip is None else chip.serial,
-        "certificates": {each.serial: each.state(at) for each in found.issuances},
+        "chip_maker": unit.chip_maker,
+        "chip_serial": unit.chip_serial,
+        "certificates": unit.certificates,
     }
 
 
@@ -98,16 +101,24 @@ def _says(name: str, text: str, short: str | None = None) -> None:
 
     @unit.command(name, help=text, short_help=short)
     @_UNIT
-    @_CONFIG
+    @with_ca
     @_WHY
-    def said(unit_serial: str, config: Path, reason: str) -> None:
-        from birthmark.ca.life.lifecycle import ADMINISTRATOR
-        from birthmark.ca.life.units import Move
-        from birthmark.ca.wiring import open_ca
+    def said(unit_serial: str, reason: str, **where: Any) -> None:
+        click.echo(f"unit {unit_serial}: {_say(unit_serial, name, reason, where)}")
 
-        with open_ca(config) as authority:
-            after = authority.lifecycle.move(ADMINISTRATOR, unit_serial, Move(name), reason)
-        click.echo(f"unit {after.serial}: {after.state.value}")
+
+def _say(unit_serial: str, move: str, reason: str, where: dict[str, Any]) -> str:
+    """Say it here or elsewhere; return the unit's state afterwards."""
+    from birthmark.ca.life.lifecycle import ADMINISTRATOR
+    from birthmark.ca.life.units import Move
+    from birthmark.ca.wiring import open_ca
+
+    config = here(where)
+    if config is None:
+        with office(where) as connected:
+            return connected.move(unit_serial, Move(move), reason).state
+    with open_ca(config) as authority:
+        return authority.lifecycle.move(ADMINISTRATOR, unit_serial, Move(move), reason).state.value
 
 
 _says("ship", "Say that a UNIT has left the plant.")

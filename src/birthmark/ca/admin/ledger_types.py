@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from birthmark.ca.life.lifecycle import UnitFile
 from birthmark.ca.watch.health import Health
 from birthmark.core.issuance import Unit
 from birthmark.core.proposals import Reason
@@ -117,6 +118,12 @@ class UnitView(_Told, frozen=True):
     resumes: str
 
 
+class UnitFileView(UnitView, frozen=True):
+    """A unit as it stands, and the state of each of its certificates by serial, oldest first."""
+
+    certificates: dict[str, str]
+
+
 class EntryView(_Told, frozen=True):
     """An entry of the log."""
 
@@ -175,6 +182,12 @@ def unit_view(unit: Unit) -> UnitView:
         reason=unit.reason,
         resumes="" if unit.resumes is None else unit.resumes.value,
     )
+
+
+def unit_file_view(found: UnitFile, at: datetime) -> UnitFileView:
+    """Return a unit and its certificates as they are told."""
+    states = {each.serial: each.state(at) for each in found.issuances}
+    return UnitFileView(**msgspec.structs.asdict(unit_view(found.unit)), certificates=states)
 
 
 def health_view(found: Health) -> HealthView:

@@ -15,9 +15,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.ca.admin import types
 from birthmark.ca.admin.credentials import Credential
-from birthmark.ca.admin.ledger_types import DeniedClientList, HealthView
+from birthmark.ca.admin.ledger_types import (
+    DeniedClientList,
+    HealthView,
+    NewMove,
+    UnitFileView,
+    UnitView,
+)
 from birthmark.ca.demands import Client
 from birthmark.ca.errors import NotNow, Refused
+from birthmark.ca.life.units import Move
 from birthmark.ca.people.roles import demand_officer
 from birthmark.core import jws
 from birthmark.core.clock import Clock
@@ -117,6 +124,15 @@ class Office:
     def denied_clients(self) -> DeniedClientList:
         """Return which clients two persons have denied. Raises as `propose`."""
         return self._call("GET", "/v1/denied-clients", None, DeniedClientList)
+
+    def unit(self, unit_serial: str) -> UnitFileView:
+        """Return how a unit stands, and its certificates. Raises as `propose`."""
+        return self._call("GET", f"/v1/units/{_segment(unit_serial)}", None, UnitFileView)
+
+    def move(self, unit_serial: str, move: Move, reason: str) -> UnitView:
+        """Say something of a unit; return how it stands then. Raises as `propose`."""
+        path = f"/v1/units/{_segment(unit_serial)}/{move.value}"
+        return self._call("POST", path, NewMove(reason=reason), UnitView)
 
     def scrap(self, order_id: str, unit_serial: str, reason: str) -> types.OrderEntryView:
         """Scrap a unit; return the order's account afterwards. Raises as `propose`."""

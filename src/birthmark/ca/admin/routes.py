@@ -80,8 +80,8 @@ def _deny(services: Services, call: Call) -> ledger_types.RevocationView:
     return ledger_types.RevocationView(revoked=services.lifecycle.revoke_chip(_actor(call), chip, body.reason))
 
 
-def _show_unit(services: Services, call: Call) -> ledger_types.UnitView:
-    return ledger_types.unit_view(services.lifecycle.unit(call.path["unit"]).unit)
+def _show_unit(services: Services, call: Call) -> ledger_types.UnitFileView:
+    return ledger_types.unit_file_view(services.lifecycle.unit(call.path["unit"]), call.at)
 
 
 def _saying(move: Move) -> Callable[[Services, Call], ledger_types.UnitView]:
@@ -203,7 +203,7 @@ ROUTES: Final = (
     AdminRoute(
         "GET", "/v1/denied-clients", "client.list", PEOPLE, None, ledger_types.DeniedClientList, _denied_clients
     ),
-    AdminRoute("GET", "/v1/units/{unit}", "unit.show", PEOPLE, None, ledger_types.UnitView, _show_unit),
+    AdminRoute("GET", "/v1/units/{unit}", "unit.show", PEOPLE, None, ledger_types.UnitFileView, _show_unit),
     *(
         AdminRoute(
             "POST",
