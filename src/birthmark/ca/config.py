@@ -172,8 +172,6 @@ def load_config(path: Path) -> CAConfig:
     if several and config.metrics is not None and config.metrics.folder is None:
         raise ConfigError(f"{path}: [metrics] has no folder", hint="several workers share their numbers in a folder")
     _check_lists(config, path)
-    if config.front is not None and config.status_port is not None:
-        raise ConfigError(f"{path}: status_port with [front]", hint="let a proxy of its own fetch lists and OCSP")
     names = [profile.name for profile in config.profile]
     if len(set(names)) != len(names):
         raise ConfigError(f"{path}: two profiles have the same name", hint="orders refer to a profile by its name")

@@ -5,7 +5,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -62,7 +62,17 @@ from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.tlog.errors import VerifierKeyRefused
 from birthmark.tlog.keys import NotePrivateKey, Signer
 
-__all__ = ["check_policy", "configured_store", "examine", "migrate", "open_ca", "open_roots", "serve", "serve_worker"]
+__all__ = [
+    "check_policy",
+    "configured_store",
+    "examine",
+    "migrate",
+    "open_ca",
+    "open_roots",
+    "serve",
+    "serve_worker",
+    "steward",
+]
 
 DEFAULT_DATABASE = "ca.sqlite"
 LAPSES_EVERY_S = 10.0
@@ -70,6 +80,7 @@ OUTAGES_EVERY_S = 1.0
 SETTLE_EVERY_S = 1.0
 PRESIGN_EVERY_S = 1.0
 WORKER_MODULE = "birthmark.ca.worker"
+STEWARD_MODULE = "birthmark.ca.steward"
 REPEATABLE = (EST_PREFIX, "/v1/births")
 """Paths whose requests may come twice: the same request gets the same certificate, and a birth is taken once."""
 
@@ -91,29 +102,56 @@ def serve(config_path: Path) -> None:
     read_trust(trust, str(folder / config.client_trust))  # names the file, where TLS would not
     context = tls.server_context(folder / config.tls_certificate, folder / config.tls_key, trust)
     begin_anew(config.metrics, folder)
-    with _application(config, folder) as (app, chores):
+    with _application(config, folder) as served:
         if config.front is None:
-            with doing(chores):
-                asgi.serve(app, config.host, config.port, context)
+            with doing((*served.own_chores, *served.shared_chores)), published(config, served.status):
+                asgi.serve(served.app, config.host, config.port, context)
             return
-    # All that a worker needs was there, and is let go of again: each worker opens its own.
-    serve_front(_front(config, config.front, folder), lambda listener: _worker_command(config_path, listener))
+    # All that the processes need was there, and is let go of again: each opens its own.
+    path = str(config_path.absolute())
+    serve_front(
+        _front(config, config.front, folder),
+        lambda listener: [sys.executable, "-m", WORKER_MODULE, path, str(listener)],
+        {"steward": [sys.executable, "-m", STEWARD_MODULE, path]},
+    )
 
 
 def serve_worker(config_path: Path, listener: socket.socket) -> None:
     """Serve as one of the workers behind the front, until SIGTERM. Raises as `serve`, and FrontUntrusted."""
     config, folder = load_config(config_path), config_path.parent
-    with _application(config, folder) as (app, chores), doing(chores):
-        worker.serve_worker(app, listener, asgi.announce)
+    with _application(config, folder) as served, doing(served.own_chores):
+        worker.serve_worker(served.app, listener, asgi.announce)
 
 
-def _worker_command(config_path: Path, listener: int) -> list[str]:
-    """Return the command of a worker that serves the inherited listening socket with this descriptor."""
-    return [sys.executable, "-m", WORKER_MODULE, str(config_path.absolute()), str(listener)]
+def steward(config_path: Path, until: Callable[[], object]) -> None:
+    """Do what the workers behind the front share, until `until` returns. Raises as `serve`."""
+    config, folder = load_config(config_path), config_path.parent
+    with (
+        _application(config, folder) as served,
+        doing((*served.own_chores, *served.shared_chores)),
+        published(config, served.status),
+    ):
+        asgi.announce("steward")
+        until()
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """
+    What a process of the authority can serve and do.
+
+    `own_chores` are about what the process itself holds, `shared_chores` and `status` about the ledger: one process of
+    a machine is enough for these.
+    """
+
+    app: asgi.ASGIApp
+    status: StatusHTTP
+    own_chores: tuple[Chore, ...]
+    shared_chores: tuple[Chore, ...]
 
 
 @contextmanager
-def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp, tuple[Chore, ...]]]:
+def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
     """Open the store and the keys; yield what is to be served over them, and what is to be done beside."""
     decided = begin_log(config.log_format)
     endorsements, texts = read_policy(folder / config.endorsements, read_file)
@@ -146,7 +184,6 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
         )
         admin = AdminHTTP(services, store, policy.trust, system_clock)
         log = Log(store, signer)
-        chores = _chores(config, store, log)
         anchors = AnchorsHTTP(AnchorDesk(store, policy.trust, system_clock))
         more = [
             *status.routes(),
@@ -154,15 +191,17 @@ def _application(config: CAConfig, folder: Path) -> Iterator[tuple[asgi.ASGIApp,
             *admin.routes(),
             *LogHTTP(log, policy.trust, system_clock).routes(),
         ]
-        served = Observed(CAHTTP(ca, measures.settled).app(more), system_clock, sinks)
-        beside = (
-            Chore("outages", OUTAGES_EVERY_S, lambda: outages.write(store)),
+        app = Observed(CAHTTP(ca, measures.settled).app(more), system_clock, sinks)
+        own = (Chore("outages", OUTAGES_EVERY_S, lambda: outages.write(store)),)
+        shared = (
+            Chore("lapses", LAPSES_EVERY_S, lambda: write_lapses(store, system_clock)),
+            Chore("checkpoint", config.checkpoint_every_s, log.publish),
             Chore("proposals", LAPSES_EVERY_S, approvals.expire),
             Chore("denied groups", SETTLE_EVERY_S, life.settle),
             Chore("ocsp", PRESIGN_EVERY_S, desk.presign),
         )
-        with published(config, status), board.followed():
-            yield served, (*chores, *beside)
+        with board.followed():
+            yield _Served(app, status, own, shared)
 
 
 def _organs(
@@ -188,13 +227,6 @@ def _front(config: CAConfig, section: FrontSection, folder: Path) -> FrontDescri
         client_trust=(folder / config.client_trust).absolute(),
         workers=section.workers,
         repeatable=REPEATABLE,
-    )
-
-
-def _chores(config: CAConfig, store: CAStore, log: Log) -> tuple[Chore, ...]:
-    return (
-        Chore("lapses", LAPSES_EVERY_S, lambda: write_lapses(store, system_clock)),
-        Chore("checkpoint", config.checkpoint_every_s, log.publish),
     )
 
 

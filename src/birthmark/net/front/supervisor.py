@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Starts Envoy and the workers behind it, watches them, and ends them in good order.
+Starts Envoy, the workers behind it and what runs beside them; watches them, and ends them in good order.
 
 The workers' listening sockets belong to the supervisor: while a worker is being replaced, its requests wait in the
-socket's queue. A worker that ends is started again; the front that ends ends the service. SIGTERM: no new connections,
-running requests are finished, then Envoy and the workers end. Should the supervisor itself be killed, the kernel ends
-its children.
+socket's queue. A worker that ends is started again, and so is what runs beside; the front that ends ends the service.
+SIGTERM: no new connections, running requests are finished, then Envoy and the others end. Should the supervisor itself
+be killed, the kernel ends its children.
 """
 
 import contextlib
@@ -20,9 +20,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Final
 
 from birthmark.net import asgi
@@ -47,38 +48,47 @@ _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _LOG: Final = logging.getLogger(__name__)
 
+NOTHING_BESIDE: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
+
 WorkerCommand = Callable[[int], Sequence[str]]
 """Returns the command of a worker that serves the inherited listening socket with this descriptor."""
 
 
 @dataclass(slots=True)
-class _Worker:
-    """One place behind the front; the process in it may be replaced."""
+class _Place:
+    """One place behind or beside the front; the process in it may be replaced. One beside has no listener."""
 
-    number: int
-    listener: socket.socket
+    name: str
+    command: Sequence[str]
+    listener: socket.socket | None = None
     process: "subprocess.Popen[bytes] | None" = None
     started_at: float = 0.0
     restart_at: float = field(default=0.0)
     pause_s: float = RESTART_FIRST_S
 
 
-def serve_front(front: FrontDescription, command: WorkerCommand, on_ready: Callable[[str], None] | None = None) -> None:
+def serve_front(
+    front: FrontDescription,
+    command: WorkerCommand,
+    beside: Mapping[str, Sequence[str]] = NOTHING_BESIDE,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
     """
     Serve through Envoy until SIGTERM or SIGINT, then return. Belongs to the main thread.
 
-    `command` gives each worker's command line; a worker prints one line on stdout once it serves. `on_ready(url)` is
-    called when connections are accepted; by default one JSON line is printed (`net.asgi.announce`).
+    `command` gives each worker's command line, `beside` those of programs that serve nobody, by their names. Each
+    prints one line on stdout once it runs. `on_ready(url)` is called when connections are accepted; by default one JSON
+    line is printed (`net.asgi.announce`).
 
     Raises:
         ConfigError: net.front.missing.
         ListenFailed: the address cannot be listened on.
-        FrontFailed: Envoy or a worker did not start, or Envoy has ended.
+        FrontFailed: Envoy, a worker or what runs beside did not start, or Envoy has ended.
         OSError: what `on_ready` raised.
 
     """
     with _watched_signals(), _private_folder() as folder:
-        supervisor = _Supervisor(front, command, folder)
+        supervisor = _Supervisor(front, command, beside, folder)
         try:
             (on_ready or asgi.announce)(supervisor.start())
             supervisor.watch()
@@ -87,12 +97,15 @@ def serve_front(front: FrontDescription, command: WorkerCommand, on_ready: Calla
 
 
 class _Supervisor:
-    def __init__(self, front: FrontDescription, command: WorkerCommand, folder: Path) -> None:
+    def __init__(
+        self, front: FrontDescription, command: WorkerCommand, beside: Mapping[str, Sequence[str]], folder: Path
+    ) -> None:
         self._front = front
         self._command = command
+        self._beside = beside
         self._folder = folder
         self._admin = Admin(folder / "admin")
-        self._workers: list[_Worker] = []
+        self._places: list[_Place] = []
         self._envoy: subprocess.Popen[bytes] | None = None
 
     def start(self) -> str:
@@ -102,10 +115,11 @@ class _Supervisor:
         # Held for a moment only: Envoy would say less clearly that the address is not to be had.
         asgi.listen(self._front.host, self._front.port).close()
         sockets = [self._folder / f"worker-{number}" for number in range(self._front.workers)]
-        self._workers = [_Worker(number, _listening(path)) for number, path in enumerate(sockets)]
-        for worker in self._workers:
-            self._launch(worker)
-        self._await_workers()
+        self._places = [self._behind(number, path) for number, path in enumerate(sockets)]
+        self._places += [_Place(name, each) for name, each in self._beside.items()]
+        for place in self._places:
+            _launch(place)
+        self._await_places()
         configuration.write_text(envoy_configuration(self._front, sockets, self._folder / "admin"))
         self._envoy = _started(envoy)
         return self._await_envoy(self._envoy)
@@ -123,24 +137,24 @@ class _Supervisor:
         if self._envoy is not None and self._envoy.poll() is None:
             self._admin.drain(time.monotonic() + asgi.STOP_TIME_S)
             _end([self._envoy], asgi.STOP_TIME_S)
-        _end([worker.process for worker in self._workers if worker.process is not None], WORKER_STOP_TIME_S)
-        for worker in self._workers:
-            worker.listener.close()
+        _end([place.process for place in self._places if place.process is not None], WORKER_STOP_TIME_S)
+        for place in self._places:
+            if place.listener is not None:
+                place.listener.close()
 
-    # --- workers ---
+    # --- workers, and what runs beside them ---
 
-    def _launch(self, worker: _Worker) -> None:
-        descriptor = worker.listener.fileno()
-        worker.process = _started(self._command(descriptor), keep=descriptor, stdout=subprocess.PIPE)
-        worker.started_at = time.monotonic()
+    def _behind(self, number: int, path: Path) -> _Place:
+        listener = _listening(path)
+        return _Place(f"worker {number}", self._command(listener.fileno()), listener)
 
-    def _await_workers(self) -> None:
+    def _await_places(self) -> None:
         deadline = time.monotonic() + START_TIME_S
-        for worker in self._workers:
-            process = worker.process
+        for place in self._places:
+            process = place.process
             if process is not None and not _first_line(process.stdout, deadline):
                 raise FrontFailed(
-                    f"worker {worker.number} did not start ({_end_of(process)})",
+                    f"{place.name} did not start ({_end_of(process)})",
                     hint="its own message stands before this one",
                     finding="net.front.worker",
                 )
@@ -150,21 +164,14 @@ class _Supervisor:
             raise FrontFailed(
                 f"Envoy has ended ({_end_of(self._envoy)})", hint="its own message stands before this one"
             )
-        for worker in self._workers:
-            if worker.process is not None and worker.process.poll() is not None:
-                self._bury(worker, worker.process, now)
-            if worker.process is None and now >= worker.restart_at:
-                self._launch(worker)
-
-    def _bury(self, worker: _Worker, process: "subprocess.Popen[bytes]", now: float) -> None:
-        lived_s = now - worker.started_at
-        worker.pause_s = RESTART_FIRST_S if lived_s >= GOOD_LIFE_S else min(2 * worker.pause_s, RESTART_MAX_S)
-        worker.restart_at, worker.process = now + worker.pause_s, None
-        _close(process.stdout)
-        _LOG.error("net.front.worker-ended: worker %d (%s) after %.1f s", worker.number, _end_of(process), lived_s)
+        for place in self._places:
+            if place.process is not None and place.process.poll() is not None:
+                _bury(place, place.process, now)
+            if place.process is None and now >= place.restart_at:
+                _launch(place)
 
     def _patience_s(self) -> float:
-        waits = [worker.restart_at - time.monotonic() for worker in self._workers if worker.process is None]
+        waits = [place.restart_at - time.monotonic() for place in self._places if place.process is None]
         return max(0.0, min([TICK_S, *waits]))
 
     # --- Envoy ---
@@ -179,6 +186,20 @@ class _Supervisor:
 
 
 # --- processes -------------------------------------------------------------------------------------------------
+
+
+def _launch(place: _Place) -> None:
+    descriptor = None if place.listener is None else place.listener.fileno()
+    place.process = _started(place.command, keep=descriptor, stdout=subprocess.PIPE)
+    place.started_at = time.monotonic()
+
+
+def _bury(place: _Place, process: "subprocess.Popen[bytes]", now: float) -> None:
+    lived_s = now - place.started_at
+    place.pause_s = RESTART_FIRST_S if lived_s >= GOOD_LIFE_S else min(2 * place.pause_s, RESTART_MAX_S)
+    place.restart_at, place.process = now + place.pause_s, None
+    _close(process.stdout)
+    _LOG.error("net.front.worker-ended: %s (%s) after %.1f s", place.name, _end_of(process), lived_s)
 
 
 def _started(
