@@ -131,7 +131,7 @@ def _prepared(home: Path, dsn: str) -> Lab:
     migrate(config)
     at = system_clock()
     with configured_store(load_config(config), lab.path) as store:
-        put_signed_order(store, offline_authority(lab.path, "operations"), _order(at), at)
+        put_signed_order(store, offline_authority(lab.path, "operations"), _order(at), at, files.LOG_ORIGIN)
     return lab
 
 

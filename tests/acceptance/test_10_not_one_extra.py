@@ -17,6 +17,7 @@ from birthmark.pki.csr import build_csr
 from birthmark.pki.names import request_subject
 from birthmark.testing.attacks.intruder import Intruder
 from birthmark.testing.forge import new_key
+from birthmark.testing.lab.files import LOG_ORIGIN
 from birthmark.testing.lab.record import RIGS, Lab
 from support.labs import birthmark, credential_options, office_options, run_panel
 
@@ -53,7 +54,7 @@ class Factory:
         extra = [word for name, value in options.items() for word in (f"--{name}", value)]
         document = self.files / "ten.jws"
         sign = ("ca", "order", "sign", self.files / "ten.toml", "--act", act, "--reason", "as planned", *extra)
-        done = birthmark(*sign, "--output", document, *credential_options(self.lab))
+        done = birthmark(*sign, "--authority", LOG_ORIGIN, "--output", document, *credential_options(self.lab))
         assert done.returncode == 0, done.stderr
         return self.person("security-officer", "order", "propose", document).split()[0]
 

@@ -26,7 +26,7 @@ from birthmark.pki.keys.software import generate, save_encrypted
 from birthmark.pki.rollover import make_rollover, new_with_old_validity, old_with_new_validity
 from birthmark.testing.forge import ORGANIZATION, new_key
 from birthmark.testing.orders import hired
-from support.ca_parts import Board, birth_record
+from support.ca_parts import AUTHORITY, Board, birth_record
 from support.ca_process import PASSPHRASE, CAFiles, RunningCA, running_ca
 from support.labs import birthmark
 from support.tls_files import pem
@@ -123,7 +123,7 @@ class Site:
         """Return the proposal's id and what was refused."""
         asked = ("ca", "root", "retire", self.old, "--successor", self.new, "--threshold", THRESHOLD)
         done = birthmark(*asked, "--reason", "2030", *self._office(Role.SECURITY_OFFICER))
-        return done.stdout.partition(" ")[0], done.stderr
+        return done.stdout.partition(" ")[0], done.stderr if done.returncode else ""
 
     def approve(self, proposal: str, role: Role) -> str:
         asked = ("ca", "proposal", "approve", proposal, "--yes", "--reason", "seen")
@@ -137,7 +137,7 @@ class Site:
         folder = self.files.folder
         trust, certificate, key = folder / "office.pem", folder / f"{role.value}.pem", folder / f"{role.value}.p8"
         options = ("--url", self.ca.url, "--trust", trust, "--certificate", certificate, "--key", key)
-        return (*options, "--passphrase-file", folder / "passphrase")
+        return (*options, "--passphrase-file", folder / "passphrase", "--authority", AUTHORITY)
 
     def _as(self, unit: Unit) -> None:
         """Connect as the device with the certificate that it uses now."""

@@ -10,6 +10,7 @@ import pytest
 
 from birthmark.core.roles import Role
 from birthmark.testing.lab.ceremony import MAKER
+from birthmark.testing.lab.files import LOG_ORIGIN
 from birthmark.testing.lab.record import Lab
 from support.labs import birthmark, births, certificates, run_panel
 
@@ -22,6 +23,7 @@ def officer(lab: Lab, role: Role) -> list[str]:
     return [
         *("--url", lab.ca_url, "--trust", lab.trust, "--certificate", lab.officer_certificates[role.value]),
         *("--key", lab.officer_keys[role.value], "--passphrase-file", lab.officer_passphrase_file),
+        *("--authority", LOG_ORIGIN),
     ]
 
 

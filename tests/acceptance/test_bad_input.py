@@ -41,7 +41,8 @@ KINDS: dict[str, Callable[[Path], object]] = {
 def sign_order(lab: Lab, file: str | Path) -> Arguments:
     """Return the command that signs an order."""
     output = lab.path.parent / "order.jws"
-    return ("ca", "order", "sign", file, *credential_options(lab), "--reason", "as planned", "--output", output)
+    said = ("--authority", "example.com/ca", "--reason", "as planned", "--output", output)
+    return ("ca", "order", "sign", file, *credential_options(lab), *said)
 
 
 FILES: dict[str, Command] = {

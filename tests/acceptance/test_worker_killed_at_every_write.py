@@ -30,7 +30,7 @@ from birthmark.testing.forge import new_key
 from birthmark.tlog.checkpoint import open_checkpoint
 from birthmark.tlog.reading import prove_inclusion
 from birthmark.tlog.tree import verify_stream
-from support.ca_parts import NOW, ORDER, Board, CAParts, nonce_for, order
+from support.ca_parts import AUTHORITY, NOW, ORDER, Board, CAParts, nonce_for, order
 from support.campaign import rounds
 from support.kills import Place, PostgresPlace, SQLitePlace, killed, relayed
 from support.logs import ED25519_SIGNER
@@ -82,7 +82,7 @@ class Plant:
         store = self._place.open()
         try:
             self.parts.store, self.parts.ca = store, self.parts.service(store)
-            self.parts.administration = Administration(store, self.parts.clock)
+            self.parts.administration = Administration(store, AUTHORITY, self.parts.clock)
             yield self.parts
         finally:
             store.close()
@@ -104,7 +104,7 @@ class Plant:
 def assert_agreement(parts: CAParts) -> None:
     """Tables, log and quota say the same, and no chip and no unit has two living certificates."""
     with parts.store.reading() as ledger:
-        assert list(check_ledger(ledger)) == []
+        assert list(check_ledger(ledger, AUTHORITY)) == []
         issuances = list(ledger.issuances())
         assert ledger.order_use(ORDER, "").units == len({each.unit_serial for each in issuances})
     endless = [each for each in issuances if each.alive(parts.clock()) and each.ending is not Ending.ROTATED]

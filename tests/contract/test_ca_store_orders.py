@@ -73,6 +73,8 @@ def test_the_latest_proposals_come_first(store: CAStore) -> None:
             ledger.put_proposal(a_proposal(number))
     with store.reading() as ledger:
         assert ledger.proposals(2) == (a_proposal(3), a_proposal(2))
+        assert ledger.proposals(2, 1) == (a_proposal(2), a_proposal(1))
+        assert ledger.proposals(2, 4) == ()
 
 
 def test_overdue_are_proposals_whose_time_is_over_and_that_nobody_decided(store: CAStore) -> None:

@@ -40,6 +40,7 @@ from birthmark.testing.orders import put_signed_order
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 UNIT = "BM-000001"
 ORDER = "order-1"
+AUTHORITY = "example.com/test-ca"
 LAST_ISSUE = date(2035, 12, 31)
 
 
@@ -105,12 +106,12 @@ class CAParts:
         self.policy = self._policy()
         self.ca = self.service(self.store)
         self.desk = self.status()
-        self.administration = Administration(self.store, self.clock)
+        self.administration = Administration(self.store, AUTHORITY, self.clock)
         self.put_order(order())
 
     def put_order(self, wanted: Order) -> None:
         """Put an order that two persons have signed into the ledger."""
-        put_signed_order(self.store, self.operations, wanted, self.clock())
+        put_signed_order(self.store, self.operations, wanted, self.clock(), AUTHORITY)
 
     def close_order(self, order_id: str) -> None:
         with self.store.writing() as ledger:
@@ -215,6 +216,7 @@ class CAParts:
             endorsements=self.forge.endorsements(),
             terms={terms.name: terms for terms in profiles},
             organization=ORGANIZATION,
+            authority=AUTHORITY,
             ca_chain=(self.forge.issuing.certificate, self.forge.root.certificate),
             nonce_expiry=timedelta(seconds=60),
             birth_grace=timedelta(days=1),

@@ -25,7 +25,7 @@ from birthmark.pki.authorities import make_rig, make_sub_ca, make_tls_server
 from birthmark.pki.keys.software import generate, save_encrypted
 from birthmark.testing.forge import APDU, ORGANIZATION, PRODUCT, TPM, Forge, Model, new_key
 from birthmark.testing.orders import put_signed_order
-from support.ca_parts import Board
+from support.ca_parts import AUTHORITY, Board
 from support.tls_files import key_pem, pem, write_key
 
 ORDER = "order-1"
@@ -56,7 +56,7 @@ class CAFiles:
     def put_order(self, order: Order) -> None:
         """Put an order that two persons have signed into the ledger."""
         with configured_store(load_config(self.config), self.folder) as store:
-            put_signed_order(store, self.operations, order, self.now)
+            put_signed_order(store, self.operations, order, self.now, AUTHORITY)
 
     def board(self, unit: str, model: Model = APDU) -> Board:
         return Board(unit, self.forge.maker.chip(model))
@@ -119,7 +119,7 @@ file = "issuing.key"
 passphrase_file = "passphrase"
 
 [log]
-origin = "example.com/test-ca"
+origin = "{AUTHORITY}"
 key = {{ kind = "software", file = "log.key", passphrase_file = "passphrase" }}
 
 [[profile]]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from birthmark.testing.lab.files import LOG_ORIGIN
 from birthmark.testing.lab.record import Lab
 from birthmark.testing.lab.start import lab_down, lab_up
 
@@ -66,4 +67,4 @@ def credential_options(lab: Lab, role: str = "security-officer") -> tuple[str, .
 
 def office_options(lab: Lab, role: str = "security-officer") -> tuple[str, ...]:
     """Return the options of a person at the lab's CA."""
-    return ("--url", lab.ca_url, "--trust", lab.trust, *credential_options(lab, role))
+    return ("--url", lab.ca_url, "--trust", lab.trust, "--authority", LOG_ORIGIN, *credential_options(lab, role))

@@ -18,6 +18,7 @@ from birthmark.core.roles import Role
 from birthmark.pki.authorities import Authority, make_officer
 from birthmark.pki.paths import TrustAnchors
 from birthmark.testing.forge import new_key
+from support.ca_parts import AUTHORITY
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,15 @@ class Person:
     def officer(self, trust: TrustAnchors, at: datetime) -> Officer:
         return demand_officer(self.client, trust, at)
 
-    def proposal(self, act: str, subject: str, terms: Any, reason: str = "as planned") -> str:
+    def proposal(self, act: str, subject: str, terms: Any, reason: str = "as planned", **changes: str) -> str:
         raw = msgspec.Raw(msgspec.json.encode(terms))
-        document = ProposalDocument(act=act, subject=subject, reason=reason, terms=raw)
+        fields = {"authority": AUTHORITY, "act": act, "subject": subject, "reason": reason}
+        document = ProposalDocument(**(fields | changes), terms=raw)
         return jws.sign(msgspec.json.encode(document), PROPOSAL_TYP, self.key, self.certificate)
 
     def ruling(self, token: str, act: str, ruling: str = "approved", **changes: str) -> str:
         fields: dict[str, Any] = {
+            "authority": AUTHORITY,
             "proposal": fingerprint(token.encode()),
             "act": act,
             "ruling": ruling,

@@ -8,6 +8,7 @@ from birthmark.pki.authorities import make_officer
 from birthmark.pki.keys.software import save_encrypted
 from birthmark.testing.forge import new_key
 from birthmark.testing.orders import hired
+from support.ca_parts import AUTHORITY
 from support.ca_process import PASSPHRASE, CAFiles, RunningCA
 from support.tls_files import pem
 
@@ -34,7 +35,12 @@ def hire_office(files: CAFiles, *roles: Role) -> None:
 
 
 def office_options(ca: RunningCA, role: Role) -> tuple[str | Path, ...]:
-    """Return the options of such a person at a CA that runs."""
+    """Return the options of such a person at a CA that runs, who says which CA it must be."""
+    return (*unnamed_options(ca, role), "--authority", AUTHORITY)
+
+
+def unnamed_options(ca: RunningCA, role: Role) -> tuple[str | Path, ...]:
+    """Return the options of such a person who does not say which CA it must be."""
     folder = ca.files.folder
     trust, certificate, key = folder / "office.pem", folder / f"{role.value}.pem", folder / f"{role.value}.p8"
     options = ("--url", ca.url, "--trust", trust, "--certificate", certificate, "--key", key)

@@ -9,6 +9,7 @@ import msgspec
 
 from birthmark.core.config import Config, load
 from birthmark.core.errors import ConfigError
+from birthmark.core.proposals import AuthorityName
 from birthmark.net.front.description import WORKERS_MAX
 from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.crl import PARTITIONS_MAX
@@ -50,7 +51,8 @@ KeySection: TypeAlias = SoftwareKey | TokenKey
 class LogSection(Config, frozen=True):
     """`[log]`: the transparency log. `origin` is its name in the world, as in `example.com/device-ca`."""
 
-    origin: Text
+    origin: AuthorityName
+    """Signed documents name the CA by it."""
     key: KeySection
 
 

@@ -20,6 +20,8 @@ class Policy:
     endorsements: Endorsements
     terms: Mapping[str, Terms]
     organization: str
+    authority: str
+    """The name of this CA, the origin of its log: whom the documents are for that persons sign."""
     ca_chain: tuple[x509.Certificate, ...]
     nonce_expiry: timedelta
     birth_grace: timedelta

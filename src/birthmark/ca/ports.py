@@ -96,8 +96,8 @@ class LedgerReader(Protocol):
         """Return the proposal, or None."""
         ...
 
-    def proposals(self, limit: int) -> tuple[Proposal, ...]:
-        """Return the latest proposals, the last one first."""
+    def proposals(self, limit: int, skip: int = 0) -> tuple[Proposal, ...]:
+        """Return the latest proposals, the last one first, without as many of them as are to be skipped."""
         ...
 
     def overdue_proposals(self, at: datetime, limit: int) -> tuple[Proposal, ...]:

@@ -174,7 +174,7 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
         desk = status_desk(config, store, issuers, policy, system_clock)
         status = StatusHTTP(desk, system_clock, config.status_max_age_s)
         life = Lifecycle(store, system_clock)
-        approvals = Approvals(store, all_acts(policy, lineage), policy.trust, system_clock)
+        approvals = Approvals(store, all_acts(policy, lineage), policy.trust, policy.authority, system_clock)
         services = Services(
             approvals,
             OrderBook(store, system_clock),
@@ -235,7 +235,7 @@ def open_ca(config_path: Path) -> Iterator[Administration]:
     """Open the ledger for the administrator, beside the serving process and without its key. Raises as `serve`."""
     config = load_config(config_path)
     with configured_store(config, config_path.parent) as store:
-        yield Administration(store, system_clock)
+        yield Administration(store, config.log.origin, system_clock)
 
 
 def examine(config_path: Path) -> Health:
@@ -305,6 +305,7 @@ def _policy(config: CAConfig, folder: Path, endorsements: Endorsements) -> Polic
         endorsements=endorsements,
         terms=MappingProxyType({section.name: terms_of(section) for section in config.profile}),
         organization=config.organization,
+        authority=config.log.origin,
         ca_chain=_served(config, folder),
         nonce_expiry=timedelta(seconds=config.nonce_expiry_s),
         birth_grace=timedelta(seconds=config.birth_grace_s),

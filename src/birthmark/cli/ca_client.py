@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from birthmark.cli.ca_office import AS_JSON, REASON, office, table, with_office
+from birthmark.cli.ca_office import AS_JSON, REASON, hand_in, office, table, with_office
 from birthmark.cli.values import Value
 from birthmark.core.clients import ClientKind, DeniedClient, read_client
 
@@ -45,9 +45,7 @@ def deny(denied: DeniedClient | None, lost: Path | None, reason: str, **where: A
     if (denied is None) == (lost is None):
         raise click.UsageError("name a CLIENT, or --of a certificate")
     named = denied or _key_of(lost or Path())
-    with office(where) as connected:
-        proposed = connected.propose_act(DENY, str(named), DenyTerms(), reason)
-    click.echo(f"{proposed.id}  {proposed.act} {proposed.subject}: {proposed.state}")
+    hand_in(DENY, str(named), DenyTerms(), reason, where)
 
 
 @client.command(short_help="Propose that a denied CLIENT may come again.")
@@ -59,9 +57,7 @@ def allow(denied: DeniedClient, since: str, reason: str, **where: Any) -> None:
     """Sign and hand in the proposal that a denied CLIENT may come again."""
     from birthmark.ca.people.denials import ALLOW, AllowTerms
 
-    with office(where) as connected:
-        proposed = connected.propose_act(ALLOW, str(denied), AllowTerms(since=since), reason)
-    click.echo(f"{proposed.id}  {proposed.act} {proposed.subject}: {proposed.state}")
+    hand_in(ALLOW, str(denied), AllowTerms(since=since), reason, where)
 
 
 @client.command("list")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from msgspec import Struct
+
     from birthmark.ca.admin.credentials import Credential
     from birthmark.ca.admin.office import Office
 
@@ -26,6 +28,7 @@ _CONFIG = click.option("--config", type=_FILE, metavar="FILE", help="Do it here,
 _REMOTE = (
     click.option("--url", help="Do it at a running CA: https://host[:port]."),
     click.option("--trust", type=_FILE, metavar="FILE", help="With --url: the trust anchors (PEM)."),
+    click.option("--authority", metavar="NAME", help="With --url: the CA that it must be, the name of its log."),
     click.option("--certificate", type=_FILE, metavar="FILE", help="With --url: yours, with its chain (PEM)."),
     click.option("--key", metavar="KEY", help="With --url: an encrypted key file, or a pkcs11: URI."),
     click.option("--passphrase-file", type=_FILE, metavar="FILE", help="Passphrase or PIN; otherwise you are asked."),
@@ -34,6 +37,7 @@ _WANTED_WITH_URL = ("trust", "certificate", "key")
 _SERVER = (
     click.option("--url", required=True, help="The CA: https://host[:port]."),
     click.option("--trust", type=_FILE, required=True, metavar="FILE", help="The trust anchors (PEM)."),
+    click.option("--authority", metavar="NAME", help="The CA that it must be: the name of its log."),
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="JSON.")
 REASON = click.option("--reason", required=True, help="Why; it is signed, and goes into the log.")
@@ -76,17 +80,36 @@ def credential(where: dict[str, Any]) -> Iterator["Credential"]:
 
 @contextmanager
 def office(where: dict[str, Any]) -> Iterator["Office"]:
-    """Connect the person with the CA."""
+    """Connect the person with the CA; where they have said which CA that must be, it is that one."""
     from birthmark.ca.admin.office import Office
     from birthmark.core.clock import system_clock
     from birthmark.core.config import read_file
 
     with credential(where) as lent:
-        connected = Office(where["url"], read_file(where["trust"]), lent, system_clock)
+        connected = Office(where["url"], read_file(where["trust"]), lent, system_clock, where["authority"])
         try:
+            if where["authority"] is not None:
+                connected.authority()
             yield connected
         finally:
             connected.close()
+
+
+@contextmanager
+def signing(where: dict[str, Any]) -> Iterator["Office"]:
+    """Connect the person with the CA, to sign something for it: which CA that is, they have said or are asked."""
+    with office(where) as connected:
+        click.echo(f"authority    {connected.authority()}", err=True)
+        if where["authority"] is None:
+            click.confirm("Sign for this CA?", abort=True, err=True)
+        yield connected
+
+
+def hand_in(act: str, subject: str, terms: "Struct", reason: str, where: dict[str, Any]) -> None:
+    """Sign a proposal, hand it in and print its id."""
+    with signing(where) as connected:
+        made = connected.propose_act(act, subject, terms, reason)
+    click.echo(f"{made.id}  {made.act} {made.subject}: {made.state}")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

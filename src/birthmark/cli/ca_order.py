@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from birthmark.cli.ca_office import AS_JSON, REASON, credential, office, table, with_credential, with_office
+from birthmark.cli.ca_office import (
+    AS_JSON,
+    REASON,
+    credential,
+    office,
+    signing,
+    table,
+    with_credential,
+    with_office,
+)
 from birthmark.cli.ca_proposal import approve, propose, reject
 from birthmark.cli.values import OUTPUT
 
@@ -17,8 +26,9 @@ if TYPE_CHECKING:
 _HELP = """Sign, propose, approve and look at production orders.
 
 \b
-Each command wants to know who you are (sign: without --url and --trust):
-  --url https://ca:8443 --trust trust.pem --certificate olga.pem --key olga.key
+Each command wants to know who you are, and which CA you mean (sign: without --url and --trust):
+  --url https://ca:8443 --trust trust.pem --authority example.com/device-ca
+  --certificate olga.pem --key olga.key
 A new order:
   birthmark ca order sign order.toml --reason "batch 7" -o order.jws ...
   birthmark ca order propose order.jws ...
@@ -45,11 +55,12 @@ for _command in (propose, approve, reject):
     show_default=True,
     help="extend: more units, a wider range, a longer window. override: any other change.",
 )
+@click.option("--authority", required=True, metavar="NAME", help="The CA that it is for: the name of its log.")
 @click.option("--replaces", default="", metavar="SHA256", help="The document the order stands on now (order show).")
 @REASON
 @click.option("-o", "--output", type=OUTPUT, required=True, help="Where the signed proposal goes.")
 @with_credential
-def sign(file: Path, act: str, replaces: str, reason: str, output: Path, **where: Any) -> None:
+def sign(file: Path, act: str, authority: str, replaces: str, reason: str, output: Path, **where: Any) -> None:
     """Sign the order in the TOML file FILE. Needs no connection."""
     from msgspec.structs import replace
 
@@ -58,9 +69,10 @@ def sign(file: Path, act: str, replaces: str, reason: str, output: Path, **where
 
     order_id, terms = read_order(file)
     with credential(where) as lent:
-        token = lent.sign_proposal(f"order.{act}", order_id, replace(terms, replaces=replaces), reason)
+        whole = replace(terms, replaces=replaces)
+        token = lent.sign_proposal(authority, f"order.{act}", order_id, whole, reason)
     write_whole(output, token.encode() + b"\n")
-    click.echo(f"{output}: order.{act} {order_id}")
+    click.echo(f"{output}: order.{act} {order_id}, for {authority}")
 
 
 @order.command("list")
@@ -102,7 +114,7 @@ def close(order_id: str, reason: str, **where: Any) -> None:
     """Sign and hand in the proposal to close an ORDER."""
     from birthmark.ca.orders.acts import CLOSE, CloseTerms
 
-    with office(where) as connected:
+    with signing(where) as connected:
         terms = CloseTerms(replaces=connected.order(order_id).order.document)
         proposed = connected.propose_act(CLOSE, order_id, terms, reason)
     click.echo(f"{proposed.id}  {proposed.act} {proposed.subject}: {proposed.state}")

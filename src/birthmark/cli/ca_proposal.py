@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from birthmark.cli.ca_office import AS_JSON, REASON, office, table, with_office
+from birthmark.cli.ca_office import AS_JSON, REASON, office, signing, table, with_office
 
 if TYPE_CHECKING:
     from birthmark.ca.admin.office import Office
@@ -43,6 +43,8 @@ def propose(document: Path, **where: Any) -> None:
 @with_office
 def approve(proposal_id: str, reason: str, *, yes: bool, **where: Any) -> None:
     """Verify a PROPOSAL, show it, and sign that it shall be done."""
+    if yes and where["authority"] is None:
+        raise click.UsageError("whoever is not asked says for which CA it is: --authority")
     with office(where) as connected:
         found = connected.proposal(proposal_id)
         click.echo(_text(found, connected.read(found)), err=True)
@@ -57,7 +59,7 @@ def approve(proposal_id: str, reason: str, *, yes: bool, **where: Any) -> None:
 @with_office
 def reject(proposal_id: str, reason: str, **where: Any) -> None:
     """Sign that a PROPOSAL shall not be done."""
-    with office(where) as connected:
+    with signing(where) as connected:
         _say(connected.reject(connected.proposal(proposal_id), reason))
 
 
@@ -117,6 +119,7 @@ def _text(view: "ProposalView", document: "ProposalDocument") -> str:
     terms = json.dumps(json.loads(bytes(document.terms)), indent=2)
     lines = [
         f"proposal     {view.id}",
+        f"authority    {document.authority}",
         f"act          {document.act}",
         f"subject      {document.subject}",
         f"proposed by  {view.proposed_by}, {view.proposed_at.isoformat(timespec='seconds')}",

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from birthmark.cli.ca_office import REASON, office, with_office
+from birthmark.cli.ca_office import REASON, hand_in, with_office
 from birthmark.cli.values import Value
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -66,6 +66,4 @@ def retire(old: str, successor: str, threshold: int, reason: str, **where: Any) 
     from birthmark.ca.anchors import RETIRE, RootRetireTerms
 
     terms = RootRetireTerms(successor=successor, threshold_permille=threshold)
-    with office(where) as connected:
-        proposed = connected.propose_act(RETIRE, old, terms, reason)
-    click.echo(f"{proposed.id}  {proposed.act} {proposed.subject}: {proposed.state}")
+    hand_in(RETIRE, old, terms, reason, where)

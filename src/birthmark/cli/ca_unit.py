@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from birthmark.cli.ca_office import AS_JSON, REASON, here, office, with_ca, with_office
+from birthmark.cli.ca_office import AS_JSON, REASON, hand_in, here, office, with_ca, with_office
 from birthmark.cli.ca_order import entry_text
 from birthmark.cli.values import UNIT
 
@@ -46,9 +46,7 @@ def rework(unit_serial: str, order_id: str, reason: str, **where: Any) -> None:
     """Sign and hand in the proposal to make a UNIT again, with another chip, in the place that it has."""
     from birthmark.ca.orders.acts import REWORK, ReworkTerms
 
-    with office(where) as connected:
-        proposed = connected.propose_act(REWORK, unit_serial, ReworkTerms(order=order_id), reason)
-    click.echo(f"{proposed.id}  {proposed.act} {proposed.subject}: {proposed.state}")
+    hand_in(REWORK, unit_serial, ReworkTerms(order=order_id), reason, where)
 
 
 @unit.command()
@@ -144,9 +142,7 @@ def resume(unit_serial: str, since: str, reason: str, **where: Any) -> None:
     """Sign and hand in the proposal to give a dark UNIT its life back."""
     from birthmark.ca.life.acts import RESUME, ResumeTerms
 
-    with office(where) as connected:
-        proposed = connected.propose_act(RESUME, unit_serial, ResumeTerms(since=since), reason)
-    click.echo(f"{proposed.id}  {proposed.act} {proposed.subject}: {proposed.state}")
+    hand_in(RESUME, unit_serial, ResumeTerms(since=since), reason, where)
 
 
 @unit.command(short_help="Propose to give a UNIT another chip (RMA).")
@@ -161,6 +157,4 @@ def replace(unit_serial: str, old_chip: tuple[str, str], new_chip: tuple[str, st
 
     (old_maker, old), (new_maker, new) = old_chip, new_chip
     terms = ReplaceTerms(old_maker=old_maker, old_chip=old, new_maker=new_maker, new_chip=new)
-    with office(where) as connected:
-        proposed = connected.propose_act(REPLACE, unit_serial, terms, reason)
-    click.echo(f"{proposed.id}  {proposed.act} {proposed.subject}: {proposed.state}")
+    hand_in(REPLACE, unit_serial, terms, reason, where)

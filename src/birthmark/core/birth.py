@@ -12,7 +12,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from birthmark.core import jws
+from birthmark.core import jws, strict_json
 from birthmark.core.errors import DecodeError
 
 BIRTH_MAX_BYTES = 16_384
@@ -91,6 +91,6 @@ def verify_birth(token: str, certificate: x509.Certificate) -> BirthRecord:
 
 def _record(payload: bytes) -> BirthRecord:
     try:
-        return msgspec.json.decode(payload, type=BirthRecord)
-    except (msgspec.MsgspecError, ValueError) as error:
+        return strict_json.decode(payload, BirthRecord)
+    except DecodeError as error:
         raise DecodeError(f"not a birth record: {error}") from error

@@ -178,8 +178,8 @@ class SQLLedger(SQLStatus, CensusReads, AuditReads):
         row = self._one(f"{SELECT_PROPOSAL} WHERE p.id = ?", proposal_id)
         return None if row is None else rows.proposal_of(row)
 
-    def proposals(self, limit: int) -> tuple[Proposal, ...]:
-        found = self._db.read(f"{SELECT_PROPOSAL} ORDER BY p.number DESC LIMIT ?", limit)
+    def proposals(self, limit: int, skip: int = 0) -> tuple[Proposal, ...]:
+        found = self._db.read(f"{SELECT_PROPOSAL} ORDER BY p.number DESC LIMIT ? OFFSET ?", limit, skip)
         return tuple(rows.proposal_of(row) for row in found)
 
     def overdue_proposals(self, at: datetime, limit: int) -> tuple[Proposal, ...]:

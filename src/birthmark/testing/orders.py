@@ -4,12 +4,15 @@
 from dataclasses import replace
 from datetime import datetime
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.ca.admin.credentials import Credential
 from birthmark.ca.orders.acts import CREATE
 from birthmark.ca.orders.documents import OrderTerms
+from birthmark.ca.people.approvals import PROPOSAL_LIFE
+from birthmark.ca.people.roles import officer_of
 from birthmark.ca.ports import CAStore
 from birthmark.core.audit import AuditRow
 from birthmark.core.ids import fingerprint
@@ -21,15 +24,55 @@ from birthmark.pki.authorities import Authority, make_officer
 _OFFICER, _APPROVER = "Olga Officer", "Anton Approver"
 
 
-def put_signed_order(store: CAStore, operations: Authority, order: Order, at: datetime) -> Order:
+def put_signed_order(store: CAStore, operations: Authority, order: Order, at: datetime, authority: str) -> Order:
     """Put an order, proposed and approved by two persons hired for it, in place of the one with its id; return it."""
-    proposal = _approved(operations, order, at)
+    officer, approver = (
+        hired(operations, name, role, at)
+        for name, role in ((_OFFICER, Role.SECURITY_OFFICER), (_APPROVER, Role.APPROVER))
+    )
+    return put_order_of(store, approved(officer, approver, order, at, authority), order)
+
+
+def put_order_of(store: CAStore, proposal: Proposal, order: Order) -> Order:
+    """Put an order that rests on this proposal, and what the log says of such an order; return it."""
     signed = replace(order, document=proposal.id)
     with store.writing() as ledger:
         ledger.put_proposal(proposal)
         ledger.put_order(signed)
-        ledger.append(_rows(proposal, order.id, at))
+        ledger.append(_rows(proposal, order.id))
     return signed
+
+
+def approved(officer: Credential, approver: Credential, order: Order, at: datetime, authority: str) -> Proposal:
+    """Return the proposal to create the order, signed by one person for this authority and approved by the other."""
+    proposal = proposed(officer, order, at, authority)
+    document = RulingDocument(
+        authority=authority, proposal=proposal.id, act=CREATE, ruling="approved", reason="for a test"
+    )
+    ruling = Ruling(
+        state=State.APPROVED,
+        decided_by=officer_of(approver.certificate).holder,
+        decided_at=at,
+        reason=document.reason,
+        document=approver.sign_ruling(document),
+        certificate=approver.certificate.public_bytes(Encoding.DER),
+    )
+    return replace(proposal, ruling=ruling)
+
+
+def proposed(officer: Credential, order: Order, at: datetime, authority: str) -> Proposal:
+    """Return the proposal to create the order, signed for this authority, on which nobody has decided yet."""
+    token = officer.sign_proposal(authority, CREATE, order.id, terms_of(order), "for a test")
+    return Proposal(
+        id=fingerprint(token.encode()),
+        act=CREATE,
+        subject=order.id,
+        document=token,
+        certificate=officer.certificate.public_bytes(Encoding.DER),
+        proposed_by=officer_of(officer.certificate).holder,
+        proposed_at=at,
+        expires_at=at + PROPOSAL_LIFE,
+    )
 
 
 def terms_of(order: Order) -> OrderTerms:
@@ -53,41 +96,13 @@ def hired(operations: Authority, name: str, role: Role, at: datetime) -> Credent
     return Credential((make_officer(operations, name, role, key.public_key(), at), operations.certificate), key)
 
 
-def _rows(proposal: Proposal, order_id: str, at: datetime) -> list[AuditRow]:
+def _rows(proposal: Proposal, order_id: str) -> list[AuditRow]:
     """Return what the log says of an order that was proposed, approved and created."""
-    ruling = "" if proposal.ruling is None else fingerprint(proposal.ruling.document.encode())
-    officer, approver = f"security-officer:{_OFFICER}", f"approver:{_APPROVER}"
-    return [
-        AuditRow(at=at, who=officer, act="propose", order=order_id, about=proposal.id),
-        AuditRow(at=at, who=approver, act="approve", order=order_id, about=ruling),
-        AuditRow(at=at, who=approver, act=CREATE, order=order_id, about=proposal.id),
-    ]
-
-
-def _approved(operations: Authority, order: Order, at: datetime) -> Proposal:
-    officer, approver = (
-        hired(operations, name, role, at)
-        for name, role in ((_OFFICER, Role.SECURITY_OFFICER), (_APPROVER, Role.APPROVER))
-    )
-    token = officer.sign_proposal(CREATE, order.id, terms_of(order), "for a test")
-    digest = fingerprint(token.encode())
-    document = RulingDocument(proposal=digest, act=CREATE, ruling="approved", reason="for a test")
-    ruling = Ruling(
-        state=State.APPROVED,
-        decided_by=f"approver:{_APPROVER}",
-        decided_at=at,
-        reason=document.reason,
-        document=approver.sign_ruling(document),
-        certificate=approver.certificate.public_bytes(Encoding.DER),
-    )
-    return Proposal(
-        id=digest,
-        act=CREATE,
-        subject=order.id,
-        document=token,
-        certificate=officer.certificate.public_bytes(Encoding.DER),
-        proposed_by=f"security-officer:{_OFFICER}",
-        proposed_at=at,
-        expires_at=at,
-        ruling=ruling,
-    )
+    rows = [AuditRow(at=proposal.proposed_at, who=proposal.proposed_by, act="propose", about=proposal.id)]
+    if proposal.ruling is not None:
+        at, who = proposal.ruling.decided_at, proposal.ruling.decided_by
+        rows += [
+            AuditRow(at=at, who=who, act="approve", about=fingerprint(proposal.ruling.document.encode())),
+            AuditRow(at=at, who=who, act=CREATE, about=proposal.id),
+        ]
+    return [msgspec.structs.replace(row, order=order_id) for row in rows]

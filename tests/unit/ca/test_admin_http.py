@@ -12,21 +12,24 @@ from birthmark.ca.admin.credentials import opened
 from birthmark.ca.admin.office import Office
 from birthmark.ca.admin.routes import ROUTES, AdminRoute
 from birthmark.ca.admin.types import Refusal
+from birthmark.ca.errors import Refused
 from birthmark.ca.orders.acts import CREATE
 from birthmark.ca.wiring import open_ca
 from birthmark.core.clock import system_clock
 from birthmark.core.errors import BirthmarkError, ConfigError, DecodeError
+from birthmark.core.ids import fingerprint
 from birthmark.core.roles import Role
 from birthmark.net.transport import Response
 from birthmark.pki.keys.software import save_encrypted
 from birthmark.testing.orders import hired, terms_of
-from support.ca_parts import order
+from support.ca_parts import AUTHORITY, order
 from support.ca_process import PASSPHRASE, CAFiles, RunningCA, running_ca
 from support.tls_files import pem
 
 PEOPLE = {role: f"{role.value} of this test" for role in Role if role is not Role.MACHINE}
 JSON = {"content-type": "application/json"}
 RIG = "rig-a"
+TWIN = f"{AUTHORITY}-staging"
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +49,11 @@ def call(ca: RunningCA, client: str | None, route: AdminRoute, body: bytes = b""
 
 
 @contextmanager
-def office(ca: RunningCA, role: Role) -> Iterator[Office]:
+def office(ca: RunningCA, role: Role, expected: str | None = None) -> Iterator[Office]:
     folder = ca.files.folder
     with opened(folder / f"{role.value}.pem", str(folder / f"{role.value}.p8"), folder / "passphrase", no_one) as lent:
         trust = pem(ca.files.forge.root.certificate, ca.files.operations.certificate)
-        connected = Office(ca.url, trust, lent, system_clock)
+        connected = Office(ca.url, trust, lent, system_clock, expected)
         yield connected
         connected.close()
 
@@ -91,6 +94,26 @@ def test_nobody_is_refused_and_fills_no_log(ca: RunningCA, route: AdminRoute) ->
 def test_a_body_that_is_none_is_refused(ca: RunningCA, route: AdminRoute, body: bytes) -> None:
     role = min(route.roles - {Role.MACHINE}, key=lambda role: role.value)
     assert refusal(call(ca, role.value, route, body)) == (400, "ca.admin.body")
+
+
+BODIES = {"document": ("a.b.c", "d.e.f"), "reason": ("lost", "found")}
+
+
+@pytest.mark.parametrize("form", ["other", "same", "escaped"])
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.request], ids=lambda route: route.name)
+def test_a_body_that_says_one_thing_twice_is_refused(ca: RunningCA, route: AdminRoute, form: str) -> None:
+    assert route.request is not None
+    (name,) = route.request.__struct_fields__
+    value, other = BODIES[name]
+    again = {
+        "other": f'"{name}":"{other}"',
+        "same": f'"{name}":"{value}"',
+        "escaped": f'"\\u{ord(name[0]):04x}{name[1:]}":"x"',
+    }
+    role = min(route.roles - {Role.MACHINE}, key=lambda role: role.value).value
+    assert refusal(call(ca, role, route, f'{{{again[form]},"{name}":"{value}"}}'.encode())) == (400, "ca.admin.body")
+    once = call(ca, role, route, f'{{"{name}":"{value}"}}'.encode())
+    assert once.status == 200 or refusal(once)[1] != "ca.admin.body"
 
 
 def test_a_body_of_another_kind_is_refused(ca: RunningCA) -> None:
@@ -137,6 +160,40 @@ def test_an_approver_does_not_sign_what_the_ca_says_but_what_was_signed(ca: Runn
         with pytest.raises(BirthmarkError):
             approver.approve(said, "it says so")
         assert approver.proposal(proposal.id).state == "open"
+
+
+def test_the_ca_says_its_name_to_people(ca: RunningCA) -> None:
+    for role in (Role.AUDITOR, Role.APPROVER, Role.LINE_LEAD):
+        answer = ca.transport(role.value).request("GET", "/v1/authority")
+        assert (answer.status, msgspec.json.decode(answer.body)) == (200, {"authority": AUTHORITY})
+
+
+def test_what_was_signed_for_a_twin_is_refused_over_the_wire_and_stands_in_the_log(ca: RunningCA) -> None:
+    before = len(rows(ca))
+    with office(ca, Role.SECURITY_OFFICER) as officer:
+        token = officer._credential.sign_proposal(TWIN, CREATE, "order-twin", terms_of(order("order-twin")), "batch 7")
+        with pytest.raises(Refused) as refused:
+            officer.propose(token)
+    assert (refused.value.status, refused.value.finding) == (409, "ca.approval.authority")
+    assert ("propose", "ca.approval.authority") in [(row["act"], row["finding"]) for row in rows(ca)[before:]]
+
+
+def test_whoever_expects_another_ca_signs_nothing(ca: RunningCA) -> None:
+    before = len(rows(ca))
+    with office(ca, Role.SECURITY_OFFICER, TWIN) as officer, pytest.raises(DecodeError) as refused:
+        officer.propose_act(CREATE, "order-twin", terms_of(order("order-twin")), "batch 7")
+    assert refused.value.finding == "proposal.authority"
+    assert len(rows(ca)) == before
+
+
+def test_an_approver_signs_nothing_about_a_proposal_to_a_twin_that_the_ca_shows(ca: RunningCA) -> None:
+    with office(ca, Role.SECURITY_OFFICER) as officer, office(ca, Role.APPROVER) as approver:
+        proposal = officer.propose_act(CREATE, "order-lie", terms_of(order("order-lie")), "batch 8")
+        token = officer._credential.sign_proposal(TWIN, CREATE, "order-lie", terms_of(order("order-lie")), "batch 8")
+        said = msgspec.structs.replace(proposal, document=token, id=fingerprint(token.encode()))
+        with pytest.raises(DecodeError) as refused:
+            approver.approve(said, "it says so")
+    assert refused.value.finding == "proposal.authority"
 
 
 def test_a_key_of_another_certificate_is_no_credential(ca: RunningCA) -> None:

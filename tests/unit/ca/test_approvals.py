@@ -2,6 +2,7 @@
 """Four eyes: what one person proposes, another one lets happen, once, and the log holds both signatures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -10,13 +11,14 @@ import pytest
 from birthmark.ca.errors import Refused
 from birthmark.ca.people.approvals import APPROVERS, PROPOSAL_LIFE, SECURITY_OFFICERS, Act, Approvals, Asked
 from birthmark.ca.ports import Ledger
+from birthmark.core import jws
 from birthmark.core.audit import AuditRow, decode_row
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import ChipID
-from birthmark.core.proposals import Proposal, State
+from birthmark.core.proposals import PROPOSAL_TYP, RULING_TYP, Proposal, State
 from birthmark.core.roles import Role
 from birthmark.pki.authorities import make_officer
-from support.ca_parts import CAParts
+from support.ca_parts import AUTHORITY, NOW, CAParts
 from support.officers import Person
 
 DENY = "chip.deny"
@@ -46,7 +48,7 @@ class Office:
     def __init__(self, parts: CAParts) -> None:
         self.parts = parts
         at = parts.clock()
-        self.approvals = Approvals(parts.store, [ACT], parts.policy.trust, parts.clock)
+        self.approvals = Approvals(parts.store, [ACT], parts.policy.trust, AUTHORITY, parts.clock)
         self.ada = Person.hired(parts.operations, "Ada", Role.SECURITY_OFFICER, at)
         self.bob = Person.hired(parts.operations, "Bob", Role.APPROVER, at)
         self.token = self.ada.proposal(DENY, CHIP.serial, {"maker": CHIP.maker})
@@ -222,14 +224,47 @@ def test_no_document_says_anything_that_a_terminal_would_obey(office: Office, hi
             office.propose(office.ada, office.ada.proposal(DENY, subject, {"maker": CHIP.maker}, reason))
 
 
-def test_a_document_that_says_one_thing_twice_is_refused(office: Office) -> None:
-    maker = f'"{CHIP.maker}"'
-    for terms in (f'{{"maker":"Jones","maker":{maker}}}', f'{{"maker":{maker},"maker":{maker}}}'):
-        with refused("ca.approval.malformed"):
-            office.propose(office.ada, office.ada.proposal(DENY, CHIP.serial, msgspec.Raw(terms.encode())))
-    assert office.propose(
-        office.ada, office.ada.proposal(DENY, CHIP.serial, msgspec.Raw(f'{{"maker":{maker}}}'.encode()))
-    )
+REPEATED = {
+    "a term": ('"maker":"Smith"', '"maker":"Jones","maker":"Smith"'),
+    "a term, the same twice": ('"maker":"Smith"', '"maker":"Smith","maker":"Smith"'),
+    "a term under an escape": ('"maker":"Smith"', '"m\\u0061ker":"Jones","maker":"Smith"'),
+    "the authority": ('"authority":', '"authority":"example.com/twin","authority":'),
+    "the act": ('"act":', '"act":"order.close","act":'),
+    "the subject": ('"subject":', '"subject":"ORDER","subject":'),
+    "the terms": ('"terms":', '"terms":{},"terms":'),
+    "the record": ('"record":', '"record":"birthmark.ruling.v1","record":'),
+}
+
+
+@pytest.mark.parametrize(("single", "double"), REPEATED.values(), ids=REPEATED.keys())
+def test_a_proposal_that_says_one_thing_twice_is_refused(office: Office, single: str, double: str) -> None:
+    payload = jws.read(office.token).payload.decode()
+    assert single in payload
+    with refused("ca.approval.malformed"):
+        office.propose(office.ada, signed_by(office.ada, payload.replace(single, double), PROPOSAL_TYP))
+    assert office.propose(office.ada, signed_by(office.ada, payload, PROPOSAL_TYP))
+
+
+@pytest.mark.parametrize(
+    ("single", "double"),
+    [
+        ('"ruling":"approved"', '"ruling":"rejected","ruling":"approved"'),
+        ('"ruling":"approved"', '"ruling":"approved","ruling":"approved"'),
+        ('"authority":', '"authority":"example.com/twin","authority":'),
+        ('"proposal":', '"proposal":"","proposal":'),
+    ],
+)
+def test_a_ruling_that_says_one_thing_twice_is_refused(office: Office, single: str, double: str) -> None:
+    office.propose(office.ada)
+    payload = jws.read(office.bob.ruling(office.token, DENY)).payload.decode()
+    assert single in payload
+    with refused("ca.approval.malformed"):
+        office.rule(office.bob, signed_by(office.bob, payload.replace(single, double), RULING_TYP))
+    assert office.denial() is None
+
+
+def signed_by(person: Person, payload: str, typ: str) -> str:
+    return jws.sign(payload.encode(), typ, person.key, person.certificate)
 
 
 def test_a_proposal_document_is_no_ruling(office: Office) -> None:
@@ -273,6 +308,31 @@ def test_what_was_changed_in_the_database_is_not_executed(office: Office) -> Non
         ledger._db.write("UPDATE proposal SET document = ? WHERE id = ?", other, proposal.id)  # type: ignore[attr-defined]
     with refused("ca.approval.mismatch"):
         office.rule(office.bob, office.bob.ruling(office.token, DENY))
+
+
+@pytest.mark.parametrize("column", ["act", "subject"])
+def test_what_stands_beside_the_document_is_not_what_is_done(office: Office, column: str) -> None:
+    proposal = office.propose(office.ada)
+    other = {"act": "order.close", "subject": "FEDCBA9876543210"}[column]
+    acts = [ACT, replace(ACT, name="order.close")]
+    approvals = Approvals(office.parts.store, acts, office.parts.policy.trust, AUTHORITY, office.parts.clock)
+    with office.parts.store.writing() as ledger:
+        ledger._db.write(f"UPDATE proposal SET {column} = ? WHERE id = ?", other, proposal.id)  # type: ignore[attr-defined]  # noqa: S608
+    ruling = office.bob.ruling(office.token, other if column == "act" else DENY)
+    with refused("ca.approval.mismatch"):
+        approvals.rule(office.bob.officer(office.parts.policy.trust, office.parts.clock()), proposal.id, ruling)
+    assert office.denial() is None
+
+
+@pytest.mark.parametrize("document", ["no document", "a.b.c", "é"])
+def test_a_document_that_cannot_be_read_expires_and_holds_no_other_up(office: Office, document: str) -> None:
+    proposal = office.propose(office.ada)
+    other = office.propose(office.ada, office.ada.proposal(DENY, "FEDCBA9876543210", {"maker": CHIP.maker}))
+    with office.parts.store.writing() as ledger:
+        ledger._db.write("UPDATE proposal SET document = ? WHERE id = ?", document, proposal.id)  # type: ignore[attr-defined]
+    office.parts.clock.now += PROPOSAL_LIFE
+    assert office.approvals.expire() == 2
+    assert {office.approvals.proposal(each.id).state(NOW) for each in (proposal, other)} == {State.EXPIRED}
 
 
 def test_the_act_is_asked_when_it_is_proposed(office: Office) -> None:

@@ -16,6 +16,7 @@ from birthmark.ca.audit.errors import AuditRefused
 from birthmark.ca.audit.making import Auditing, Surroundings
 from birthmark.ca.audit.verifying import Verified, verify_audit_bundle
 from birthmark.ca.errors import Refused
+from birthmark.ca.orders.acts import CREATE
 from birthmark.ca.transparency.log import Log
 from birthmark.ca.transparency.policy_log import announce_policy
 from birthmark.core.audit import AuditRow
@@ -29,9 +30,10 @@ from birthmark.pki.keys import software
 from birthmark.pki.paths import TrustAnchors
 from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.testing.forge import new_key
+from birthmark.testing.orders import terms_of
 from birthmark.tlog.bundle import ProofBundle, decode_bundle, encode_bundle
 from birthmark.tlog.keys import NotePrivateKey, Signer
-from support.ca_parts import ORDER, UNIT, CAParts, birth_record, renewed
+from support.ca_parts import AUTHORITY, ORDER, UNIT, CAParts, birth_record, order, renewed
 from support.officers import Person
 
 
@@ -63,7 +65,7 @@ def audited(tmp_path: Path) -> Audited:
     certificate = parts.confirmed(board)
     parts.confirmed(parts.board("BM-000002"))
     renewed(parts, board, certificate, new_key())
-    return Audited(parts, Auditing(parts.store, Log(parts.store, Signer("example.com/ca", key)), around, parts.clock))
+    return Audited(parts, Auditing(parts.store, Log(parts.store, Signer(AUTHORITY, key)), around, parts.clock))
 
 
 def test_a_bundle_tells_an_outsider_everything_about_a_unit(audited: Audited) -> None:
@@ -242,11 +244,33 @@ def test_one_person_with_two_certificates_is_no_two_persons(audited: Audited) ->
     assert refused.value.finding == "audit.order"
 
 
+@pytest.mark.parametrize("foreign", [bundle.ORDER_DOCUMENT, bundle.ORDER_RULING])
+def test_an_order_that_two_persons_have_signed_for_another_authority_is_found_out(
+    audited: Audited, foreign: str
+) -> None:
+    parts, twin = audited.parts, f"{AUTHORITY}-staging"
+    of_order = {bundle.ORDER_DOCUMENT, bundle.ORDER_RULING, bundle.OFFICER_CERTIFICATE}
+    objects = [each for each in true_objects(audited) if each.kind not in of_order]
+    officer = Person.hired(parts.operations, "Olga", Role.SECURITY_OFFICER, parts.clock())
+    approver = Person.hired(parts.operations, "Anton", Role.APPROVER, parts.clock())
+    said = {kind: twin if kind == foreign else AUTHORITY for kind in of_order}
+    document = officer.proposal(CREATE, ORDER, terms_of(order()), authority=said[bundle.ORDER_DOCUMENT])
+    ruling = approver.ruling(document, CREATE, authority=said[bundle.ORDER_RULING])
+    objects += [
+        filed(bundle.ORDER_DOCUMENT, ORDER, document.encode()),
+        filed(bundle.ORDER_RULING, ORDER, ruling.encode()),
+        *(filed(bundle.OFFICER_CERTIFICATE, ORDER, der_of(each.certificate)) for each in (officer, approver)),
+    ]
+    with pytest.raises(AuditRefused) as refused:
+        audited.verified(lied(audited, objects))
+    assert refused.value.finding == "audit.authority"
+
+
 def test_the_bundle_of_another_log_is_refused(audited: Audited) -> None:
     key = software.generate(KeyAlgorithm.ED25519)
     assert isinstance(key, NotePrivateKey)
     with pytest.raises(BirthmarkError):
-        verify_audit_bundle(audited.made(), [Signer("example.com/ca", key).verifier])
+        verify_audit_bundle(audited.made(), [Signer(AUTHORITY, key).verifier])
 
 
 def test_a_policy_is_announced_once_and_its_texts_stay(audited: Audited) -> None:

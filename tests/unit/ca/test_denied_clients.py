@@ -24,7 +24,7 @@ from birthmark.net.transport import Response
 from birthmark.pki.authorities import make_officer
 from birthmark.pki.paths import key_digest
 from birthmark.testing.forge import new_key
-from support.ca_parts import ORDER, CAParts
+from support.ca_parts import AUTHORITY, ORDER, CAParts
 from support.ca_process import FRONT, CAFiles, RunningCA, running_ca
 from support.labs import birthmark
 from support.officers import Person
@@ -86,7 +86,7 @@ class Office:
         parts.ca = parts.service(parts.store)
         self.olga = Person.hired(parts.operations, "Olga Officer", Role.SECURITY_OFFICER, parts.clock())
         self.anton = Person.hired(parts.operations, "Anton Approver", Role.APPROVER, parts.clock())
-        self.approvals = Approvals(parts.store, client_acts(), self.trust, parts.clock)
+        self.approvals = Approvals(parts.store, client_acts(), self.trust, AUTHORITY, parts.clock)
 
     def propose(self, act: str, client: object, terms: object) -> str:
         token = self.olga.proposal(act, str(client), terms, "lost on the train")

@@ -20,7 +20,7 @@ from birthmark.core.issuance import ChipGroup, ChipID, End, Ending, GroupKind, U
 from birthmark.core.roles import Role
 from birthmark.pki.crl import read_crl
 from birthmark.testing.forge import new_key
-from support.ca_parts import DONE, NOT_DONE, UNIT, Board, CAParts, Crash, FaultyStore, renewed
+from support.ca_parts import AUTHORITY, DONE, NOT_DONE, UNIT, Board, CAParts, Crash, FaultyStore, renewed
 from support.officers import Person
 
 
@@ -44,7 +44,7 @@ class Office:
         at = parts.clock()
         self.lead = Person.hired(parts.operations, "Lena Lead", Role.LINE_LEAD, at)
         self.approver = Person.hired(parts.operations, "Anton Approver", Role.APPROVER, at)
-        self.approvals = Approvals(parts.store, unit_acts(), parts.policy.trust, parts.clock)
+        self.approvals = Approvals(parts.store, unit_acts(), parts.policy.trust, AUTHORITY, parts.clock)
 
     def propose(self, act: str, terms: msgspec.Struct, unit: str = UNIT) -> tuple[str, str]:
         token = self.lead.proposal(act, unit, terms)

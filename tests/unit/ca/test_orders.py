@@ -20,7 +20,7 @@ from birthmark.core.proposals import Proposal, RulingDocument
 from birthmark.core.roles import Role
 from birthmark.testing.forge import new_key
 from birthmark.testing.orders import hired, terms_of
-from support.ca_parts import NOW, ORDER, UNIT, Board, CAParts, order
+from support.ca_parts import AUTHORITY, NOW, ORDER, UNIT, Board, CAParts, order
 
 NEW = "order-2"
 
@@ -32,7 +32,7 @@ class Office:
         self.parts = parts
         at = parts.clock()
         acts = all_acts(parts.policy, parts.lineage())
-        self.approvals = Approvals(parts.store, acts, parts.policy.trust, parts.clock)
+        self.approvals = Approvals(parts.store, acts, parts.policy.trust, AUTHORITY, parts.clock)
         self.book = OrderBook(parts.store, parts.clock)
         self.officer = hired(parts.operations, "Olga", Role.SECURITY_OFFICER, at)
         self.approver = hired(parts.operations, "Anton", Role.APPROVER, at)
@@ -40,10 +40,12 @@ class Office:
 
     def propose(self, act: str, subject: str, terms: msgspec.Struct, who: Credential | None = None) -> Proposal:
         signer = who or self.officer
-        return self.approvals.propose(known(signer), signer.sign_proposal(act, subject, terms, "as planned"))
+        return self.approvals.propose(known(signer), signer.sign_proposal(AUTHORITY, act, subject, terms, "as planned"))
 
     def decide(self, proposal: Proposal, ruling: str = "approved") -> Proposal:
-        document = RulingDocument(proposal=proposal.id, act=proposal.act, ruling=ruling, reason="read")  # type: ignore[arg-type] # a table of both
+        document = RulingDocument(
+            authority=AUTHORITY, proposal=proposal.id, act=proposal.act, ruling=ruling, reason="read"
+        )  # type: ignore[arg-type] # a table of both
         return self.approvals.rule(known(self.approver), proposal.id, self.approver.sign_ruling(document))
 
     def done(self, act: str, subject: str, terms: msgspec.Struct, who: Credential | None = None) -> Proposal:

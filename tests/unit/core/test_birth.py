@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from birthmark.core import jws
 from birthmark.core.birth import BIRTH_MAX_BYTES, BirthRecord, read_birth, sign_birth, verify_birth
 from birthmark.core.errors import DecodeError
 from birthmark.core.possession import possession_message
@@ -69,6 +70,23 @@ def test_an_unsigned_token_is_refused() -> None:
     payload = jwt.api_jws.base64url_decode(TOKEN.split(".")[1])
     with pytest.raises(DecodeError):
         verify_birth(jwt.PyJWS().encode(payload, "", "none"), RIG)
+
+
+@pytest.mark.parametrize(
+    ("single", "double"),
+    [
+        ('"unit_serial":', '"unit_serial":"BM-000002","unit_serial":'),
+        ('"outcome":"PASS"', '"outcome":"PASS","outcome":"PASS"'),
+        ('"generate":61.5', '"generate":1.0,"generate":61.5'),
+    ],
+)
+def test_a_record_that_says_one_thing_twice_is_refused(single: str, double: str) -> None:
+    payload = jws.read(TOKEN).payload.decode()
+    assert single in payload
+    token = jws.sign(payload.replace(single, double).encode(), "birth+jws", KEY, RIG)
+    with pytest.raises(DecodeError, match="stands there twice"):
+        verify_birth(token, RIG)
+    assert verify_birth(jws.sign(payload.encode(), "birth+jws", KEY, RIG), RIG) == RECORD
 
 
 def test_every_changed_character_is_refused() -> None:

@@ -22,8 +22,10 @@ PAGE = 500
 class Administration:
     """Works on the ledger beside a running service. Every change is audited in its own transaction."""
 
-    def __init__(self, store: CAStore, clock: Clock) -> None:
+    def __init__(self, store: CAStore, authority: str, clock: Clock) -> None:
+        """`authority` is the name of this CA, the origin of its log."""
         self._store = store
+        self._authority = authority
         self._clock = clock
 
     def revoke(self, serial: str, reason: str) -> None:
@@ -68,7 +70,7 @@ class Administration:
     def check(self) -> Iterator[Discrepancy]:
         """Return where the ledger's tables and its log disagree, as it is found. Raises StoreError."""
         with self._store.reading() as ledger:
-            yield from check_ledger(ledger)
+            yield from check_ledger(ledger, self._authority)
 
     def policy_difference(self, old: Endorsements, new: Endorsements) -> PolicyDifference:
         """Return what another appraisal policy would change for the living certificates now. Raises StoreError."""

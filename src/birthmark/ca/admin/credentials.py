@@ -20,7 +20,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from birthmark.core import jws
 from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
-from birthmark.core.proposals import PROPOSAL_TYP, RULING_TYP, ProposalDocument, RulingDocument
+from birthmark.core.proposals import (
+    PROPOSAL_TYP,
+    RULING_TYP,
+    ProposalDocument,
+    RulingDocument,
+    read_document,
+    read_ruling,
+)
 from birthmark.core.secret_files import read_secret
 from birthmark.pki.algorithms import SigningKey
 from birthmark.pki.keys import software
@@ -46,16 +53,19 @@ class Credential:
         """The person's own."""
         return self.chain[0]
 
-    def sign_proposal(self, act: str, subject: str, terms: msgspec.Struct, reason: str) -> str:
-        """Return the compact JWS of a proposal."""
-        document = ProposalDocument(
-            act=act, subject=subject, reason=reason, terms=msgspec.Raw(msgspec.json.encode(terms))
-        )
-        return jws.sign(msgspec.json.encode(document), PROPOSAL_TYP, self.key, self.certificate)
+    def sign_proposal(self, authority: str, act: str, subject: str, terms: msgspec.Struct, reason: str) -> str:
+        """Return the compact JWS of a proposal to the CA of this name. Raises DecodeError (proposal.malformed)."""
+        raw = msgspec.Raw(msgspec.json.encode(terms))
+        document = ProposalDocument(authority=authority, act=act, subject=subject, reason=reason, terms=raw)
+        payload = msgspec.json.encode(document)
+        read_document(payload)  # what no CA would read is not signed
+        return jws.sign(payload, PROPOSAL_TYP, self.key, self.certificate)
 
     def sign_ruling(self, document: RulingDocument) -> str:
-        """Return the compact JWS of a ruling."""
-        return jws.sign(msgspec.json.encode(document), RULING_TYP, self.key, self.certificate)
+        """Return the compact JWS of a ruling. Raises DecodeError (proposal.malformed)."""
+        payload = msgspec.json.encode(document)
+        read_ruling(payload)  # as above
+        return jws.sign(payload, RULING_TYP, self.key, self.certificate)
 
 
 @contextmanager

@@ -30,8 +30,9 @@ from birthmark.ca.ports import CAStore
 from birthmark.ca.refusals import RefusalShares
 from birthmark.ca.trail import Trail
 from birthmark.ca.watch.observation import note
+from birthmark.core import strict_json
 from birthmark.core.clock import Clock
-from birthmark.core.errors import BirthmarkError, StoreError
+from birthmark.core.errors import BirthmarkError, DecodeError, StoreError
 from birthmark.net.asgi import read_body
 from birthmark.net.errors import BodyRefused
 from birthmark.pki.paths import TrustAnchors
@@ -129,8 +130,8 @@ def _body(row: AdminRoute, content_type: str, body: bytes) -> msgspec.Struct | N
     if content_type.split(";", maxsplit=1)[0].strip().lower() != ADMIN_MEDIA_TYPE:
         raise Refused(415, "ca.admin.media-type", f"the body is sent as {ADMIN_MEDIA_TYPE}")
     try:
-        return msgspec.json.decode(body, type=row.request)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        return strict_json.decode(body, row.request)
+    except DecodeError as error:
         raise Refused(MALFORMED, "ca.admin.body", f"the body is not what this call wants: {error}") from error
 
 

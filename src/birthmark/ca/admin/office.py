@@ -3,7 +3,7 @@
 
 import re
 import ssl
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -30,7 +30,13 @@ from birthmark.core import jws
 from birthmark.core.clock import Clock
 from birthmark.core.errors import DecodeError
 from birthmark.core.ids import fingerprint
-from birthmark.core.proposals import PROPOSAL_TYP, ProposalDocument, RulingDocument, read_document
+from birthmark.core.proposals import (
+    PROPOSAL_TYP,
+    ProposalDocument,
+    RulingDocument,
+    demand_authority,
+    read_document,
+)
 from birthmark.net.tls import client_context
 from birthmark.net.transport import HTTPTransport, Response
 from birthmark.pki.paths import read_trust
@@ -41,11 +47,18 @@ _T = TypeVar("_T")
 
 
 class Office:
-    """One person's connection to a running CA. What the CA refuses is raised with the CA's own finding."""
+    """
+    One person's connection to a running CA. What the CA refuses is raised with the CA's own finding.
 
-    def __init__(self, url: str, trust_pem: bytes, credential: Credential, clock: Clock) -> None:
+    Whatever is signed here is signed for the CA of one name: that which the person expects, and which the CA says that
+    it has. Without an expected name, `authority` is to be shown to the person before anything is signed.
+    """
+
+    def __init__(
+        self, url: str, trust_pem: bytes, credential: Credential, clock: Clock, expected: str | None = None
+    ) -> None:
         """
-        Prepare; nothing is connected yet.
+        Prepare; nothing is connected yet. `expected` is the name of the CA that it must be, None when any may be.
 
         Raises:
             ConfigError: the URL or the trust anchors cannot be used.
@@ -53,6 +66,8 @@ class Office:
         """
         self._credential = credential
         self._clock = clock
+        self._expected = expected
+        self._named: str | None = None
         self._trust = read_trust(trust_pem, "the trust anchors")
         self._transport = HTTPTransport(url, credential_context(trust_pem, credential))
 
@@ -60,13 +75,29 @@ class Office:
         """Close the connection."""
         self._transport.close()
 
+    def authority(self) -> str:
+        """
+        Return the name of the CA, as it says it. It is asked once. Raises as `propose`.
+
+        Raises:
+            DecodeError: proposal.authority, it is not the one that is expected.
+
+        """
+        if self._named is None:
+            told = self._call("GET", "/v1/authority", None, types.AuthorityView).authority
+            if self._expected not in (None, told):
+                reason = f"the CA at this address is {told}, not {self._expected}"
+                raise DecodeError(reason, hint="nothing was signed", finding="proposal.authority")
+            self._named = told
+        return self._named
+
     def propose(self, token: str) -> types.ProposalView:
         """Hand in a signed proposal. Raises Refused, NotNow, NetError."""
         return self._call("POST", "/v1/proposals", types.NewProposal(document=token), types.ProposalView)
 
     def propose_act(self, act: str, subject: str, terms: msgspec.Struct, reason: str) -> types.ProposalView:
-        """Sign a proposal and hand it in. Raises as `propose`."""
-        return self.propose(self._credential.sign_proposal(act, subject, terms, reason))
+        """Sign a proposal to this CA and hand it in. Raises as `authority`."""
+        return self.propose(self._credential.sign_proposal(self.authority(), act, subject, terms, reason))
 
     def proposals(self) -> types.ProposalList:
         """Return the latest proposals. Raises as `propose`."""
@@ -79,20 +110,24 @@ class Office:
     def approve(self, proposal: types.ProposalView, reason: str) -> types.ProposalView:
         """Sign that the act shall happen, and have it done. Raises DecodeError as `read`, and as `propose`."""
         self.read(proposal)
-        document = RulingDocument(proposal=proposal.id, act=proposal.act, ruling="approved", reason=reason)
-        return self._rule(document)
+        return self._rule(proposal, "approved", reason)
+
+    def rule(self, proposal_id: str, token: str) -> types.ProposalView:
+        """Hand in a signed ruling. Raises as `propose`."""
+        path = f"/v1/proposals/{_segment(proposal_id)}/decision"
+        return self._call("POST", path, types.NewRuling(document=token), types.ProposalView)
 
     def reject(self, proposal: types.ProposalView, reason: str) -> types.ProposalView:
-        """Sign that the act shall not happen. Raises as `propose`."""
-        document = RulingDocument(proposal=proposal.id, act=proposal.act, ruling="rejected", reason=reason)
-        return self._rule(document)
+        """Sign that the act shall not happen. Raises as `authority`."""
+        return self._rule(proposal, "rejected", reason)
 
     def read(self, proposal: types.ProposalView) -> ProposalDocument:
         """
         Return what a proposal really says: what an officer whom we trust has signed, not what the CA says about it.
 
         Raises:
-            DecodeError: the id is not the document's, or the document is not signed by the certificate beside it.
+            DecodeError: the id is not the document's, the document is not signed by the certificate beside it, or it
+                was signed for another CA.
             Refused: ca.1.officer, the certificate is not one of an officer under our trust.
 
         """
@@ -107,6 +142,7 @@ class Office:
         said = proposal.act, proposal.subject, proposal.proposed_by
         if said != (document.act, document.subject, officer.holder):
             raise DecodeError("the proposal is called what it is not", finding="proposal.mismatch")
+        demand_authority(document, self.authority())
         return document
 
     def health(self) -> HealthView:
@@ -139,10 +175,13 @@ class Office:
         path = f"/v1/orders/{_segment(order_id)}/units/{_segment(unit_serial)}/scrap"
         return self._call("POST", path, types.NewScrap(reason=reason), types.OrderEntryView)
 
-    def _rule(self, document: RulingDocument) -> types.ProposalView:
-        token = self._credential.sign_ruling(document)
-        path = f"/v1/proposals/{_segment(document.proposal)}/decision"
-        return self._call("POST", path, types.NewRuling(document=token), types.ProposalView)
+    def _rule(
+        self, proposal: types.ProposalView, ruling: Literal["approved", "rejected"], reason: str
+    ) -> types.ProposalView:
+        document = RulingDocument(
+            authority=self.authority(), proposal=proposal.id, act=proposal.act, ruling=ruling, reason=reason
+        )
+        return self.rule(proposal.id, self._credential.sign_ruling(document))
 
     def _call(self, method: str, path: str, body: msgspec.Struct | None, told: type[_T]) -> _T:
         sent = b"" if body is None else msgspec.json.encode(body)

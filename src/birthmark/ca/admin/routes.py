@@ -25,6 +25,10 @@ _DECIDERS: Final = PEOPLE - {Role.AUDITOR}
 """Who may knock at all: which act somebody may propose or decide on stands with the act."""
 
 
+def _show_authority(services: Services, _call: Call) -> types.AuthorityView:
+    return types.AuthorityView(authority=services.approvals.authority)
+
+
 def _list_proposals(services: Services, call: Call) -> types.ProposalList:
     found = services.approvals.proposals(PROPOSALS_SHOWN)
     return types.ProposalList(proposals=tuple(types.proposal_view(each, call.at) for each in found))
@@ -131,6 +135,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _OFFICERS: Final = frozenset({Role.SECURITY_OFFICER})
 
 ROUTES: Final = (
+    AdminRoute("GET", "/v1/authority", "authority.show", PEOPLE, None, types.AuthorityView, _show_authority),
     AdminRoute("GET", "/v1/proposals", "proposal.list", PEOPLE, None, types.ProposalList, _list_proposals),
     AdminRoute("POST", "/v1/proposals", "propose", _DECIDERS, types.NewProposal, types.ProposalView, _propose),
     AdminRoute("GET", "/v1/proposals/{proposal}", "proposal.show", PEOPLE, None, types.ProposalView, _show_proposal),

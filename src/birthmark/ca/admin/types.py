@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.ca.orders.book import OrderEntry
 from birthmark.core.issuance import Order
-from birthmark.core.proposals import DOCUMENT_MAX_CHARACTERS, Proposal, Reason, Ruling
+from birthmark.core.proposals import DOCUMENT_MAX_CHARACTERS, AuthorityName, Proposal, Reason, Ruling
 
 SignedDocument = Annotated[
     str,
@@ -56,6 +56,12 @@ class Refusal(_Told, frozen=True):
     finding: str
     message: str
     hint: str = ""
+
+
+class AuthorityView(_Told, frozen=True):
+    """The name of this CA, the origin of its log. Whoever signs a document for it writes this name into it."""
+
+    authority: AuthorityName
 
 
 class RulingView(_Told, frozen=True):

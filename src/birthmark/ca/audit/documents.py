@@ -26,7 +26,7 @@ from birthmark.core import jws
 from birthmark.core.audit import AuditRow
 from birthmark.core.birth import verify_birth
 from birthmark.core.errors import DecodeError
-from birthmark.core.proposals import PROPOSAL_TYP, RULING_TYP, read_document, read_ruling
+from birthmark.core.proposals import PROPOSAL_TYP, RULING_TYP, demand_authority, read_document, read_ruling
 from birthmark.pki import names
 from birthmark.pki.errors import PathError
 from birthmark.pki.paths import Purpose, TrustAnchors, validate_path
@@ -54,12 +54,14 @@ _ABOVE: Final[Mapping[str, str]] = MappingProxyType(
 # --- what is signed --------------------------------------------------------------------------------------------
 
 
-def demand_documents(manifest: Manifest, rows: Sequence[AuditRow]) -> Iterator[str]:
+def demand_documents(manifest: Manifest, rows: Sequence[AuditRow], authority: str) -> Iterator[str]:
     """
     Pass certificates of this unit, and documents that their signers have signed; yield what was found, one by one.
 
+    `authority` is the origin of the log: what persons have signed must be for it.
+
     Raises:
-        AuditRefused: audit.object.unit, audit.signature, audit.order.
+        AuditRefused: audit.object.unit, audit.signature, audit.authority, audit.order.
 
     """
     for each in manifest.objects:
@@ -68,7 +70,7 @@ def demand_documents(manifest: Manifest, rows: Sequence[AuditRow]) -> Iterator[s
     for each in manifest.objects:
         if each.kind in _SIGNERS:
             signer = _signer(each, manifest)
-            _demand_signed(each, signer, manifest)
+            _demand_signed(each, signer, manifest, authority)
             yield f"the {each.kind} of {each.of} is signed by {signer.subject.rfc4514_string()}"
     for order in dict.fromkeys(row.order for row in rows if row.act == _FIRST and row.about and not row.finding):
         _demand_two_persons(order, manifest)
@@ -98,21 +100,24 @@ def _signer(each: AuditObject, manifest: Manifest) -> x509.Certificate:
         raise AuditRefused(told, finding="audit.signature") from error
 
 
-def _demand_signed(each: AuditObject, signer: x509.Certificate, manifest: Manifest) -> None:
+def _demand_signed(each: AuditObject, signer: x509.Certificate, manifest: Manifest, authority: str) -> None:
     try:
         match each.kind:
             case bundle.BIRTH_RECORD:
                 _demand_birth(each, signer, manifest)
             case bundle.ORDER_DOCUMENT:
                 document = read_document(jws.verify(_text(each), PROPOSAL_TYP, signer))
+                demand_authority(document, authority)
                 _demand_same(each, "of the order", document.subject, each.of)
                 demand_one_of(officer_of(signer), SECURITY_OFFICERS)
             case bundle.ORDER_RULING:
                 ruling = read_ruling(jws.verify(_text(each), RULING_TYP, signer))
+                demand_authority(ruling, authority)
                 _demand_same(each, "ruled", ruling.ruling, "approved")
                 demand_one_of(officer_of(signer), APPROVERS)
     except (DecodeError, Refused) as error:
-        raise AuditRefused(f"the {each.kind} {each.of}: {error.message}", finding="audit.signature") from error
+        finding = "audit.authority" if error.finding == "proposal.authority" else "audit.signature"
+        raise AuditRefused(f"the {each.kind} {each.of}: {error.message}", finding=finding) from error
 
 
 def _demand_birth(each: AuditObject, signer: x509.Certificate, manifest: Manifest) -> None:

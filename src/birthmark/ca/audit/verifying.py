@@ -71,7 +71,7 @@ def verify_audit_bundle(data: bytes, keys: Sequence[VerifierKey], trust: TrustAn
         f"{len(proven.entries)} entries are in the log {proven.checkpoint.origin} of {proven.checkpoint.head.size}",
         f"none of the {len(about)} entries about the unit is missing up to {about[-1][1].at.isoformat()}",
         f"{len(manifest.objects)} objects are those that the log commits to",
-        *demand_documents(manifest, told_of),
+        *demand_documents(manifest, told_of, proven.checkpoint.origin),
         *([] if trust is None else demand_chains(manifest, told_of, trust)),
     ]
     head = proven.checkpoint.head

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
+from birthmark.core import strict_json
 from birthmark.core.birth import certificate_thumbprint
 from birthmark.core.errors import DecodeError
 from birthmark.pki.algorithms import KeyAlgorithm, key_algorithm, sign_data, verify_data, verifying_key
@@ -83,8 +84,8 @@ def _parsed(text: bytes) -> _JWS:
     if len(text) > JWS_MAX_BYTES:
         raise DecodeError(f"a JWS of {len(text)} bytes; at most {JWS_MAX_BYTES} are read")
     try:
-        jws = msgspec.json.decode(text, type=_JWS)
-    except (msgspec.MsgspecError, ValueError) as error:
+        jws = strict_json.decode(text, _JWS)
+    except DecodeError as error:
         raise DecodeError(f"not a JWS: {error}") from error
     if not 1 <= len(jws.signatures) <= SIGNATURES_MAX:
         raise DecodeError(f"a JWS with {len(jws.signatures)} signatures")
@@ -101,8 +102,8 @@ def _signature(payload: str, kind: str, signer: Authority) -> _Signature:
 
 def _verified(payload: str, found: _Signature, kind: str, known: Mapping[str, x509.Certificate]) -> x509.Certificate:
     try:
-        header = msgspec.json.decode(_decode(found.protected), type=_Header)
-    except (msgspec.MsgspecError, ValueError) as error:
+        header = strict_json.decode(_decode(found.protected), _Header)
+    except DecodeError as error:
         raise DecodeError(f"a JWS header that cannot be read: {error}") from error
     certificate = known.get(header.thumbprint)
     if certificate is None:

@@ -111,7 +111,7 @@ class Issuer:
         self._store = store
         self._signers = signers
         self._policy = policy
-        self._warrants = Warrants(policy.trust)
+        self._warrants = Warrants(policy.trust, policy.authority)
 
     def draft(self, candidate: Candidate, order: Order, at: datetime) -> Draft:
         """

@@ -11,10 +11,12 @@ mechanism that all of them share. To add an act, write its terms (a msgspec.Stru
 
 Guaranteed for each act that is executed: the proposer signed its document and the approver a ruling on that document,
 each with the key of a certificate that is good now; they are different persons in roles that may; the document is no
-older than its time; it was executed once, in the transaction that holds both signatures and their log entries.
+older than its time; both documents name this authority; it was executed once, in the transaction that holds both
+signatures and their log entries.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -26,9 +28,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.ca.demands import CONFLICT, FORBIDDEN, MALFORMED, UNKNOWN, Client
 from birthmark.ca.errors import Refused
+from birthmark.ca.people import signed
 from birthmark.ca.people.roles import Officer, demand_another_person, demand_officer
 from birthmark.ca.ports import CAStore, Ledger, LedgerReader
-from birthmark.core import jws
+from birthmark.core import jws, strict_json
 from birthmark.core.audit import AuditRow
 from birthmark.core.clock import Clock
 from birthmark.core.errors import DecodeError
@@ -42,6 +45,7 @@ from birthmark.core.proposals import (
     Ruling,
     RulingDocument,
     State,
+    demand_authority,
     read_document,
     read_ruling,
 )
@@ -57,6 +61,16 @@ PROPOSAL_LIFE: Final = timedelta(days=14)
 EXPIRE_MAX: Final = 500
 """Proposals that expire in one transaction."""
 AUTHORITY: Final = "authority"
+
+_FINDINGS: Final = MappingProxyType(
+    {
+        "jws.signature": (FORBIDDEN, "ca.approval.signature"),
+        "jws.signer": (FORBIDDEN, "ca.approval.signature"),
+        "proposal.authority": (CONFLICT, "ca.approval.authority"),
+        "proposal.mismatch": (CONFLICT, "ca.approval.mismatch"),
+    }
+)
+"""How the client hears what is wrong with a document; everything else is ca.approval.malformed."""
 
 Field = Literal["", "order", "unit_serial", "chip_serial", "certificate"]
 
@@ -121,7 +135,11 @@ class Act:
 class Approvals:
     """Takes proposals and rulings. Calls may come from several threads; several processes may share the ledger."""
 
-    def __init__(self, store: CAStore, acts: Collection[Act], trust: TrustAnchors, clock: Clock) -> None:
+    def __init__(
+        self, store: CAStore, acts: Collection[Act], trust: TrustAnchors, authority: str, clock: Clock
+    ) -> None:
+        """`authority` is the name of this CA, the origin of its log: documents for another one are refused."""
+        self.authority = authority
         self._store = store
         self._acts: Mapping[str, Act] = MappingProxyType({act.name: act for act in acts})
         self._trust = trust
@@ -132,11 +150,12 @@ class Approvals:
         Keep what the officer has signed until somebody decides on it. The same document again changes nothing.
 
         Raises:
-            Refused: ca.approval.malformed, .signature, .act, ca.1.role, or what the act demands. StoreError.
+            Refused: ca.approval.malformed, .signature, .authority, .act, ca.1.role, or what the act demands.
+            StoreError.
 
         """
         at = self._clock()
-        document = _decoded(read_document, _payload(token, PROPOSAL_TYP, officer.certificate))
+        document: ProposalDocument = self._document(token, PROPOSAL_TYP, read_document, officer)
         proposal = _proposal(token, document, officer, at)
         act = self._act(document.act)
         _demand_allowed(officer, act.may_propose, "propose", act)
@@ -160,7 +179,7 @@ class Approvals:
 
         """
         at = self._clock()
-        ruling = _decoded(read_ruling, _payload(token, RULING_TYP, officer.certificate))
+        ruling: RulingDocument = self._document(token, RULING_TYP, read_ruling, officer)
         with self._store.writing() as ledger:
             proposal = _known(ledger, proposal_id)
             if proposal.ruling is not None and proposal.ruling.document == token:
@@ -203,12 +222,12 @@ class Approvals:
     def _expire(self, ledger: Ledger, proposal: Proposal, at: datetime) -> None:
         ruling = Ruling(state=State.EXPIRED, decided_by=AUTHORITY, decided_at=at, reason="nobody decided in time")
         ledger.rule(proposal.id, ruling)
-        act = self._acts.get(proposal.act)
-        if act is None:  # an act of another release: nothing of it is left to drop here
+        try:
+            asked = _asked(self._act(proposal.act), replace(proposal, ruling=ruling), None, at)
+        except Refused:  # an act of another release, or a document that was put there: nothing of it is dropped here
             ledger.append([AuditRow(at=at, who=AUTHORITY, act="expire", about=proposal.id, detail=proposal.act)])
             return
-        asked = _asked(act, replace(proposal, ruling=ruling), None, at)
-        act.drop(ledger, asked)
+        asked.act.drop(ledger, asked)
         ledger.append([msgspec.structs.replace(asked.row(proposal.act), act="expire")])
 
     def _act(self, name: str) -> Act:
@@ -217,15 +236,23 @@ class Approvals:
             raise Refused(MALFORMED, "ca.approval.act", f"there is no act {name}", hint=", ".join(sorted(self._acts)))
         return act
 
+    def _document(self, token: str, typ: str, read: Callable[[bytes], Any], officer: Officer) -> Any:
+        """Return what the officer signed for this authority. Refused: ca.approval.malformed, .signature, .authority."""
+        if len(token) > DOCUMENT_MAX_CHARACTERS:
+            raise Refused(MALFORMED, "ca.approval.malformed", f"a document of {len(token)} characters")
+        with _explained():
+            document = read(jws.verify(token, typ, officer.certificate))
+            demand_authority(document, self.authority)
+        return document
+
     def _demand_proposer(self, officer: Officer, proposal: Proposal, act: Act, at: datetime) -> None:
         """Pass another person's proposal. What lies in the ledger is not believed: all of it must be good now too."""
+        with _explained():
+            signed.proposed(proposal, self.authority)
         certificate = x509.load_der_x509_certificate(proposal.certificate)
         demand_another_person(officer, certificate)
         proposer = demand_officer(Client(certificate, ()), self._trust, at)
         _demand_allowed(proposer, act.may_propose, "propose", act)
-        _payload(proposal.document, PROPOSAL_TYP, certificate)
-        if fingerprint(proposal.document.encode("ascii")) != proposal.id:
-            raise Refused(CONFLICT, "ca.approval.mismatch", "the proposal's document is not the one it was")
 
 
 def _demand_open(proposal: Proposal, ruling: RulingDocument, at: datetime) -> None:
@@ -236,23 +263,14 @@ def _demand_open(proposal: Proposal, ruling: RulingDocument, at: datetime) -> No
         raise Refused(CONFLICT, "ca.approval.decided", f"the proposal is {state.value} already")
 
 
-def _payload(token: str, typ: str, signer: x509.Certificate) -> bytes:
-    """Return what the signer signed. Refused: ca.approval.malformed, ca.approval.signature."""
-    if len(token) > DOCUMENT_MAX_CHARACTERS:
-        raise Refused(MALFORMED, "ca.approval.malformed", f"a document of {len(token)} characters")
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Refuse a document that is not what it must be, under the finding that clients know."""
     try:
-        return jws.verify(token, typ, signer)
+        yield
     except DecodeError as error:
-        if error.finding in ("jws.signature", "jws.signer"):
-            raise Refused(FORBIDDEN, "ca.approval.signature", error.message) from error
-        raise Refused(MALFORMED, "ca.approval.malformed", error.message) from error
-
-
-def _decoded(read: Callable[[bytes], Any], payload: bytes) -> Any:
-    try:
-        return read(payload)
-    except DecodeError as error:
-        raise Refused(MALFORMED, "ca.approval.malformed", error.message) from error
+        status, finding = _FINDINGS.get(error.finding, (MALFORMED, "ca.approval.malformed"))
+        raise Refused(status, finding, error.message) from error
 
 
 def _proposal(token: str, document: ProposalDocument, officer: Officer, at: datetime) -> Proposal:
@@ -270,11 +288,9 @@ def _proposal(token: str, document: ProposalDocument, officer: Officer, at: date
 
 def _asked(act: Act, proposal: Proposal, officer: Officer | None, at: datetime) -> Asked:
     """Return a proposal, read for its act. Refused: ca.approval.malformed."""
-    document: ProposalDocument = _decoded(read_document, jws.read(proposal.document).payload)
-    try:
-        terms = msgspec.json.decode(document.terms, type=act.terms)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Refused(MALFORMED, "ca.approval.malformed", f"the terms of {act.name}: {error}") from error
+    with _explained():
+        document = read_document(jws.read(proposal.document).payload)
+        terms = strict_json.decode(document.terms, act.terms)
     who, who_fingerprint = (AUTHORITY, "") if officer is None else (officer.holder, officer.fingerprint)
     return Asked(
         act=act,

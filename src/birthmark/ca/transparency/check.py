@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from birthmark.ca.people import signed
 from birthmark.ca.ports import LedgerReader
 from birthmark.core.audit import AuditRow, decode_row, link
 from birthmark.core.dossier import Dossier, Leaf
 from birthmark.core.errors import DecodeError
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import End, Ending, Issuance
+from birthmark.core.proposals import Proposal, State
 
 PAGE: Final = 500
 """Rows that are read at a time."""
@@ -41,9 +43,11 @@ class Discrepancy:
     detail: str
 
 
-def check_ledger(ledger: LedgerReader) -> Iterator[Discrepancy]:
+def check_ledger(ledger: LedgerReader, authority: str) -> Iterator[Discrepancy]:
     """
     Yield every discrepancy between the tables and the log, as they are found; nothing from a sound ledger.
+
+    What persons have signed must be there as they signed it, and for this authority: `authority` is the log's origin.
 
     Raises:
         StoreError: the ledger cannot be read.
@@ -53,6 +57,7 @@ def check_ledger(ledger: LedgerReader) -> Iterator[Discrepancy]:
     yield from _check_links(ledger)
     yield from _check_issuances(ledger)
     yield from _check_orders(ledger)
+    yield from _check_documents(ledger, authority)
 
 
 # --- the log, entry by entry -----------------------------------------------------------------------------------
@@ -245,3 +250,34 @@ def _check_orders(ledger: LedgerReader) -> Iterator[Discrepancy]:
     for order_id, unit in ledger.stray_places(STRAYS_MAX):
         told = f"unit {unit} counts, and nothing was ever issued to it under this order"
         yield Discrepancy("ledger.quota.stray", order_id, told)
+
+
+# --- what persons have signed ----------------------------------------------------------------------------------
+
+
+def _check_documents(ledger: LedgerReader, authority: str) -> Iterator[Discrepancy]:
+    seen = 0
+    while proposals := ledger.proposals(PAGE, seen):
+        seen += len(proposals)
+        for proposal in proposals:
+            yield from check_documents(proposal, authority)
+
+
+def check_documents(proposal: Proposal, authority: str) -> Iterator[Discrepancy]:
+    """Yield what is wrong with the documents of one proposal. Whether their signers may sign is not judged. Pure."""
+    try:
+        signed.proposed(proposal, authority)
+    except DecodeError as error:
+        yield _not_signed("ledger.proposal", proposal, error)
+    ruling = proposal.ruling
+    if ruling is None or ruling.state is State.EXPIRED:
+        return
+    try:
+        signed.ruled(proposal, ruling, authority)
+    except DecodeError as error:
+        yield _not_signed("ledger.ruling", proposal, error)
+
+
+def _not_signed(what: str, proposal: Proposal, error: DecodeError) -> Discrepancy:
+    foreign = error.finding == "proposal.authority"
+    return Discrepancy(f"{what}.authority" if foreign else f"{what}.document", proposal.id, error.message)

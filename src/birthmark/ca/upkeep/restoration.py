@@ -51,9 +51,9 @@ def demand_history(ledger: LedgerReader, own: Checkpoint, kept: Checkpoint | Non
     return Restored(size, own.head.size)
 
 
-def demand_agreement(ledger: LedgerReader) -> None:
+def demand_agreement(ledger: LedgerReader, authority: str) -> None:
     """Pass a ledger whose tables say what its log says. Raises LedgerRefused (ca.restore.tables), StoreError."""
-    for each in check_ledger(ledger):
+    for each in check_ledger(ledger, authority):
         told = f"tables and log disagree: {each.finding}, {each.subject}: {each.detail}"
         raise LedgerRefused(told, finding="ca.restore.tables")
 

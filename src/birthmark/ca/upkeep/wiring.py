@@ -75,7 +75,7 @@ def _verified(config: CAConfig, folder: Path, keys: Sequence[VerifierKey], known
         note = ledger.checkpoint()
         if note is None:
             raise LedgerRefused("the ledger has no checkpoint", finding="ca.restore.unsigned")
-        demand_agreement(ledger)
+        demand_agreement(ledger, config.log.origin)
         return demand_history(ledger, open_checkpoint(note.encode(), keys), known)
 
 

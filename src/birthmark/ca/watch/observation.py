@@ -120,6 +120,7 @@ def operation_of(path: str) -> str:
 KNOWN: Final = frozenset(
     (
         "attestation-keys",
+        "authority",
         "births",
         "certificates",
         "chips",

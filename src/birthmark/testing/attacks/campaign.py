@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from birthmark.testing.attacks import afterlife, algorithm, cloning, extraction, history, insider, orders, transition
+from birthmark.testing.attacks import (
+    afterlife,
+    algorithm,
+    cloning,
+    extraction,
+    history,
+    insider,
+    orders,
+    transition,
+    twin,
+)
 from birthmark.testing.attacks.catalogue import Attack, Result, carry_out
 from birthmark.testing.attacks.intruder import Intruder
 from birthmark.testing.attacks.witness import Witness
@@ -22,6 +32,7 @@ CATALOGUE: tuple[Attack, ...] = (
     *insider.ATTACKS,
     *history.ATTACKS,
     *orders.ATTACKS,
+    *twin.ATTACKS,
     *transition.ATTACKS,
     *afterlife.ATTACKS,
 )

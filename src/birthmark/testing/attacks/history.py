@@ -22,6 +22,7 @@ from birthmark.ca.transparency.log import Log
 from birthmark.stores.ca_sqlite import SQLiteCAStore
 from birthmark.testing.attacks.catalogue import Attack
 from birthmark.testing.attacks.intruder import Intruder
+from birthmark.testing.lab.files import LOG_ORIGIN
 from birthmark.tlog.checkpoint import Checkpoint, open_checkpoint
 from birthmark.tlog.keys import Signer
 
@@ -62,7 +63,7 @@ def _checked(intruder: Intruder, statement: str) -> None:
     with _copy(intruder) as file:
         _run(file, statement)
         with closing(SQLiteCAStore(file)) as store, store.reading() as ledger:
-            for found in check_ledger(ledger):
+            for found in check_ledger(ledger, LOG_ORIGIN):
                 raise AuditRefused(f"{found.subject}: {found.detail}", finding=found.finding)
 
 

@@ -24,7 +24,7 @@ from birthmark.testing.attacks.errors import NoVictim
 from birthmark.testing.attacks.intruder import Intruder
 from birthmark.testing.forge import new_key
 from birthmark.testing.lab.ceremony import ORGANIZATION
-from birthmark.testing.lab.files import ORDER_OF_ONE
+from birthmark.testing.lab.files import LOG_ORIGIN, ORDER_OF_ONE
 from birthmark.testing.lab.officers import credential_of, office_of
 from birthmark.testing.orders import put_signed_order
 
@@ -57,7 +57,7 @@ def rig_proposes(intruder: Intruder) -> None:
     """Propose an order with a rig's credential, which is good for the line and nothing else."""
     terms = _terms_of_the_lab(intruder)
     with credential_of(intruder.lab.path, Role.SECURITY_OFFICER) as lent:
-        token = lent.sign_proposal(CREATE, _FORGED, terms, "copied from an officer's mail")
+        token = lent.sign_proposal(LOG_ORIGIN, CREATE, _FORGED, terms, "copied from an officer's mail")
     _as_rig(intruder, token)
 
 
@@ -65,7 +65,7 @@ def forged_document(intruder: Intruder) -> None:
     """Hand in a document in the officer's name that was signed with another key."""
     terms = _terms_of_the_lab(intruder)
     with credential_of(intruder.lab.path, Role.SECURITY_OFFICER) as lent:
-        token = Credential(lent.chain, new_key()).sign_proposal(CREATE, _FORGED, terms, "as planned")
+        token = Credential(lent.chain, new_key()).sign_proposal(LOG_ORIGIN, CREATE, _FORGED, terms, "as planned")
     with office_of(intruder.lab.path, Role.SECURITY_OFFICER, intruder.lab.ca_url) as officer:
         officer.propose(token)
 
@@ -78,7 +78,8 @@ def order_in_the_database(intruder: Intruder) -> None:
             order = ledger.order(intruder.lab.order)
         if order is None:
             raise NoVictim("the lab's order is not there")
-        put_signed_order(store, _own_operations_ca(intruder), replace(order, id=_FORGED, quantity=10_000), intruder.now)
+        bigger = replace(order, id=_FORGED, quantity=10_000)
+        put_signed_order(store, _own_operations_ca(intruder), bigger, intruder.now, LOG_ORIGIN)
     intruder.enrol_properly(intruder.new_unit(), intruder.genuine_chip(), order=_FORGED)
 
 

@@ -22,6 +22,7 @@ from birthmark.pki.authorities import make_officer
 from birthmark.pki.keys import software
 from birthmark.testing.lab.ceremony import offline_authority, write_secret
 from birthmark.testing.lab.errors import LabError
+from birthmark.testing.lab.files import LOG_ORIGIN
 
 PEOPLE: Final = MappingProxyType(
     {
@@ -69,7 +70,7 @@ def credential_of(home: Path, role: Role) -> Iterator[Credential]:
 def office_of(home: Path, role: Role, ca_url: str) -> Iterator[Office]:
     """Connect the person with this role with the lab's CA."""
     with credential_of(home, role) as lent:
-        office = Office(ca_url, (home / "pki/trust.pem").read_bytes(), lent, system_clock)
+        office = Office(ca_url, (home / "pki/trust.pem").read_bytes(), lent, system_clock, LOG_ORIGIN)
         try:
             yield office
         finally:

@@ -217,6 +217,22 @@ def test_the_algorithm_in_the_header_must_be_the_keys() -> None:
         signature.verify(json.dumps(whole).encode(), "t", [root.certificate])
 
 
+def test_a_jws_that_says_one_thing_twice_is_refused() -> None:
+    root = make_root("Acme", "Root", generate(KeyAlgorithm.P256), AT)
+    text = signature.sign(b"payload", "t", [root]).decode()
+    protected = json.loads(text)["signatures"][0]["protected"]
+    header = base64.urlsafe_b64decode(protected + "==").decode()
+    again = base64.urlsafe_b64encode(header.replace('"typ":', '"typ":"u","typ":').encode()).rstrip(b"=").decode()
+    for doubled in (
+        text.replace('"payload":', '"payload": "AA", "payload":'),
+        text.replace('"signature":', '"signature": "AA", "signature":'),
+        text.replace(protected, again),
+    ):
+        assert doubled != text
+        with pytest.raises(DecodeError, match="stands there twice"):
+            signature.verify(doubled.encode(), "t", [root.certificate])
+
+
 @pytest.mark.parametrize("algorithm", ["P-256", "Ed25519", "ML-DSA-65"])
 def test_a_ceremony_with_roots_of_any_kind_is_signed_by_them(tmp_path: Path, algorithm: str) -> None:
     text = (HEAD + ROOT_A + ROOT_B).replace("P-384", algorithm) + ISSUING.replace("P-256", algorithm)
