@@ -128,8 +128,8 @@ def test_one_caller_waits_for_a_server_that_is_away_and_the_others_do_not(
     monkeypatch.setattr(ca_postgres, "WAIT_TIMEOUT_S", 0.2)
     store = PostgresCAStore(dsn)
     waits: list[float] = []
-    lend = store._pool.connection
-    monkeypatch.setattr(store._pool, "connection", lambda wait_s: waits.append(wait_s) or lend(wait_s))
+    lend = store._pool.getconn
+    monkeypatch.setattr(store._pool, "getconn", lambda wait_s: waits.append(wait_s) or lend(wait_s))
     cluster.stop()
     try:
         for _ in range(12):

@@ -4,10 +4,11 @@
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -48,6 +49,22 @@ class PostgreSQL:
     def stop(self) -> None:
         self._run("pg_ctl", "--pgdata", self._data, "--mode=immediate", "--wait", "stop")
 
+    def suspend(self) -> None:
+        """Stop every process of the cluster where it is, as a machine that hangs does: connections stay as they are."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGCONT)
+
+    def _pids(self) -> Iterator[int]:
+        """Yield the postmaster, and then its children: once it stands still it makes no more of them."""
+        postmaster = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+        yield postmaster
+        yield from (pid for pid, parent in _processes() if parent == postmaster)
+
     def new_database(self) -> str:
         """Make an empty database; return its connection string."""
         name = f"db{next(self._numbers)}"
@@ -61,6 +78,13 @@ class PostgreSQL:
             command, cwd=self._folder, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _processes() -> Iterator[tuple[int, int]]:
+    """Yield every process with its parent."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            yield int(path.parent.name), int(path.read_text().rpartition(")")[2].split()[1])
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 The issuing authority's ledger in PostgreSQL: for several workers on several machines.
 
 One advisory lock serialises the writing transactions of all of them. Statements of one step travel in one round trip
-(pipeline mode); rows are added in bulk. Connections that have broken are replaced; a transaction that was under way
-has then failed, and its caller repeats it.
+(pipeline mode); rows are added in bulk. Connections that have broken, or on which the server has not answered in time
+(postgres_patience), are replaced; a transaction that was under way has then failed, and its caller repeats it.
 """
 
 import functools
@@ -12,7 +12,7 @@ import select
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, LiteralString
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -24,8 +24,8 @@ from birthmark.stores.ca_rows import Row, Table, Value
 from birthmark.stores.ca_schema import migrations
 from birthmark.stores.ca_sql import SQLLedger
 from birthmark.stores.postgres_arrays import array_of, register
+from birthmark.stores.postgres_patience import NETWORK, READING, Lease, Patience, Watch
 
-CONNECT_TIMEOUT_S: Final = 5
 WAIT_TIMEOUT_S: Final = 5.0
 """How long a call waits for a connection before it fails with store.unreachable."""
 AWAY_S: Final = 5.0
@@ -50,33 +50,21 @@ _SETTINGS: Final = {
     "default_transaction_read_only": "off",
     # What a transaction has ended with must survive the server's death, whatever the role's default.
     "synchronous_commit": "on",
-    "statement_timeout": "30s",
-    "lock_timeout": "10s",
-    # A worker whose machine died within a transaction holds up all writers no longer than this.
-    "idle_in_transaction_session_timeout": "10s",
-    "tcp_keepalives_idle": "5",
-    "tcp_keepalives_interval": "2",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "10s",
 }
-_CONNECTION: Final = {
-    "connect_timeout": CONNECT_TIMEOUT_S,
-    "options": " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items()),
-    "prepare_threshold": 2,
-    # A server whose machine died is given up as soon.
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
+_PREPARE_FROM: Final = 2
+"""From how many executions on a statement is prepared."""
 
 
 class PostgresCAStore:
     """Implements ca.ports.CAStore on a database whose schema `migrate` has brought up to date."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, patience: Patience = READING) -> None:
         """
         Connect.
+
+        Args:
+            dsn: libpq's connection string.
+            patience: how long an answer is waited for.
 
         Raises:
             ConfigError: the connection string is malformed; it is not shown.
@@ -85,11 +73,12 @@ class PostgresCAStore:
         """
         check_dsn(dsn)
         self._away_until_s = 0.0
+        self._watch = Watch(patience.silence_s)
         self._pool = ConnectionPool(
             dsn,
             min_size=1,
             max_size=POOL_MAX_CONNECTIONS,
-            kwargs=_CONNECTION,
+            kwargs=_connection(patience),
             reconnect_timeout=RECONNECT_S,
             configure=register,
             open=True,
@@ -97,7 +86,7 @@ class PostgresCAStore:
         try:
             self._require_version()
         except BaseException:
-            self._pool.close()
+            self.close()
             raise
 
     @contextmanager
@@ -116,33 +105,53 @@ class PostgresCAStore:
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
+        self._watch.close()
 
     @contextmanager
     def _begun(self, first: LiteralString) -> Iterator["_Postgres"]:
         """Lend a connection in pipeline mode, in a transaction that the statement begins."""
         with (
             explained(),
-            self._lent() as connection,
-            connection.pipeline() as pipeline,
+            self._lent() as lease,
+            lease.connection.pipeline() as pipeline,
         ):
-            connection.execute(first)
-            yield _Postgres(connection, pipeline)
+            lease.connection.execute(first)
+            yield _Postgres(lease, pipeline)
 
     @contextmanager
-    def _lent(self) -> Iterator[psycopg.Connection]:
-        """Lend a connection. Only one caller waits for a server that is away: some of them hold up an event loop."""
+    def _lent(self) -> Iterator[Lease]:
+        """
+        Lend a connection. Only one caller waits for a server that is away, and as few as may be for one that is stuck.
+
+        Raises:
+            StoreError: store.unreachable, the server was silent for too long.
+
+        """
         known_away = time.monotonic() < self._away_until_s
         try:
-            with self._pool.connection(BRIEFLY_S if known_away else WAIT_TIMEOUT_S) as connection:
-                yield connection
+            connection = self._pool.getconn(BRIEFLY_S if known_away else WAIT_TIMEOUT_S)
         except PoolTimeout:
             self._away_until_s = time.monotonic() + AWAY_S
             raise
+        lease = None
+        try:
+            with self._watch.over(connection) as lease, connection:
+                yield lease
+        except psycopg.Error as error:
+            if lease is not None and lease.ended:
+                raise _silent() from error
+            raise
+        finally:
+            self._pool.putconn(connection)
+            if lease is not None and lease.ended:
+                # The others are as stuck: whoever was lent one would find out as slowly.
+                self._away_until_s = time.monotonic() + AWAY_S
+                self._pool.drain()
 
     def _require_version(self) -> None:
         wanted = len(migrations())
-        with explained(), self._pool.connection(WAIT_TIMEOUT_S) as connection:
-            found = _version(connection)
+        with explained(), self._lent() as lease:
+            found = _version(lease.connection)
         if found != wanted:
             raise StoreError(
                 f"the database has schema version {found}, this program needs {wanted}",
@@ -160,7 +169,7 @@ def migrate(dsn: str) -> tuple[str, ...]:
 
     """
     check_dsn(dsn)
-    with explained(), psycopg.connect(dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+    with explained(), psycopg.connect(dsn, **NETWORK) as connection:
         connection.execute(_LOCK_WRITERS)
         connection.execute(_VERSION_TABLE)
         missing = migrations()[_version(connection) :]
@@ -173,18 +182,22 @@ def migrate(dsn: str) -> tuple[str, ...]:
 class _Postgres:
     """Implements Database in pipeline mode: what is written is sent along with the next read or the commit."""
 
-    def __init__(self, connection: psycopg.Connection, pipeline: psycopg.Pipeline) -> None:
-        self._connection = connection
+    def __init__(self, lease: Lease, pipeline: psycopg.Pipeline) -> None:
+        self._lease = lease
+        self._connection = lease.connection
         self._pipeline = pipeline
 
     def commit(self) -> None:
         """Commit; the last writes travel along."""
+        self._lease.renew()
         self._connection.commit()
 
     def read(self, query: str, *arguments: Argument) -> list[Row]:
+        self._lease.renew()
         return self._connection.execute(_spoken(query), _bound(arguments), binary=True).fetchall()
 
     def read_all(self, queries: Sequence[Query]) -> list[list[Row]]:
+        self._lease.renew()
         cursors = [
             self._connection.execute(_spoken(query), _bound(arguments), binary=True) for query, arguments in queries
         ]
@@ -194,6 +207,7 @@ class _Postgres:
         self._connection.execute(_spoken(statement), _bound(arguments))
 
     def change(self, statement: str, *arguments: Argument) -> int:
+        self._lease.renew()
         cursor = self._connection.execute(_spoken(statement), _bound(arguments))
         self._pipeline.sync()
         return cursor.rowcount
@@ -204,6 +218,7 @@ class _Postgres:
 
     def insert(self, table: Table, values: Sequence[tuple[Value, ...]], *, or_ignore: bool = False) -> None:
         if values:
+            self._lease.renew()
             columns = [*map(array_of, table.types, zip(*values, strict=True))]
             self._connection.execute(_insert(table, or_ignore=or_ignore), columns)
             self._send_all()
@@ -248,6 +263,20 @@ def check_dsn(dsn: str) -> None:
     except psycopg.ProgrammingError:
         # Not chained: libpq quotes the string, and the password with it.
         raise ConfigError("the database's connection string is malformed", hint="mend database_dsn_file") from None
+
+
+def _connection(patience: Patience) -> dict[str, Any]:
+    settings = {**_SETTINGS, **patience.settings}
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    return {**NETWORK, "options": options, "prepare_threshold": _PREPARE_FROM}
+
+
+def _silent() -> StoreError:
+    return StoreError(
+        "the database has stopped answering",
+        hint="see its log; the request may be repeated",
+        finding="store.unreachable",
+    )
 
 
 def _version(connection: psycopg.Connection) -> int:

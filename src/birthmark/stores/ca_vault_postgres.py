@@ -19,9 +19,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from birthmark.core.errors import ConfigError, StoreError
-from birthmark.stores.ca_postgres import CONNECT_TIMEOUT_S, check_dsn, explained
+from birthmark.stores.ca_postgres import check_dsn, explained
 from birthmark.stores.ca_schema import migrations
 from birthmark.stores.ca_vault import StoreStatus, demand_magic, new_file
+from birthmark.stores.postgres_patience import NETWORK
 
 PROGRAM_TIMEOUT_S: Final = 6 * 3_600
 """For pg_dump and pg_restore."""
@@ -76,7 +77,7 @@ class PostgresVault:
 
 @contextmanager
 def _connected(dsn: str) -> Iterator[psycopg.Connection]:
-    with explained(), psycopg.connect(dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+    with explained(), psycopg.connect(dsn, **NETWORK) as connection:
         yield connection
 
 
