@@ -7,7 +7,6 @@ No request is lost, nothing is issued twice, the quota is exact, the log has no 
 
 import itertools
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,18 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from birthmark.ca.config import load_config
-from birthmark.ca.wiring import configured_store, open_ca
-from birthmark.core.audit import decode_row
-from support.ca_parts import Board
-from support.ca_process import ORDER, CAFiles
+from support.ca_process import CAFiles
 from support.campaign import rounds
-from support.plant import ANSWER_MAX_S, PostgresFiles, Rig, Worker, at_work
+from support.plant import Boards, PostgresFiles, Rig, Worker, assert_exact, at_work, until_more
 from support.postgres import PostgreSQL, postgresql
 
 KILLS = rounds(short=6, campaign=60)
-MORE = 6
-"""Units that are made between one kill and the next."""
 SEED = 20261123
 
 
@@ -34,18 +27,6 @@ SEED = 20261123
 def cluster() -> Iterator[PostgreSQL]:
     with postgresql() as running:
         yield running
-
-
-class Boards:
-    """Boards, until it is over. Thread-safe."""
-
-    def __init__(self, files: CAFiles) -> None:
-        self._files = files
-        self._numbers = itertools.count()
-        self.over = threading.Event()
-
-    def __call__(self) -> Board | None:
-        return None if self.over.is_set() else self._files.board(f"BM-{next(self._numbers):06d}")
 
 
 def under_load(files: CAFiles, kills: Callable[[list[Worker]], None]) -> list[Rig]:
@@ -68,32 +49,6 @@ def under_load(files: CAFiles, kills: Callable[[list[Worker]], None]) -> list[Ri
         worker.end()
     assert [rig.problem for rig in rigs if rig.problem] == []
     return rigs
-
-
-def until_more(rigs: list[Rig]) -> None:
-    aim = sum(len(rig.made) for rig in rigs) + MORE
-    deadline = time.monotonic() + ANSWER_MAX_S
-    while sum(len(rig.made) for rig in rigs) < aim:
-        assert not [rig.problem for rig in rigs if rig.problem]
-        assert time.monotonic() < deadline, "nothing is issued any more"
-        time.sleep(0.01)
-
-
-def assert_exact(files: CAFiles, rigs: list[Rig]) -> None:
-    """The ledger has what the rigs have, once: certificates, births, places in the order, entries in the log."""
-    made = {unit: serial for rig in rigs for unit, serial in rig.made.items()}
-    with open_ca(files.config) as administration:
-        found = list(administration.certificates())
-        assert list(administration.check()) == []
-    assert sorted((row["unit_serial"], row["serial"]) for row in found) == sorted(made.items())
-    assert {row["state"] for row in found} == {"confirmed"}
-    with configured_store(load_config(files.config), files.folder) as store, store.reading() as ledger:
-        assert ledger.order_use(ORDER, "").units == len(made)
-        decided = [decode_row(entry) for entry in ledger.entries(0, ledger.log_size())]
-        assert len(decided) == ledger.log_size()
-    for act in ("enrol", "birth"):
-        acts = [row.unit_serial for row in decided if row.act == act and row.about]
-        assert sorted(acts) == sorted(made), f"each {act} is in the log once"
 
 
 def one_of(workers: list[Worker], chance: random.Random) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several CA processes over one ledger, killed and started again, and rigs that ask until they are answered."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -14,7 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from birthmark.ca.config import load_config
 from birthmark.ca.http import BIRTH_MEDIA_TYPE
+from birthmark.ca.wiring import configured_store, open_ca
+from birthmark.core.audit import decode_row
 from birthmark.core.birth import sign_birth
 from birthmark.core.registry import PKIX_EVIDENCE
 from birthmark.est.client import ESTClient
@@ -29,6 +33,8 @@ from support.ca_process import ORDER, PROGRAM, STOP_TIME_S, CAFiles
 ANSWER_MAX_S = 30
 """No request waits longer, whatever was killed."""
 PAUSE_S = 0.05
+MORE = 6
+"""Units that `until_more` waits for."""
 TRANSPORT_TIMEOUT_S = 10
 
 T = TypeVar("T")
@@ -166,3 +172,41 @@ def at_work(rigs: Sequence[Rig], boards: Callable[[], Board | None]) -> list[thr
     for thread in threads:
         thread.start()
     return threads
+
+
+class Boards:
+    """Boards, until it is over. Thread-safe."""
+
+    def __init__(self, files: CAFiles) -> None:
+        self._files = files
+        self._numbers = itertools.count()
+        self.over = threading.Event()
+
+    def __call__(self) -> Board | None:
+        return None if self.over.is_set() else self._files.board(f"BM-{next(self._numbers):06d}")
+
+
+def until_more(rigs: Sequence[Rig]) -> None:
+    aim = sum(len(rig.made) for rig in rigs) + MORE
+    deadline = time.monotonic() + ANSWER_MAX_S
+    while sum(len(rig.made) for rig in rigs) < aim:
+        assert not [rig.problem for rig in rigs if rig.problem]
+        assert time.monotonic() < deadline, "nothing is issued any more"
+        time.sleep(0.01)
+
+
+def assert_exact(files: CAFiles, rigs: Sequence[Rig]) -> None:
+    """The ledger has what the rigs have, once: certificates, births, places in the order, entries in the log."""
+    made = {unit: serial for rig in rigs for unit, serial in rig.made.items()}
+    with open_ca(files.config) as administration:
+        found = list(administration.certificates())
+        assert list(administration.check()) == []
+    assert sorted((row["unit_serial"], row["serial"]) for row in found) == sorted(made.items())
+    assert {row["state"] for row in found} == {"confirmed"}
+    with configured_store(load_config(files.config), files.folder) as store, store.reading() as ledger:
+        assert ledger.order_use(ORDER, "").units == len(made)
+        decided = [decode_row(entry) for entry in ledger.entries(0, ledger.log_size())]
+        assert len(decided) == ledger.log_size()
+    for act in ("enrol", "birth"):
+        acts = [row.unit_serial for row in decided if row.act == act and row.about]
+        assert sorted(acts) == sorted(made), f"each {act} is in the log once"

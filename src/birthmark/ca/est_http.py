@@ -2,6 +2,8 @@
 """EST as an ASGI application without a router: nothing else of the authority is asked as often."""
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 from birthmark.ca.demands import Client
 from birthmark.ca.edge import client_in, refusal
@@ -17,6 +19,7 @@ from birthmark.est.server import ESTAnswer, ESTRequest
 from birthmark.net.asgi import Receive, Scope, Send, read_body
 
 CONTENT_TYPE = b"content-type"
+_Asked = TypeVar("_Asked")
 
 
 class ESTHTTP:
@@ -38,15 +41,15 @@ class ESTHTTP:
         await _send(answer, send)
 
     async def _answer(self, asked: ESTRequest, client: Client | None) -> ESTAnswer:
-        # What reads the ledger goes to a thread: whoever holds the ledger must not hold up the other requests. A rig's
-        # request reads its order once a second and stays here, because a thread costs more than it.
+        # What reads the ledger goes to a thread: whoever holds the ledger must not hold up the other requests.
         match asked.operation, asked.payload:
             case Operation.SIMPLEENROLL, bytes() as csr:
-                return server.certificate_answer(await self._batches.run(self._ca.enrolment(client, asked.label, csr)))
+                job = await self._judged(self._ca.enrolment, client, asked.label, csr)
+                return server.certificate_answer(await self._batches.run(job))
             case Operation.SIMPLEREENROLL, bytes() as csr:
                 return server.certificate_answer(await self._renewed(client, csr))
             case Operation.NONCE, NonceRequest() as wanted:
-                nonce = await self._batches.run(await self._nonce_wish(client, asked.label, wanted))
+                nonce = await self._batches.run(await self._judged(self._ca.nonce_wish, client, asked.label, wanted))
                 return server.nonce_answer(self._ca.nonce_response(nonce))
             case Operation.CACERTS, _:
                 return server.cacerts_answer(self._ca.ca_certificates())
@@ -57,10 +60,17 @@ class ESTHTTP:
     async def _renewed(self, client: Client | None, csr: bytes) -> bytes:
         return await self._batches.run(await asyncio.to_thread(self._ca.renewal, client, csr))
 
-    async def _nonce_wish(self, client: Client | None, label: str | None, wanted: NonceRequest) -> Job:
-        if label is not None:
-            return self._ca.nonce_wish(client, label, wanted)
-        return await asyncio.to_thread(self._ca.nonce_wish, client, label, wanted)
+    async def _judged(
+        self,
+        judge: Callable[[Client | None, str | None, _Asked], Job],
+        client: Client | None,
+        label: str | None,
+        asked: _Asked,
+    ) -> Job:
+        """Judge a request here when its order is known, because a thread would cost more than that."""
+        if self._ca.remembers(label):
+            return judge(client, label, asked)
+        return await asyncio.to_thread(judge, client, label, asked)
 
 
 def _content_type(scope: Scope) -> str | None:

@@ -61,6 +61,8 @@ _OF_ONE_REQUEST = frozenset({"store.conflict", "store.failed"})
 CACertificates: TypeAlias = Callable[[], tuple[x509.Certificate, ...]]
 ORDER_MEMORY = timedelta(seconds=1)
 """For how long an order that was read decides what is drafted. What is issued is decided by the ledger's order."""
+ORDER_SURE = ORDER_MEMORY * 0.9
+"""For how long it will still be remembered a moment later."""
 
 
 class CA:
@@ -104,6 +106,11 @@ class CA:
     def _preferred(self, profile: str | None, held: KeyAlgorithm | None, at: datetime) -> KeyAlgorithm:
         terms = None if profile is None else self._policy.terms.get(profile)
         return KeyAlgorithm.P256 if terms is None else terms.preferred(held, at)
+
+    def remembers(self, label: str | None) -> bool:
+        """Say whether a rig's request under this label can be judged now without a look at the ledger."""
+        known = None if label is None else self._orders.get(label)
+        return known is not None and known[0] <= self._clock() < known[0] + ORDER_SURE
 
     # --- one request ---
 

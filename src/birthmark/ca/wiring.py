@@ -4,7 +4,7 @@
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -158,7 +158,7 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
     policy, outages = _policy(config, folder, endorsements), Outages(system_clock)
     with (
         Keyring(folder, outages.note) as keys,
-        configured_store(config, folder) as store,
+        _stores(config, folder) as (issuing, store),
         outages.kept(store),
         measured(config.metrics, folder, store, system_clock) as measures,
     ):
@@ -167,9 +167,9 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
         signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
         authority = signers.issuing
         lineage = _lineage(config, folder, policy)
-        board = NoticeBoard(store)
+        board = NoticeBoard(issuing)
         policy = replace(policy, trust=replace(policy.trust, why_denied=doorkeeper(board.current)))
-        ca = CA(store, signers, policy, system_clock, handed_out(policy.ca_chain, board.latest))
+        ca = CA(issuing, signers, policy, system_clock, handed_out(policy.ca_chain, board.latest))
         issuers = status_issuers(config, folder, keys, signers)
         desk = status_desk(config, store, issuers, policy, system_clock)
         status = StatusHTTP(desk, system_clock, config.status_max_age_s)
@@ -180,7 +180,9 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
             OrderBook(store, system_clock),
             LedgerDesk(store, system_clock),
             life,
-            HealthDesk(_organs(store, policy, authority, signer, lambda: desk.full_list().body, folder), system_clock),
+            HealthDesk(
+                _organs(issuing, policy, authority, signer, lambda: desk.full_list().body, folder), system_clock
+            ),
         )
         admin = AdminHTTP(services, store, policy.trust, system_clock)
         log = Log(store, signer)
@@ -271,21 +273,37 @@ def check_policy(config_path: Path, candidate: Path) -> PolicyDifference:
 
 @contextmanager
 def configured_store(config: CAConfig, folder: Path) -> Iterator[CAStore]:
-    """Open the ledger that the configuration names. Raises ConfigError, StoreError."""
-    store = _opened_store(config, folder)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def _opened_store(config: CAConfig, folder: Path) -> CAStore:
+    """Open the ledger that the configuration names, for whoever may read all of it. Raises ConfigError, StoreError."""
     if config.database_dsn_file is None:
-        return SQLiteCAStore(folder / (config.database or DEFAULT_DATABASE))
+        store: CAStore = SQLiteCAStore(folder / (config.database or DEFAULT_DATABASE))
+    else:
+        store = _postgres(config.database_dsn_file, folder, quick=False)
+    with closing(store):
+        yield store
+
+
+@contextmanager
+def _stores(config: CAConfig, folder: Path) -> Iterator[tuple[CAStore, CAStore]]:
+    """
+    Open the ledger for issuing, and for all else that a worker does.
+
+    In PostgreSQL issuing has connections of its own: it never waits for one that something else holds. An SQLite file
+    has one connection, whose transactions are short.
+    """
+    with configured_store(config, folder) as others:
+        if config.database_dsn_file is None:
+            yield others, others
+            return
+        with closing(_postgres(config.database_dsn_file, folder, quick=True)) as issuing:
+            yield issuing, others
+
+
+def _postgres(dsn_file: str, folder: Path, *, quick: bool) -> CAStore:
     # Imported here: the embedded default runs without PostgreSQL's driver.
     from birthmark.stores.ca_postgres import PostgresCAStore  # noqa: PLC0415
+    from birthmark.stores.postgres_patience import ISSUING, READING  # noqa: PLC0415
 
-    return PostgresCAStore(read_secret(folder / config.database_dsn_file).decode())
+    return PostgresCAStore(read_secret(folder / dsn_file).decode(), ISSUING if quick else READING)
 
 
 def migrate(config_path: Path) -> tuple[str, ...]:
@@ -293,7 +311,7 @@ def migrate(config_path: Path) -> tuple[str, ...]:
     config = load_config(config_path)
     if config.database_dsn_file is None:
         raise ConfigError(f"{config_path}: an SQLite database is brought up to date when it is opened")
-    from birthmark.stores import ca_postgres  # noqa: PLC0415 as in _opened_store
+    from birthmark.stores import ca_postgres  # noqa: PLC0415 as in _postgres
 
     return ca_postgres.migrate(read_secret(config_path.parent / config.database_dsn_file).decode())
 
