@@ -9,6 +9,7 @@ import click
 from birthmark.cli.blocks import certificate_block, decision_block
 from birthmark.cli.ca_ceremony import ceremony
 from birthmark.cli.ca_client import client
+from birthmark.cli.ca_credential import credential
 from birthmark.cli.ca_doctor import doctor
 from birthmark.cli.ca_hsm import hsm
 from birthmark.cli.ca_ledger import ledger
@@ -45,6 +46,7 @@ ca.add_command(order)
 ca.add_command(proposal)
 ca.add_command(unit)
 ca.add_command(client)
+ca.add_command(credential)
 ca.add_command(revoke)
 ca.add_command(root)
 

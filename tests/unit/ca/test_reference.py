@@ -16,7 +16,7 @@ DEMANDS = REPOSITORY / "docs/reference/ca-demands.md"
 CONFIG = REPOSITORY / "docs/reference/config.md"
 FINDING = re.compile(r'"(ca\.[a-z0-9]+\.[a-z-]+|ca\.(?:store|signer|overload)|csr\.[a-z.]+)"')
 
-_ELSEWHERE = {"ceremony", "audit", "upkeep"}
+_ELSEWHERE = {"ceremony", "audit", "upkeep", "operations"}
 """Rooms with a reference of their own."""
 
 

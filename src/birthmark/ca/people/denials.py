@@ -72,8 +72,7 @@ def doorkeeper(notices: Callable[[], Notices]) -> Callable[[x509.Certificate], s
         denied = notices().denied
         if not denied:
             return None
-        known = _folded(denied)
-        found = next((each for each in clients_of(leaf) if each in known), None)
+        found = denied_among(clients_of(leaf), denied)
         return None if found is None else _TOLD[found.kind]
 
     return why_denied
@@ -96,6 +95,12 @@ def clients_of(leaf: x509.Certificate) -> tuple[DeniedClient, ...]:
     rig = (DeniedClient(ClientKind.RIG, name),) if ID_KP_CMC_RA in purposes else ()
     person = (DeniedClient(ClientKind.PERSON, plain_name(name)),) if ID_KP_OFFICER in purposes else ()
     return (key, *rig, *person)
+
+
+def denied_among(named: Sequence[DeniedClient], denied: frozenset[DeniedClient]) -> DeniedClient | None:
+    """Return the first of a certificate's names (`clients_of`) that is denied, or None."""
+    known = _folded(denied)
+    return next((each for each in named if each in known), None)
 
 
 @functools.lru_cache(1)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operations CA at work: certificates of people, rigs, followers and servers, by named policies."""
