@@ -99,6 +99,8 @@ class Rig:
         self.name = name
         self.made: dict[str, str] = {}
         self.put_off = 0
+        self.lost = 0
+        """How many requests had no answer at all; they are put off too."""
         self.problem: BaseException | None = None
         self._files = files
         self._workers = workers
@@ -137,6 +139,7 @@ class Rig:
             try:
                 return ask(self._connected())
             except NetError:
+                self.lost += 1
                 self._leave()
             except ESTClientRefused as later:
                 if later.retry_after_s is None or (later.status != 503 and later.finding != "ca.6.unit-in-work"):

@@ -3,7 +3,7 @@
 
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -22,6 +22,7 @@ from birthmark.ca.anchors_http import AnchorsHTTP
 from birthmark.ca.config import CAConfig, FrontSection, load_config
 from birthmark.ca.http import CAHTTP
 from birthmark.ca.issuing.setup import chains_of, signers_of, terms_of
+from birthmark.ca.issuing.signers import Signers
 from birthmark.ca.keyring import Keyring
 from birthmark.ca.life.lapses import write_lapses
 from birthmark.ca.life.lifecycle import Lifecycle
@@ -32,16 +33,18 @@ from birthmark.ca.people.denials import doorkeeper
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore
 from birthmark.ca.service import CA
+from birthmark.ca.status.desk import SigningDesk, StatusIssuer
 from birthmark.ca.status.http import StatusHTTP
 from birthmark.ca.status.setup import published, status_desk, status_issuers
 from birthmark.ca.transparency.http import LogHTTP
 from birthmark.ca.transparency.log import Log
 from birthmark.ca.transparency.policy_log import announce_policy, read_policy
 from birthmark.ca.watch.chores import Chore, doing
-from birthmark.ca.watch.health import Health, HealthDesk, Organs
+from birthmark.ca.watch.health import Health, HealthDesk
 from birthmark.ca.watch.journal import begin_log
 from birthmark.ca.watch.metrics_http import begin_anew, measured
 from birthmark.ca.watch.observation import Observed
+from birthmark.ca.watch.organs import IssuerOrgans, Organs
 from birthmark.ca.watch.outages import Outages
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
@@ -54,7 +57,6 @@ from birthmark.net import asgi, tls
 from birthmark.net.front import worker
 from birthmark.net.front.description import FrontDescription
 from birthmark.net.front.supervisor import serve_front
-from birthmark.pki.authorities import Authority
 from birthmark.pki.errors import PathError
 from birthmark.pki.paths import read_certificates, read_trust
 from birthmark.pki.rollover import joined
@@ -79,6 +81,8 @@ LAPSES_EVERY_S = 10.0
 OUTAGES_EVERY_S = 1.0
 SETTLE_EVERY_S = 1.0
 PRESIGN_EVERY_S = 1.0
+EXAMINE_MAX_S = 60.0
+"""How long a person who asks beside the service waits."""
 WORKER_MODULE = "birthmark.ca.worker"
 STEWARD_MODULE = "birthmark.ca.steward"
 REPEATABLE = (EST_PREFIX, "/v1/births")
@@ -165,7 +169,6 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
         sinks = (decided,) if measures.decided is None else (decided, measures.decided)
         announce_policy(store, endorsements.digest, texts, system_clock)
         signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
-        authority = signers.issuing
         lineage = _lineage(config, folder, policy)
         board = NoticeBoard(issuing)
         policy = replace(policy, trust=replace(policy.trust, why_denied=doorkeeper(board.current)))
@@ -180,9 +183,7 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
             OrderBook(store, system_clock),
             LedgerDesk(store, system_clock),
             life,
-            HealthDesk(
-                _organs(issuing, policy, authority, signer, lambda: desk.full_list().body, folder), system_clock
-            ),
+            HealthDesk(_organs(issuing, policy, signers, signer, (issuers, desk), folder), system_clock),
         )
         admin = AdminHTTP(services, store, policy.trust, system_clock)
         log = Log(store, signer)
@@ -207,15 +208,25 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
 
 
 def _organs(
-    store: CAStore, policy: Policy, authority: Authority, signer: Signer, crl: Callable[[], bytes], folder: Path
+    store: CAStore,
+    policy: Policy,
+    signers: Signers,
+    log: Signer,
+    status: tuple[Mapping[str, StatusIssuer], SigningDesk],
+    folder: Path,
 ) -> Organs:
+    issuers, desk = status
+
+    def organs_of(name: str, issuer: StatusIssuer) -> IssuerOrgans:
+        responder_key = None if issuer.responder is None else issuer.responder.key
+        return IssuerOrgans(issuer.authority, lambda: desk.full_list(name).body, responder_key)
+
     return Organs(
         store=store,
         policy=policy,
-        issuing=authority.certificate,
-        issuing_key=authority.key,
-        log_key=signer.key,
-        crl=crl,
+        issuers={name: organs_of(name, issuer) for name, issuer in issuers.items()},
+        log_key=log.key,
+        result_key=None if signers.verifier is None else signers.verifier.key,
         folder=folder,
     )
 
@@ -252,9 +263,10 @@ def examine(config_path: Path) -> Health:
     policy = _policy(config, folder, read_endorsements(folder / config.endorsements, read_file))
     with Keyring(folder) as keys, configured_store(config, folder) as store:
         signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
-        desk = status_desk(config, store, status_issuers(config, folder, keys, signers), policy, system_clock)
-        organs = _organs(store, policy, signers.issuing, signer, lambda: desk.full_list().body, folder)
-        return HealthDesk(organs, system_clock).health()
+        issuers = status_issuers(config, folder, keys, signers)
+        desk = status_desk(config, store, issuers, policy, system_clock)
+        organs = _organs(store, policy, signers, signer, (issuers, desk), folder)
+        return HealthDesk(organs, system_clock).health(EXAMINE_MAX_S)
 
 
 def check_policy(config_path: Path, candidate: Path) -> PolicyDifference:

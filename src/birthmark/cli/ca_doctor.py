@@ -13,7 +13,7 @@ from birthmark.cli.exits import Exit
 if TYPE_CHECKING:
     from birthmark.ca.admin.ledger_types import HealthView
 
-_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "ended": "yellow"}
 
 
 @click.command(short_help="Say whether a certificate could be issued now.")
@@ -24,12 +24,12 @@ def doctor(*, as_json: bool, **where: Any) -> None:
     Say whether a certificate could be issued now: each part that issuing needs is tried.
 
     With --config on the CA's own machine, beside the service; with --url over the wire, as an auditor or a security
-    officer. Ends with 1 when no certificate could be issued.
+    officer. Ends with 1 when something has failed, and says which profiles cannot issue.
     """
     config = here(where)
     found = _local(config) if config is not None else _remote(where)
     click.echo(_json(found) if as_json else _table(found))
-    sys.exit(Exit.OK if found.ready else Exit.NOT_HELD)
+    sys.exit(Exit.OK if found.sound else Exit.NOT_HELD)
 
 
 def _local(config: Path) -> "HealthView":
@@ -51,11 +51,19 @@ def _json(found: "HealthView") -> str:
 
 
 def _table(found: "HealthView") -> str:
-    width = max(len(each.name) for each in found.checks)
+    rows: list[tuple[str, str, str, str]] = [(each.name, each.state, each.detail, each.hint) for each in found.checks]
+    rows += [(f"profile {each.name}", each.state, each.detail, "") for each in found.profiles]
+    width = max(len(name) for name, *_ in rows)
     lines = []
-    for each in found.checks:
-        state = click.style(each.state.ljust(7), fg=_COLOURS[each.state], bold=each.state != "ok")
-        lines.append(f"{each.name.ljust(width)}  {state}  {each.detail}")
-        if each.hint:
-            lines.append(f"{' ' * width}  {' ' * 7}  -> {each.hint}")
-    return "\n".join([*lines, "ready to issue" if found.ready else "NOT ready to issue"])
+    for name, state, detail, hint in rows:
+        shown = click.style(state.ljust(7), fg=_COLOURS[state], bold=state != "ok")
+        lines.append(f"{name.ljust(width)}  {shown}  {detail}")
+        if hint:
+            lines.append(f"{' ' * width}  {' ' * 7}  -> {hint}")
+    return "\n".join([*lines, _verdict(found)])
+
+
+def _verdict(found: "HealthView") -> str:
+    if found.ready:
+        return "ready to issue" if found.sound else "ready to issue, but NOT all that should be"
+    return "NOT ready to issue"

@@ -148,8 +148,9 @@ class HistoryView(_Told, frozen=True):
 
 
 class ReadyView(_Told, frozen=True):
-    """A certificate could be issued now."""
+    """A certificate could be issued now; `sound` when one of every profile that may issue today could."""
 
+    sound: bool
     ready: Literal[True] = True
 
 
@@ -162,12 +163,23 @@ class CheckView(_Told, frozen=True):
     hint: str
 
 
+class ProfileHealthView(_Told, frozen=True):
+    """Whether certificates of a profile could be issued now; `issuer` is "" for the first issuing CA."""
+
+    name: str
+    issuer: str
+    state: Literal["ok", "failed", "ended"]
+    detail: str
+
+
 class HealthView(_Told, frozen=True):
-    """What all checks found; ready when none has failed."""
+    """What all checks found: sound when none has failed, ready when some profile can issue all the same."""
 
     at: datetime
     ready: bool
+    sound: bool
     checks: tuple[CheckView, ...]
+    profiles: tuple[ProfileHealthView, ...]
 
 
 def unit_view(unit: Unit) -> UnitView:
@@ -195,4 +207,8 @@ def health_view(found: Health) -> HealthView:
     checks = tuple(
         CheckView(name=each.name, state=each.state.value, detail=each.detail, hint=each.hint) for each in found.checks
     )
-    return HealthView(at=found.at, ready=found.ready, checks=checks)
+    profiles = tuple(
+        ProfileHealthView(name=each.name, issuer=each.issuer, state=each.state.value, detail=each.detail)
+        for each in found.profiles
+    )
+    return HealthView(at=found.at, ready=found.ready, sound=found.sound, checks=checks, profiles=profiles)

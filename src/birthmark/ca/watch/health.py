@@ -1,60 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Whether a certificate could be issued now.
+Whether certificates could be issued now, of all profiles or of some.
 
-Each part that issuing needs is tried, not asked: the ledger is written, the keys sign (`pki.probe`: a signature that is
-good for nothing else), the policy still allows something.
-
-One examination answers everybody who asks within MEMORY_S, so asking often costs nothing.
+One examination answers everybody who asks while it runs and within MEMORY_S after it, so asking often costs nothing. It
+runs in a thread of its own: what it waits for holds up nobody else, and while that takes too long the answer is no.
 """
 
-import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
-from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-
-from birthmark.ca.policy import Policy
-from birthmark.ca.ports import CAStore
-from birthmark.core.audit import decode_row
+from birthmark.ca.demands import Terms
+from birthmark.ca.watch.organs import Check, Found, Organs, State, checks, is_open
 from birthmark.core.clock import Clock
-from birthmark.core.errors import BirthmarkError
-from birthmark.pki.algorithms import SigningKey
-from birthmark.pki.probe import probe
 
 MEMORY_S: Final = 1.0
-DISK_LEFT_BYTES: Final = 256 << 20
-"""With less than this the CA does not count as ready: it stops before the disk is full, not after."""
-DISK_LOW_BYTES: Final = 1 << 30
-LOG_LAG: Final = timedelta(seconds=60)
-CLOCK_AHEAD: Final = timedelta(seconds=60)
-"""How far the latest entry of the ledger may lie in the future."""
-EXPIRY_NEAR: Final = timedelta(days=90)
-_ENTRY_BEFORE: Final = 1
+"""For so long an examination is repeated to whoever asks."""
+ANSWER_WITHIN_S: Final = 2.0
+"""An examination that takes longer has found that no certificate can be issued in a reasonable time."""
 
 
-class State(Enum):
-    """What a check found. Only `failed` keeps the CA from being ready."""
+class ProfileState(Enum):
+    """What is known of a profile: its certificates can be issued, cannot, or may not be any more."""
 
     OK = "ok"
-    WARNING = "warning"
     FAILED = "failed"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What one check found, and what to do about it."""
+class ProfileHealth:
+    """Whether a profile can issue now; `detail` names the checks that stand in its way."""
 
     name: str
-    state: State
+    issuer: str
+    state: ProfileState
     detail: str
-    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,134 +49,87 @@ class Health:
 
     at: datetime
     checks: tuple[Found, ...]
+    profiles: tuple[ProfileHealth, ...]
 
     @property
     def ready(self) -> bool:
-        """Whether a certificate could be issued now."""
+        """Whether a certificate of some profile could be issued now."""
+        return any(each.state is ProfileState.OK for each in self.profiles)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing has failed: all that may be issued today could be."""
         return all(each.state is not State.FAILED for each in self.checks)
 
 
-Check = Callable[[datetime], Found]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Organs:
-    """What issuing needs. `crl` returns the list (DER) that is in force; `folder` is on the disk that must not fill."""
-
-    store: CAStore
-    policy: Policy
-    issuing: x509.Certificate
-    issuing_key: SigningKey
-    log_key: SigningKey
-    crl: Callable[[], bytes]
-    folder: Path
-
-
 class HealthDesk:
-    """Examines, at most once in MEMORY_S. Calls may come from several threads."""
+    """Examines when it is asked. Calls may come from several threads."""
 
-    def __init__(self, organs: Organs, clock: Clock) -> None:
-        self._checks: Mapping[str, Check] = checks(organs)
+    def __init__(self, organs: Organs, clock: Clock, now_s: Callable[[], float] = time.monotonic) -> None:
+        """`now_s` never goes back."""
+        self._checks = checks(organs)
+        self._terms = dict(organs.policy.terms)
         self._clock = clock
+        self._now_s = now_s
         self._lock = threading.Lock()
-        self._last: tuple[float, Health] | None = None
+        self._begun_s = self._ended_s = now_s()
+        self._current: Future[Health] | None = None
+        self._trying = ""
 
-    def health(self) -> Health:
-        """Return what was found now, or a moment ago."""
+    def asked(self) -> "Future[Health]":
+        """Return the examination that answers whoever asks now; it may have to end first. Never waits."""
         with self._lock:
-            now = time.monotonic()
-            if self._last is None or now >= self._last[0] + MEMORY_S:
-                at = self._clock()
-                found = Health(at, tuple(_tried(name, check, at) for name, check in self._checks.items()))
-                self._last = time.monotonic(), found
-            return self._last[1]
+            current, now_s = self._current, self._now_s()
+            if current is None or (current.done() and now_s >= self._ended_s + MEMORY_S):
+                self._begun_s = now_s
+                self._current = current = Future()
+                threading.Thread(target=self._examine, args=(current,), name="health", daemon=True).start()
+            return current
+
+    def health(self, wait_s: float = ANSWER_WITHIN_S) -> Health:
+        """Return what was found now, or a moment ago; that nothing was, when it takes longer than `wait_s`."""
+        try:
+            return self.asked().result(wait_s)
+        except TimeoutError:
+            return self.unfinished()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether an examination runs that has taken too long already: who waits for it waits in vain."""
+        current = self._current
+        return current is not None and not current.done() and self._now_s() >= self._begun_s + ANSWER_WITHIN_S
+
+    def unfinished(self) -> Health:
+        """Return what is known while an examination does not end."""
+        detail = f"the check of {self._trying} has not ended for {self._now_s() - self._begun_s:.1f} s"
+        found = Found("examination", State.FAILED, detail, "look at what does not answer, and at the service's log")
+        stuck = Check(found.name, lambda _name, _at: found)
+        return self._told(self._clock(), ((stuck, found),))
+
+    def _examine(self, examination: "Future[Health]") -> None:
+        try:
+            at, found = self._clock(), []
+            for check in self._checks:
+                self._trying = check.name
+                found.append((check, check.found(at)))
+            told = self._told(at, tuple(found))
+        except BaseException as error:  # noqa: BLE001 a defect: whoever waits must hear of it
+            self._ended_s = self._now_s()
+            examination.set_exception(error)
+        else:
+            self._ended_s = self._now_s()
+            examination.set_result(told)
+
+    def _told(self, at: datetime, found: tuple[tuple[Check, Found], ...]) -> Health:
+        failed = [check for check, each in found if each.state is State.FAILED]
+        profiles = tuple(_profile(terms, failed, at) for _, terms in sorted(self._terms.items()))
+        return Health(at, tuple(each for _, each in found), profiles)
 
 
-def checks(organs: Organs) -> Mapping[str, Check]:
-    """Return every check, by its name."""
-    return {
-        "store": lambda at: _store(organs.store, at),
-        "issuing-key": lambda _: _key("issuing-key", organs.issuing_key),
-        "log-key": lambda _: _key("log-key", organs.log_key),
-        "log": lambda at: _log(organs.store, at),
-        "disk": lambda _: _disk(shutil.disk_usage(organs.folder).free),
-        "policy": lambda at: _policy(organs.policy, at),
-        "clock": lambda at: _clock(organs.store, at),
-        "issuing-certificate": lambda at: _certificate(organs.issuing, at),
-        "crl": lambda at: _crl(organs.crl(), at),
-    }
-
-
-def _tried(name: str, check: Check, at: datetime) -> Found:
-    try:
-        return check(at)
-    except BirthmarkError as error:
-        return Found(name, State.FAILED, f"{error.finding}: {error.message}", error.hint)
-    except OSError as error:
-        return Found(name, State.FAILED, str(error), "look at the disk")
-
-
-def _store(store: CAStore, at: datetime) -> Found:
-    with store.writing() as ledger:
-        ledger.probe(at)
-    return Found("store", State.OK, "the ledger was written")
-
-
-def _key(name: str, key: SigningKey) -> Found:
-    probe(key)
-    return Found(name, State.OK, "the key signed a probe")
-
-
-def _log(store: CAStore, at: datetime) -> Found:
-    with store.reading() as ledger:
-        note = ledger.checkpoint()
-        waiting = ledger.entries(0 if note is None else int(note.split("\n")[1]), 1)
-    lag = at - decode_row(waiting[0]).at if waiting else timedelta(0)
-    detail = f"the oldest entry without a checkpoint is {max(lag.total_seconds(), 0):.0f} s old"
-    if lag > LOG_LAG:
-        return Found("log", State.FAILED, detail, "see the log of the service: what does it say of its checkpoints?")
-    return Found("log", State.OK, detail if waiting else "every entry is in a signed checkpoint")
-
-
-def _disk(free: int) -> Found:
-    detail = f"{free >> 20} MiB free"
-    if free < DISK_LEFT_BYTES:
-        return Found("disk", State.FAILED, detail, "make room")
-    return Found("disk", State.WARNING if free < DISK_LOW_BYTES else State.OK, detail)
-
-
-def _policy(policy: Policy, at: datetime) -> Found:
-    open_now = [
-        name for name, terms in policy.terms.items() if any(each.last_issue >= at.date() for each in terms.algorithms)
-    ]
-    if not open_now:
-        return Found("policy", State.FAILED, "no profile may issue any more", "see [[profile]] last_issue in ca.toml")
-    detail = f"policy {policy.endorsements.digest[:16]}, profiles {', '.join(sorted(open_now))}"
-    return Found("policy", State.OK, detail)
-
-
-def _clock(store: CAStore, at: datetime) -> Found:
-    with store.reading() as ledger:
-        size = ledger.log_size()
-        last = ledger.entries(size - _ENTRY_BEFORE, 1) if size else ()
-    ahead = decode_row(last[0]).at - at if last else timedelta(0)
-    if ahead > CLOCK_AHEAD:
-        told = f"the ledger's latest entry is {ahead.total_seconds():.0f} s in the future"
-        return Found("clock", State.FAILED, told, "set this machine's clock, or the other worker's")
-    return Found("clock", State.OK, at.isoformat(timespec="seconds"))
-
-
-def _certificate(certificate: x509.Certificate, at: datetime) -> Found:
-    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    detail = f"good from {begins.date()} to {ends.date()}"
-    if not begins <= at < ends:
-        return Found("issuing-certificate", State.FAILED, detail, "hold a ceremony for the next issuing CA")
-    near = ends - at < EXPIRY_NEAR
-    return Found("issuing-certificate", State.WARNING if near else State.OK, detail)
-
-
-def _crl(der: bytes, at: datetime) -> Found:
-    ends = x509.load_der_x509_crl(der).next_update_utc
-    if ends is None or ends <= at:
-        return Found("crl", State.FAILED, f"the list was good until {ends}", "see the log of the service")
-    return Found("crl", State.OK, f"the list is good until {ends.isoformat(timespec='seconds')}")
+def _profile(terms: Terms, failed: list[Check], at: datetime) -> ProfileHealth:
+    if not is_open(terms, at):
+        return ProfileHealth(terms.name, terms.issuer, ProfileState.ENDED, "see last_issue in ca.toml")
+    missing = [check.name for check in failed if check.concerns(terms)]
+    if missing:
+        return ProfileHealth(terms.name, terms.issuer, ProfileState.FAILED, f"failed: {', '.join(missing)}")
+    return ProfileHealth(terms.name, terms.issuer, ProfileState.OK, "can be issued")
