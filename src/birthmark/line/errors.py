@@ -6,6 +6,9 @@ LineError
 ├── AuthorityAway       the CA cannot answer now: the line holds and resumes alone
 │   └── UnitInWork      another rig works on this unit: this position waits for its lease to end
 ├── AuthorityRefused    the CA said no, with its finding: this board fails
+├── UnitsAway           the store that the rigs share cannot be reached: the rig stops before its next step
+├── LeaseLost           another rig has taken the unit meanwhile: this board stops before its next step
+├── UnitStopped         the unit's record says that it may not be worked on: quarantine, rework, limits
 ├── HoldEnded           the CA stayed away for longer than the configuration allows
 ├── LineStopped         somebody ended the run
 ├── JournalUnwritable   the disk does not take the journal or the birth record: nothing is issued
@@ -43,6 +46,25 @@ class AuthorityRefused(LineError):
 
     default_finding = "line.ca.refused"
     default_hint = "put it right in rig.toml or at the CA, then run the board again"
+
+
+class UnitsAway(LineError):
+    """What the rigs know together of the units cannot be read or written."""
+
+    default_finding = "line.units.away"
+    default_hint = "look at the database of the rigs, then run the panel again"
+
+
+class LeaseLost(LineError):
+    """The unit's lease has ended or is another run's. Nothing more is written to the board."""
+
+    default_finding = "line.unit.lease-lost"
+
+
+class UnitStopped(LineError):
+    """The unit may not be worked on, or not be changed in this way."""
+
+    default_finding = "line.unit.stopped"
 
 
 class HoldEnded(LineError):

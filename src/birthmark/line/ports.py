@@ -12,6 +12,7 @@ from typing import Protocol
 from cryptography.x509 import Certificate, ObjectIdentifier
 
 from birthmark.core.delivery import JournalEntry, Parcel, SignedBirth
+from birthmark.core.work import UnitChange, UnitWork
 from birthmark.silicon.port import Algorithm, SecureElement
 
 Event = dict[str, object]
@@ -106,6 +107,39 @@ class LineStore(Protocol):
 
     def parked_count(self) -> int:
         """Return how many parcels are parked, over all destinations."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database."""
+        ...
+
+
+class UnitStore(Protocol):
+    """
+    What the rigs of a line know together of their units. Thread-safe; shared by processes and machines.
+
+    Every call raises UnitsAway when the store cannot be reached; a change was made then, or was not.
+    """
+
+    def units(self, serials: Sequence[str]) -> tuple[UnitWork, ...]:
+        """Return the records, in this order; of a unit that nobody has seen, a new one."""
+        ...
+
+    def change(self, serial: str, transition: Callable[[UnitWork], UnitWork]) -> UnitWork:
+        """
+        Return the record as `transition` makes it of the present one; nobody else changes it in between.
+
+        What `transition` raises passes through, and nothing is changed. Every change that is none of the lease alone
+        is added to the history.
+        """
+        ...
+
+    def sharing(self, chip_serial: str, key_sha256: str) -> tuple[UnitWork, ...]:
+        """Return the units that were seen with this chip or this key. An empty value is shared by none."""
+        ...
+
+    def history(self, after: int, limit: int) -> tuple[UnitChange, ...]:
+        """Return at most so many changes with higher numbers, in their order."""
         ...
 
     def close(self) -> None:

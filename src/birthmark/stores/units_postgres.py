@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the rigs of a site know of their units, in one PostgreSQL database (`line.ports.UnitStore`)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, LiteralString
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from birthmark.core.errors import ConfigError, StoreError
+from birthmark.core.work import UnitChange, UnitWork
+from birthmark.stores import units_rows as rows
+
+CONNECTIONS_MAX: Final = 4
+WAIT_TIMEOUT_S: Final = 2.0
+"""How long a call waits for a connection: well below the lease of a unit."""
+_SETTINGS: Final = (
+    "-c statement_timeout=2000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=5000"
+    " -c synchronous_commit=on"
+)
+_CONNECTION: Final = {
+    "connect_timeout": 2,
+    "options": _SETTINGS,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 3_000,
+}
+_SCHEMA_LOCK: Final = 0x424D554E
+_HISTORY_LOCK: Final = 0x424D4849
+_TABLES: Final = (
+    rows.UNIT_WORK,
+    rows.UNIT_CHANGE.format(number="bigint generated always as identity primary key"),
+    *rows.INDEXES,
+)
+
+
+class UnitsPostgreSQL:
+    """Calls may come from any thread. Makes its tables where there are none. Raises StoreError."""
+
+    def __init__(self, dsn: str) -> None:
+        """Connect. Raises ConfigError, without showing it, for a connection string that is none; StoreError."""
+        try:
+            conninfo_to_dict(dsn)
+        except psycopg.ProgrammingError:
+            # Not chained: libpq quotes the string, and the password with it.
+            raise ConfigError(
+                "the connection string of the rigs' database is malformed", hint="mend units_dsn_file"
+            ) from None
+        self._pool = ConnectionPool(dsn, min_size=0, max_size=CONNECTIONS_MAX, kwargs=_CONNECTION, open=True)
+        try:
+            self._prepare()
+        except BaseException:
+            self._pool.close()
+            raise
+
+    def units(self, serials: Sequence[str]) -> tuple[UnitWork, ...]:
+        """Return the records, in this order; of a unit that nobody has seen, a new one."""
+        with self._transaction() as connection:
+            found = connection.execute(_spoken(f"{rows.SELECT} where unit = any(?)"), (list(serials),)).fetchall()
+        known = {work.unit: work for work in map(rows.work_of, found)}
+        return tuple(known.get(serial) or UnitWork(serial) for serial in serials)
+
+    def change(self, serial: str, transition: Callable[[UnitWork], UnitWork]) -> UnitWork:
+        """Return the record as `transition` makes it of the present one; nobody else changes it in between."""
+        with self._transaction() as connection:
+            connection.execute(_spoken(rows.BLANK), rows.row_of(UnitWork(serial)))
+            row = connection.execute(_spoken(f"{rows.SELECT} where unit = ? for update"), (serial,)).fetchone()
+            before = UnitWork(serial) if row is None else rows.work_of(row)
+            after = transition(before)
+            connection.execute(_spoken(rows.UPDATE), rows.changed_row(after))
+            if not rows.lease_alone(before, after):
+                # So that numbers are seen in their order: nobody is given one while a lower one is not committed.
+                connection.execute("select pg_advisory_xact_lock(%s)", (_HISTORY_LOCK,))
+                connection.execute(_spoken(rows.REMEMBER), rows.row_of(after))
+        return after
+
+    def sharing(self, chip_serial: str, key_sha256: str) -> tuple[UnitWork, ...]:
+        """Return the units that were seen with this chip or this key. An empty value is shared by none."""
+        with self._transaction() as connection:
+            return tuple(
+                map(rows.work_of, connection.execute(_spoken(rows.SHARING), (chip_serial, key_sha256)).fetchall())
+            )
+
+    def history(self, after: int, limit: int) -> tuple[UnitChange, ...]:
+        """Return at most so many changes with higher numbers, in their order."""
+        with self._transaction() as connection:
+            return tuple(map(rows.change_of, connection.execute(_spoken(rows.HISTORY), (after, limit)).fetchall()))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+    def _prepare(self) -> None:
+        with self._transaction() as connection:
+            connection.execute("select pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+            if connection.execute("select to_regclass('unit_work')").fetchone() == (None,):
+                for statement in _TABLES:
+                    connection.execute(_spoken(statement))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[psycopg.Connection]:
+        try:
+            with self._pool.connection(WAIT_TIMEOUT_S) as connection:
+                yield connection
+        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+            raise StoreError(
+                f"the rigs' database does not answer: {_first_line(error)}", finding="store.unreachable"
+            ) from error
+        except psycopg.Error as error:
+            raise StoreError(f"the rigs' database: {_first_line(error)}", finding="store.failed") from error
+
+
+def _spoken(statement: str) -> LiteralString:
+    return statement.replace("?", "%s")
+
+
+def _first_line(error: Exception) -> str:
+    # The first line says what; the others may quote a row.
+    return str(error).partition("\n")[0]
