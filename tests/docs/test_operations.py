@@ -8,11 +8,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from birthmark.ca import upkeep
-from birthmark.ca.watch import health
-from birthmark.ca.watch.health import HealthDesk, Organs, checks
+from birthmark.ca.watch import organs as found_by
 from birthmark.ca.watch.journal import Line
 from birthmark.ca.watch.metrics import LedgerCollector, Meter, page_of
 from birthmark.ca.watch.observation import Decision
+from birthmark.ca.watch.organs import IssuerOrgans, Organs, checks
 from birthmark.core.census import Census
 from birthmark.pki import probe
 from support.ca_parts import CAParts
@@ -53,18 +53,25 @@ def test_every_check_is_described_with_its_limits() -> None:
     organs = Organs(
         store=parts.store,
         policy=parts.policy,
-        issuing=parts.forge.issuing.certificate,
-        issuing_key=parts.forge.issuing.key,
+        issuers={"": IssuerOrgans(parts.forge.issuing, parts.crl, parts.forge.issuing.key)},
         log_key=parts.forge.issuing.key,
-        crl=parts.crl,
+        result_key=parts.forge.issuing.key,
         folder=Path(),
     )
-    assert HealthDesk(organs, parts.clock)
-    assert first_column("## Health") == set(checks(organs))
+    assert first_column("## Health") == {check.name for check in checks(organs)}
     text = section(PAGE, "## Health")
-    limits = (f"{health.DISK_LEFT_BYTES >> 20} MiB", f"{health.DISK_LOW_BYTES >> 30} GiB", "60 s", "90 days")
+    limits = (
+        f"{found_by.DISK_LEFT_BYTES >> 20} MiB",
+        f"{found_by.DISK_LOW_BYTES >> 30} GiB",
+        "60 s",
+        "90 days",
+    )
     assert [limit for limit in limits if limit not in text] == []
-    assert (health.LOG_LAG.seconds, health.CLOCK_AHEAD.seconds, health.EXPIRY_NEAR.days) == (60, 60, 90)
+    assert (found_by.LOG_LAG.seconds, found_by.CLOCK_AHEAD.seconds, found_by.EXPIRY_NEAR.days) == (
+        60,
+        60,
+        90,
+    )
     assert probe.PROBE_PREFIX.decode().strip("\0") in text
 
 
