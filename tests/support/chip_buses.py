@@ -10,8 +10,8 @@ from pathlib import Path
 from birthmark.silicon.simulator.applet import Applet
 from birthmark.silicon.simulator.armed import ArmedFaults, Fault
 from birthmark.silicon.simulator.chip import Chip
-from birthmark.silicon.simulator.latency import LATENCIES
 from birthmark.silicon.simulator.memory import MemoryFile, new_memory
+from birthmark.silicon.timing import LATENCIES
 from birthmark_mcu.bus import I2C
 
 

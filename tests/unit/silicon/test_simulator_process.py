@@ -13,7 +13,7 @@ import pytest
 from birthmark.silicon.apdu.driver import APDUChip
 from birthmark.silicon.bus.i2c import SimulatedI2C
 from birthmark.silicon.port import SLOT_IDENTITY, Algorithm, SlotState
-from birthmark.silicon.simulator.latency import LATENCIES, LatencyModel
+from birthmark.silicon.timing import LATENCIES, LatencyModel
 from birthmark_mcu.errors import Refused
 from support.chips import CHIP_SERIAL, SimulatedChip, inject_at, simulated_chip
 

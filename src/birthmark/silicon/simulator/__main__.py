@@ -19,10 +19,10 @@ from birthmark.core.ids import chip_serial
 from birthmark.silicon.simulator.applet import Applet
 from birthmark.silicon.simulator.armed import ArmedFaults
 from birthmark.silicon.simulator.chip import Chip
-from birthmark.silicon.simulator.latency import LATENCIES
 from birthmark.silicon.simulator.memory import ChipMemory, MemoryFile, new_memory
 from birthmark.silicon.simulator.selftest import self_test
 from birthmark.silicon.simulator.server import BusServer, Wire, listen
+from birthmark.silicon.timing import LATENCIES
 
 DEFAULT_MODEL = "optiga-trust-m"
 DEFAULT_FIRMWARE = "1.0.0"

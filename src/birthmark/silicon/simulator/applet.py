@@ -14,7 +14,7 @@ from types import MappingProxyType
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
 
-from birthmark.silicon.port import SLOTS
+from birthmark.silicon.port import SLOTS, Algorithm
 from birthmark.silicon.simulator.commands import (
     APPLET,
     CLA_APPLET,
@@ -30,7 +30,6 @@ from birthmark.silicon.simulator.commands import (
 )
 from birthmark.silicon.simulator.evidence import KeyFacts, PlatformFacts, encode_evidence
 from birthmark.silicon.simulator.keys import ChipKey, KeyType, new_key, open_key, sign_condensed, spki_of, type_of
-from birthmark.silicon.simulator.latency import FACTORS, LatencyModel
 from birthmark.silicon.simulator.memory import (
     ChipMemory,
     KeyAttribute,
@@ -39,6 +38,7 @@ from birthmark.silicon.simulator.memory import (
     SlotMemory,
 )
 from birthmark.silicon.simulator.models import capabilities
+from birthmark.silicon.timing import FACTORS, LatencyModel
 
 AK_CERTIFICATES_LIMIT = 3
 NONCE_BYTES = 32
@@ -186,7 +186,7 @@ class Applet:
         key_type = KeyType(command.p2)
         key = new_key(key_type)
         self._replace_slot(number, SlotMemory(key=key, attributes=int.from_bytes(command.data, "big")))
-        self._busy_ms = self._latency.generate_ms * FACTORS[key_type]
+        self._busy_ms = self._latency.generate_ms * FACTORS[Algorithm[key_type.name]]
         return _spki(key)
 
     def _get_public_key(self, command: Command) -> bytes:
@@ -211,7 +211,7 @@ class Applet:
         signature = sign_condensed(key, command.data)
         if signature is None:
             raise StatusError(StatusWord.WRONG_LENGTH)
-        self._busy_ms = self._latency.sign_ms * FACTORS[type_of(key)]
+        self._busy_ms = self._latency.sign_ms * FACTORS[Algorithm[type_of(key).name]]
         return signature
 
     def _put_certificate(self, command: Command) -> bytes:

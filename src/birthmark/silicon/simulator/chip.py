@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from birthmark.silicon.simulator.applet import Applet
 from birthmark.silicon.simulator.armed import ArmedFaults, Fault
-from birthmark.silicon.simulator.latency import LatencyModel
 from birthmark.silicon.simulator.t1 import ChipLink
+from birthmark.silicon.timing import LatencyModel
 
 BUS_ADDRESS = 0x48
 PADDING = b"\xff"

@@ -16,7 +16,7 @@ from birthmark.core.errors import ConfigError
 from birthmark.silicon.bus.frames import REPLY, REQUEST, Op, Status, receive_exactly
 from birthmark.silicon.simulator.armed import ArmedFaults, Fault
 from birthmark.silicon.simulator.chip import Chip
-from birthmark.silicon.simulator.latency import LatencyModel
+from birthmark.silicon.timing import LatencyModel
 
 WAITING_MASTERS = 16
 _RECEIVE_BYTES = 4096

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-How long a chip takes: published figures, not our measurements.
+How long a chip takes: published figures, not our measurements. The simulated chip waits by them, `line plan` too.
 
 Sources:
     optiga-trust-m  Infineon, OPTIGA Trust M Solution Reference Manual: key generation ~55 ms, ECDSA sign ~65 ms
@@ -27,17 +27,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from birthmark.silicon.simulator.keys import KeyType
+from birthmark.silicon.port import Algorithm
 
 NVM_PAGE_BYTES = 256
-FACTORS: Mapping[KeyType, float] = MappingProxyType(
+FACTORS: Mapping[Algorithm, float] = MappingProxyType(
     {
-        KeyType.P256: 1,
-        KeyType.P384: 3,
-        KeyType.ED25519: 1,
-        KeyType.MLDSA44: 1,
-        KeyType.MLDSA65: 1.5,
-        KeyType.MLDSA87: 2,
+        Algorithm.P256: 1,
+        Algorithm.P384: 3,
+        Algorithm.ED25519: 1,
+        Algorithm.MLDSA44: 1,
+        Algorithm.MLDSA65: 1.5,
+        Algorithm.MLDSA87: 2,
     }
 )
 """How many times as long as P-256 a key or a signature takes."""
