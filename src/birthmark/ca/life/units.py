@@ -102,6 +102,8 @@ RULES: Final[Mapping[Move, Rule]] = MappingProxyType(
         ),
     }
 )
+AT_THE_LINE: Final = frozenset({UnitState.MADE, UnitState.REWORKED})
+"""What a line lead may scrap alone, beside units that were never born."""
 BY_ONE: Final = tuple(move for move, rule in RULES.items() if rule.roles and not rule.two_persons)
 """What one person may say."""
 
@@ -144,9 +146,21 @@ def replaced(unit: Unit, chip: ChipID, at: datetime, reason: str) -> Unit:
 
 
 def scrapped(unit: Unit | None, at: datetime, reason: str) -> tuple[Unit, ...]:
-    """Return the unit that was scrapped at the line, when it was born and is not retired already."""
+    """
+    Return the unit that was scrapped at the line, when it was born and is not retired already.
+
+    The line speaks for what it has before it. To end a unit that has left it is for security officers, like any
+    retirement: else one line lead could make a customer's whole fleet dark for good.
+
+    Raises:
+        Refused: ca.unit.transition.
+
+    """
     if unit is None or unit.state is UnitState.RETIRED:
         return ()
+    if unit.state not in AT_THE_LINE:
+        told = f"unit {unit.serial} is {unit.state.value}: it is not at the line any more"
+        raise Refused(CONFLICT, "ca.unit.transition", told, hint="a security officer retires it: ca unit retire")
     return (moved(unit, Move.RETIRE, at, reason),)
 
 

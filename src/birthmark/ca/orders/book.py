@@ -48,8 +48,11 @@ class OrderBook:
         """
         Scrap a unit: its certificates are revoked, its chip is denied, its place stays taken. A repeat changes nothing.
 
+        That one person may do it rests on this: it gives nothing back. To make the unit again takes two
+        (`unit.rework`), and so do more places (`order.extend`).
+
         Raises:
-            Refused: ca.order.no-place. StoreError.
+            Refused: ca.order.no-place; ca.unit.transition, the unit has left the line. StoreError.
 
         """
         at = self._clock()
@@ -67,8 +70,9 @@ class OrderBook:
                     unit_serial=unit_serial,
                     detail=reason,
                 )
+                after = scrapped(ledger.unit(unit_serial), at, reason)
                 ended = end_identity(ledger, unit_serial, f"scrapped: {reason}", at)
                 ledger.mark_unit(order_id, unit_serial, UnitMark.SCRAPPED)
-                ledger.put_units(scrapped(ledger.unit(unit_serial), at, reason))
+                ledger.put_units(after)
                 ledger.append([row, *(each.row(row) for each in ended)])
         return self.entry(order_id)
