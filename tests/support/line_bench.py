@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_der_publ
 from cryptography.x509 import ObjectIdentifier
 
 from birthmark.core.ids import fingerprint
+from birthmark.core.work import Holder
 from birthmark.evidence.appraisal import appraise
 from birthmark.evidence.verdict import require
 from birthmark.line.births import Rig
@@ -23,10 +24,12 @@ from birthmark.line.errors import AuthorityRefused
 from birthmark.line.events import Events
 from birthmark.line.hold import Holds
 from birthmark.line.journal import Desk
+from birthmark.line.leases import Leases
 from birthmark.line.observation import Rules
 from birthmark.line.panel import Panel, Verdict
 from birthmark.line.ports import CertificateState, Event
 from birthmark.line.sequence import Station
+from birthmark.line.units import UnitLimits
 from birthmark.pki.authorities import ChipName
 from birthmark.pki.cmw import cmw_extension
 from birthmark.pki.csr import read_csr
@@ -37,6 +40,7 @@ from birthmark.silicon.port import Algorithm, SecureElement
 from birthmark.silicon.simulator.armed import ANY_INSTRUCTION, MESSAGE, Fault
 from birthmark.silicon.simulator.maker import inject
 from birthmark.stores.line_sqlite import LineSQLite
+from birthmark.stores.units_sqlite import UnitsSQLite
 from birthmark.testing.forge import APDU, Forge
 from support.births import new_rig
 from support.chip_buses import LocalBus
@@ -112,6 +116,7 @@ class Bench:
         self.ca = ForgedAuthority(self.forge)
         self.bus = LocalBus(self.folder / "chip.json")
         self.store = LineSQLite(self.folder / "rig-a.sqlite")
+        self.units = UnitsSQLite(self.folder / "units.sqlite")
         self._rig = new_rig()
         inject(self.bus, self._certify_ak)
 
@@ -151,6 +156,7 @@ class Bench:
             rules=rules,
             desk=Desk("run-1", self.store, events, lambda: MOMENT, time.monotonic),
             holds=Holds(events, time.monotonic, RETRY_S, self.hold_limit_s),
+            leases=Leases(self.units, Holder("rig-a", secrets.token_hex(4)), UnitLimits(), time.monotonic),
             key_type=self.ca.key_type(),
             destinations=DESTINATIONS,
             background=threads,

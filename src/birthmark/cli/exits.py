@@ -79,7 +79,7 @@ FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
             "tlog.key",
         ),
         Exit.CHIP: ("chip.*",),
-        Exit.UNREACHABLE: ("line.hold.*", "net.*", "tls.*"),
+        Exit.UNREACHABLE: ("line.hold.*", "line.units.*", "net.*", "tls.*"),
         Exit.KEY: ("key.*",),
         Exit.DISK: ("disk.*", "line.disk", "store.*"),
         Exit.PORT: ("net.listen", "net.port-occupied"),

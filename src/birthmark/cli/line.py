@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from birthmark.cli.line_unit import unit
+
 CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The rig's rig.toml."
 )
@@ -15,6 +17,9 @@ CONFIG = click.option(
 @click.group()
 def line() -> None:
     """Personalise boards at the SMT line."""
+
+
+line.add_command(unit)
 
 
 @line.command()

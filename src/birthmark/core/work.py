@@ -6,10 +6,11 @@ Plain data between the line and its stores, which may not import each other. Wha
 line (`line.units`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -65,6 +66,10 @@ class UnitWork:
     reworks: int = 0
     by: str = ""
     reason: str = ""
+
+
+# What a record becomes, out of what it is and the store's moment.
+Transition: TypeAlias = Callable[[UnitWork, datetime], UnitWork]
 
 
 @dataclass(frozen=True, slots=True)

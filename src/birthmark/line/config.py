@@ -9,6 +9,7 @@ import msgspec
 from birthmark.core import config, ids
 from birthmark.core.config import Config
 from birthmark.core.errors import ConfigError, DecodeError
+from birthmark.line.units import LEASE_S
 
 POSITIONS_MAX = 64
 
@@ -26,6 +27,9 @@ class RigConfig(Config, frozen=True):
     key: Path
     database: Path
     endorsements: Path
+    units_database: Path | None = None
+    units_dsn_file: Path | None = None
+    lease_s: float = LEASE_S
     device_trust: Path | None = None
     result_signers: Path | None = None
     mes_file: Path | None = None
@@ -58,8 +62,10 @@ def load_rig(path: Path) -> RigConfig:
         ids.order_id(rig.order)
     except DecodeError as error:
         raise ConfigError(f"{path}: {error.message}", hint=error.hint) from error
+    if rig.units_database is not None and rig.units_dsn_file is not None:
+        raise ConfigError(f"{path}: units_database and units_dsn_file", hint="name one: the rigs share one store")
     limit_s = math.inf if rig.hold_limit_s is None else rig.hold_limit_s
-    times = (rig.ca_timeout_s, rig.hold_retry_s, rig.deliver_retry_s)
+    times = (rig.ca_timeout_s, rig.hold_retry_s, rig.deliver_retry_s, rig.lease_s)
     # Written so that "nan" fails as well.
     if not (all(0 < time_s < math.inf for time_s in times) and 0 <= rig.deliver_wait_s < math.inf and limit_s > 0):
         raise ConfigError(f"{path}: a time is not positive", hint="give the *_s keys in seconds, above zero")

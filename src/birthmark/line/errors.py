@@ -6,6 +6,7 @@ LineError
 ├── AuthorityAway       the CA cannot answer now: the line holds and resumes alone
 │   └── UnitInWork      another rig works on this unit: this position waits for its lease to end
 ├── AuthorityRefused    the CA said no, with its finding: this board fails
+├── RigBusy             another run of the same rig is under way
 ├── UnitsAway           the store that the rigs share cannot be reached: the rig stops before its next step
 ├── LeaseLost           another rig has taken the unit meanwhile: this board stops before its next step
 ├── UnitStopped         the unit's record says that it may not be worked on: quarantine, rework, limits
@@ -46,6 +47,12 @@ class AuthorityRefused(LineError):
 
     default_finding = "line.ca.refused"
     default_hint = "put it right in rig.toml or at the CA, then run the board again"
+
+
+class RigBusy(LineError):
+    """A rig does one run at a time."""
+
+    default_finding = "line.busy"
 
 
 class UnitsAway(LineError):

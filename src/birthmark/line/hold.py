@@ -56,6 +56,12 @@ class Holds:
                 self._leave(held)
                 return result
 
+    def pause(self, pause_s: float) -> None:
+        """Wait so long. Raises LineStopped when the run is ended meanwhile."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped, pause_s)
+        self.check_running()
+
     def stop(self) -> None:
         """End every hold, now and later, with LineStopped."""
         with self._changed:

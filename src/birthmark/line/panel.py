@@ -10,14 +10,15 @@ from birthmark.core.errors import BirthmarkError
 from birthmark.core.ids import fingerprint
 from birthmark.line.chip_time import TimedChip
 from birthmark.line.config import Position
-from birthmark.line.errors import AuthorityRefused, Contradiction, JournalUnwritable
+from birthmark.line.errors import AuthorityRefused, Contradiction, JournalUnwritable, UnitStopped
 from birthmark.line.journal import BoardJournal, Result, Step
+from birthmark.line.outcomes import state_after
 from birthmark.line.ports import OpenChip
 from birthmark.line.sequence import Sequence, Station
 
 _log = logging.getLogger(__name__)
-_QUARANTINE_FINDINGS = ("evidence.", "ca.3.", "ca.7.")
-"""Refusals of the CA that mean: this chip is not what it should be, or belongs to another unit."""
+_QUARANTINE_FINDINGS = ("evidence.", "ca.3.", "ca.7.", "line.unit.chip", "line.unit.twin", "line.unit.quarantined")
+"""What CA or rigs say when this chip is not what it should be, or belongs to another unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ class Panel:
         try:
             powered = list(self._boards.map(self._power, boards))
             began = self._station.desk.stopwatch()
-            verdicts = list(self._boards.map(self._work, boards, powered))
+            with self._station.leases.renewing():
+                verdicts = list(self._boards.map(self._work, boards, powered))
         except BaseException:
             # Threads cannot be killed, and must not be in the middle of a step: they end before their next one.
             self._station.holds.stop()
@@ -99,6 +101,9 @@ class Panel:
         verdict = powered if isinstance(powered, Verdict) else self._identified(board, powered)
         if verdict.finding:
             self._journal_failure(board, verdict)
+        # After the journal: what is told here about the unit is on disk already.
+        state = state_after(verdict.result, verdict.finding)
+        self._station.leases.end(board.position.unit, state, verdict.finding)
         verdict = replace(verdict, board_s=self._station.desk.stopwatch() - began)
         if isinstance(powered, TimedChip):
             verdict = replace(verdict, chip_s=powered.seconds)
@@ -109,6 +114,7 @@ class Panel:
     def _identified(self, board: _Board, chip: TimedChip) -> Verdict:
         unit = board.position.unit
         try:
+            self._station.holds.call(unit, lambda: self._station.leases.take(unit))
             done = Sequence(self._station, board.journal, chip, position=board.number, unit=unit).run()
         except Exception as error:  # noqa: BLE001 as in _power
             return _failed(error)
@@ -140,7 +146,7 @@ def _failed(error: Exception) -> Verdict:
     if not isinstance(error, BirthmarkError):
         _log.error("an error that nobody foresaw", exc_info=error)
         return Verdict(Result.FAIL, "internal", f"{type(error).__name__}: see the log")
-    refused = isinstance(error, AuthorityRefused) and error.finding.startswith(_QUARANTINE_FINDINGS)
+    refused = isinstance(error, AuthorityRefused | UnitStopped) and error.finding.startswith(_QUARANTINE_FINDINGS)
     result = Result.QUARANTINE if refused or isinstance(error, Contradiction) else Result.FAIL
     return Verdict(result, error.finding, str(error))
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from cryptography.x509 import Certificate, ObjectIdentifier
 
 from birthmark.core.delivery import JournalEntry, Parcel, SignedBirth
-from birthmark.core.work import UnitChange, UnitWork
+from birthmark.core.work import Transition, UnitChange, UnitWork
 from birthmark.silicon.port import Algorithm, SecureElement
 
 Event = dict[str, object]
@@ -125,9 +125,11 @@ class UnitStore(Protocol):
         """Return the records, in this order; of a unit that nobody has seen, a new one."""
         ...
 
-    def change(self, serial: str, transition: Callable[[UnitWork], UnitWork]) -> UnitWork:
+    def change(self, serial: str, transition: Transition) -> UnitWork:
         """
         Return the record as `transition` makes it of the present one; nobody else changes it in between.
+
+        The moment that it is given is the store's, the same clock for all rigs.
 
         What `transition` raises passes through, and nothing is changed. Every change that is none of the lease alone
         is added to the history.
@@ -140,6 +142,10 @@ class UnitStore(Protocol):
 
     def history(self, after: int, limit: int) -> tuple[UnitChange, ...]:
         """Return at most so many changes with higher numbers, in their order."""
+        ...
+
+    def history_of(self, serial: str) -> tuple[UnitChange, ...]:
+        """Return all changes of one unit, in their order."""
         ...
 
     def close(self) -> None:

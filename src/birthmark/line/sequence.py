@@ -26,6 +26,7 @@ from birthmark.line.chip_time import TimedChip
 from birthmark.line.errors import AuthorityAway, AuthorityRefused, BoardFailed
 from birthmark.line.hold import Holds
 from birthmark.line.journal import BoardJournal, Desk, Result, Step
+from birthmark.line.leases import Leases
 from birthmark.line.observation import (
     Known,
     Plan,
@@ -39,11 +40,12 @@ from birthmark.line.observation import (
     spki_of,
 )
 from birthmark.line.ports import Authority
+from birthmark.line.retries import DEFAULT_RETRIES, RetryRule, Tries
 from birthmark.pki.algorithms import sign_data, verify_data, verifying_key
 from birthmark.pki.csr import build_csr
 from birthmark.pki.errors import AlgorithmRefused
 from birthmark.pki.names import request_subject
-from birthmark.silicon.errors import ChipCommunication
+from birthmark.silicon.errors import ChipError
 from birthmark.silicon.keys import chip_key
 from birthmark.silicon.port import Algorithm, ChipIdentity
 
@@ -61,10 +63,12 @@ class Station:
     rules: Rules
     desk: Desk
     holds: Holds
+    leases: Leases
     key_type: Algorithm
     """What the chips' keys are to be."""
     destinations: tuple[str, ...]
     background: Executor
+    retries: tuple[RetryRule, ...] = DEFAULT_RETRIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Sequence:
         self._position = position
         self._unit = unit
         self._started = station.desk.now()
+        self._tries = Tries(station.retries)
 
     def run(self) -> Identified:
         """
@@ -96,17 +101,23 @@ class Sequence:
             BirthmarkError: the board failed; the next run goes on from where it is.
 
         """
-        try:
-            return self._once()
-        except ChipCommunication:
-            # The chip may or may not have done what was asked. It is looked at again, never asked again.
-            self._chip.reconnect()
-            return self._once()
+        while True:
+            try:
+                return self._once()
+            except ChipError as fault:
+                pause_s = self._tries.pause_s(fault.finding)
+                if pause_s is None:
+                    raise
+                # The chip may or may not have done what was asked. It is looked at again, never asked again.
+                self._station.leases.fault(self._unit)
+                self._station.holds.pause(pause_s)
+                self._chip.reconnect()
 
     def _once(self) -> Identified:
         with self._step(Step.OBSERVE):
             seen = look(self._chip)
             plan = decide(seen, self._known(seen), self._unit, self._station.rules, self._station.desk.clock())
+            self._saw(seen, seen.spki)
         if plan in {Plan.VERIFY, Plan.FINISH}:
             certificate = read_certificate(seen.certificate)
         else:
@@ -120,8 +131,12 @@ class Sequence:
         self._record(seen.chip, certificate, der, result)
         return Identified(result, certificate, der)
 
+    def _saw(self, seen: Seen, spki: bytes) -> None:
+        self._station.leases.saw(self._unit, seen.chip.serial, fingerprint(spki) if spki else "")
+
     def _step(self, step: Step) -> AbstractContextManager[None]:
         self._station.holds.check_running()
+        self._station.leases.check(self._unit)
         return self._journal.step(step, self._chip)
 
     def _known(self, seen: Seen) -> Known:
@@ -136,7 +151,7 @@ class Sequence:
         """Take an EMPTY or KEYED chip to CERTIFIED, and return the certificate, as it also reads back."""
         statement_type = self._statement_type(seen.chip)
         first = self._station.background.submit(self._station.authority.nonce, statement_type, self._unit)
-        seen = replace(seen, spki=self._usable_key(seen) or self._generate(seen.slot))
+        seen = replace(seen, spki=self._usable_key(seen) or self._generate(seen))
         certificate = self._certify(seen, first, statement_type)
         check_certificate(certificate, seen.spki, self._unit, self._station.rules, self._station.desk.clock())
         self._import(seen.slot, certificate.public_bytes(Encoding.DER))
@@ -156,9 +171,11 @@ class Sequence:
         wanted = algorithm is not None and algorithm.value == self._station.key_type.value
         return seen.spki if wanted else b""
 
-    def _generate(self, slot: str) -> bytes:
+    def _generate(self, seen: Seen) -> bytes:
         with self._step(Step.GENERATE):
-            return self._chip.generate_keypair(slot, self._station.key_type)
+            spki = self._chip.generate_keypair(seen.slot, self._station.key_type)
+            self._saw(seen, spki)
+            return spki
 
     def _certify(self, seen: Seen, first: Future[bytes], statement_type: ObjectIdentifier) -> x509.Certificate:
         """Return the CA's certificate for the key in the slot, attested with a nonce that the CA still takes."""

@@ -21,16 +21,21 @@ from birthmark.line.errors import LeaseLost, UnitInWork, UnitStopped
 
 LEASE_S = 8.0
 """After the last sign of life of a rig, another one takes its units: together with a retry within ten seconds."""
-LEASE_RENEWAL_S = 2.0
-_LEASE = timedelta(seconds=LEASE_S)
+RENEWALS = 4
+"""How often a lease is renewed in its time."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnitLimits:
-    """How often a unit may fail, and be interrupted, until it waits for rework."""
+    """How often a unit may fail, and be interrupted, until it waits for rework; and how long a lease lasts."""
 
     failures: int = 3
     interruptions: int = 5
+    lease_s: float = LEASE_S
+
+    def lease_end(self, at: datetime) -> datetime:
+        """Return until when a lease lasts that is given now."""
+        return at + timedelta(seconds=self.lease_s)
 
 
 def begun(work: UnitWork, holder: Holder, limits: UnitLimits, at: datetime) -> UnitWork:
@@ -43,18 +48,19 @@ def begun(work: UnitWork, holder: Holder, limits: UnitLimits, at: datetime) -> U
 
     """
     interrupted = work.state is WorkState.IN_WORK and work.holder != holder
-    if interrupted and at < work.lease_until:
+    # A rig has one run at a time (`line.wiring`): whatever else of it is said to be at work has died.
+    if interrupted and at < work.lease_until and work.holder.rig != holder.rig:
         wait_s = (work.lease_until - at).total_seconds()
         raise UnitInWork(f"the unit is with {work.holder.rig}", finding="line.unit.in-work", retry_after_s=wait_s)
     work = replace(work, interruptions=work.interruptions + interrupted)
     _demand_free(work, limits)
-    return replace(work, state=WorkState.IN_WORK, holder=holder, lease_until=at + _LEASE, changed_at=at)
+    return replace(work, state=WorkState.IN_WORK, holder=holder, lease_until=limits.lease_end(at), changed_at=at)
 
 
-def kept(work: UnitWork, holder: Holder, at: datetime) -> UnitWork:
+def kept(work: UnitWork, holder: Holder, limits: UnitLimits, at: datetime) -> UnitWork:
     """Return the unit with its lease renewed. Raises LeaseLost."""
     _demand_held(work, holder)
-    return replace(work, lease_until=at + _LEASE)
+    return replace(work, lease_until=limits.lease_end(at))
 
 
 def seen(work: UnitWork, holder: Holder, chip_serial: str, key_sha256: str) -> UnitWork:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds the line from its configuration: the only place that chooses store, chips, transport and destinations."""
 
+import fcntl
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -17,32 +18,40 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
-from birthmark.core.errors import ConfigError
+from birthmark.core.errors import ConfigError, StoreError
 from birthmark.core.secret_files import read_secret
+from birthmark.core.work import Holder
 from birthmark.evidence.ear import NO_SIGNERS, ResultSigners, read_signers
 from birthmark.evidence.endorsements import Endorsements, read_endorsements
 from birthmark.line.authority import Confirmation, WireAuthority
 from birthmark.line.births import Rig
 from birthmark.line.config import RigConfig, load_panel, load_rig
+from birthmark.line.errors import RigBusy, UnitsAway
 from birthmark.line.events import Events
 from birthmark.line.hold import Holds
 from birthmark.line.journal import Desk, writable
+from birthmark.line.lead import UnitOffice
+from birthmark.line.leases import Leases
 from birthmark.line.observation import Rules
 from birthmark.line.outbox import Outbox
 from birthmark.line.panel import Panel
-from birthmark.line.ports import Destination, Emit, LineStore
+from birthmark.line.ports import Destination, Emit, LineStore, UnitStore
 from birthmark.line.sequence import Station
 from birthmark.line.service import deliver as deliver_all
 from birthmark.line.service import personalise
+from birthmark.line.units import UnitLimits
 from birthmark.net.tls import client_context
 from birthmark.net.transport import HTTPTransport
 from birthmark.pki.paths import TrustAnchors, read_trust
 from birthmark.silicon.address import open_chip
 from birthmark.stores.line_sqlite import LineSQLite
 from birthmark.stores.mes_jsonl import MESFile
+from birthmark.stores.units_sqlite import UnitsSQLite
 
 EXIT_DONE = 0
 EXIT_FAILED_BOARDS = 1
+UNITS_SUFFIX = ".units"
+LOCK_SUFFIX = ".lock"
 _RUN_ID_BYTES = 8
 
 
@@ -54,12 +63,13 @@ def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
         ConfigError: a file that cannot be used; no board was touched.
         JournalUnwritable: the database cannot be opened, or its disk is nearly full; no board was touched.
         StoreError: the database is another program's or release's; no board was touched.
+        RigBusy: another run of this rig is under way; no board was touched.
         AuthorityRefused: the CA refuses this rig; no board was touched.
 
     """
     rig = load_rig(config_path)
     positions = load_panel(panel_path)
-    with _opened(rig) as parts, ThreadPoolExecutor(2 * len(positions)) as threads:
+    with _opened(rig) as parts, _alone(rig), ThreadPoolExecutor(2 * len(positions)) as threads:
         with writable():
             parts.store.require_room()
         # Two threads for each board: its own, and one that fetches ahead for it.
@@ -68,12 +78,14 @@ def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
         issuing = holds.call("", parts.authority.issuing_certificates)
         key_type = holds.call("", parts.authority.key_type)
         parts.authority.warm(len(working), threads)
+        run = secrets.token_hex(_RUN_ID_BYTES)
         station = Station(
             rig=parts.signer,
             authority=parts.authority,
             rules=Rules(parts.trust, issuing, parts.endorsements, parts.result_signers),
-            desk=Desk(secrets.token_hex(_RUN_ID_BYTES), parts.store, events, system_clock, time.monotonic),
+            desk=Desk(run, parts.store, events, system_clock, time.monotonic),
             holds=holds,
+            leases=Leases(parts.units, Holder(rig.rig, run), UnitLimits(lease_s=rig.lease_s), time.monotonic),
             key_type=key_type,
             destinations=tuple(parts.destinations),
             background=threads,
@@ -81,6 +93,11 @@ def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
         panel = Panel(station, open_chip, threads)
         report = personalise(panel, positions, station, parts.outbox, rig.deliver_wait_s)
     return EXIT_FAILED_BOARDS if report.failed else EXIT_DONE
+
+
+def open_units(config_path: Path) -> UnitOffice:
+    """Open what the rigs know of their units, for a lead beside the rig. Raises ConfigError, UnitsAway."""
+    return UnitOffice(_units(load_rig(config_path)))
 
 
 def deliver(config_path: Path) -> int:
@@ -106,9 +123,22 @@ class _Parts:
     endorsements: Endorsements
     result_signers: ResultSigners
     store: LineStore
+    units: UnitStore
     authority: WireAuthority
     destinations: Mapping[str, Destination]
     outbox: Outbox
+
+
+@contextmanager
+def _alone(rig: RigConfig) -> Iterator[None]:
+    """Be this rig's only run: the leases of an earlier one may be taken over at once. Raises RigBusy."""
+    path = rig.database.with_suffix(LOCK_SUFFIX)
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RigBusy(f"another run of {rig.rig} is under way", hint="wait for its end") from None
+        yield
 
 
 @contextmanager
@@ -123,6 +153,7 @@ def _opened(rig: RigConfig) -> Iterator[_Parts]:
         # Last, when all files have been read: a rig that cannot work leaves no empty database behind.
         with writable():
             store = stack.enter_context(LineSQLite(rig.database))
+        units = stack.enter_context(closing(_units(rig)))
         for destination in destinations.values():
             stack.callback(destination.close)
         yield _Parts(
@@ -131,10 +162,28 @@ def _opened(rig: RigConfig) -> Iterator[_Parts]:
             endorsements=endorsements,
             result_signers=_result_signers(rig),
             store=store,
+            units=units,
             authority=WireAuthority(transport, rig.order),
             destinations=destinations,
             outbox=Outbox(store, destinations, time.monotonic, rig.deliver_retry_s),
         )
+
+
+def _units(rig: RigConfig) -> UnitStore:
+    try:
+        if rig.units_dsn_file is None:
+            return UnitsSQLite(rig.units_database or rig.database.with_suffix(UNITS_SUFFIX))
+        return _shared_units(rig.units_dsn_file)
+    except StoreError as error:
+        raise UnitsAway(f"the units' store: {error.message}", hint=error.hint) from error
+
+
+def _shared_units(dsn_file: Path) -> UnitStore:
+    try:
+        from birthmark.stores.units_postgres import UnitsPostgreSQL  # noqa: PLC0415 psycopg is in the extra "line" only
+    except ImportError as error:
+        raise ConfigError(f"units_dsn_file: {error}", hint="install birthmark[line]") from error
+    return UnitsPostgreSQL(read_secret(dsn_file).decode().strip())
 
 
 def _trust(rig: RigConfig, trust_pem: bytes) -> TrustAnchors:

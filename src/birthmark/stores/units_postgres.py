@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the rigs of a site know of their units, in one PostgreSQL database (`line.ports.UnitStore`)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, LiteralString
+from datetime import UTC, datetime
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from birthmark.core.errors import ConfigError, StoreError
-from birthmark.core.work import UnitChange, UnitWork
+from birthmark.core.work import Transition, UnitChange, UnitWork
 from birthmark.stores import units_rows as rows
 
 CONNECTIONS_MAX: Final = 4
@@ -20,7 +21,7 @@ _SETTINGS: Final = (
     "-c statement_timeout=2000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=5000"
     " -c synchronous_commit=on"
 )
-_CONNECTION: Final = {
+_CONNECTION: Final[dict[str, Any]] = {
     "connect_timeout": 2,
     "options": _SETTINGS,
     "keepalives_idle": 2,
@@ -49,12 +50,10 @@ class UnitsPostgreSQL:
             raise ConfigError(
                 "the connection string of the rigs' database is malformed", hint="mend units_dsn_file"
             ) from None
+        # Without the pool, which would log its attempts and forget the reason.
+        with _explained(), psycopg.connect(dsn, **_CONNECTION) as connection:
+            _prepare(connection)
         self._pool = ConnectionPool(dsn, min_size=0, max_size=CONNECTIONS_MAX, kwargs=_CONNECTION, open=True)
-        try:
-            self._prepare()
-        except BaseException:
-            self._pool.close()
-            raise
 
     def units(self, serials: Sequence[str]) -> tuple[UnitWork, ...]:
         """Return the records, in this order; of a unit that nobody has seen, a new one."""
@@ -63,13 +62,13 @@ class UnitsPostgreSQL:
         known = {work.unit: work for work in map(rows.work_of, found)}
         return tuple(known.get(serial) or UnitWork(serial) for serial in serials)
 
-    def change(self, serial: str, transition: Callable[[UnitWork], UnitWork]) -> UnitWork:
+    def change(self, serial: str, transition: Transition) -> UnitWork:
         """Return the record as `transition` makes it of the present one; nobody else changes it in between."""
         with self._transaction() as connection:
             connection.execute(_spoken(rows.BLANK), rows.row_of(UnitWork(serial)))
             row = connection.execute(_spoken(f"{rows.SELECT} where unit = ? for update"), (serial,)).fetchone()
             before = UnitWork(serial) if row is None else rows.work_of(row)
-            after = transition(before)
+            after = transition(before, _moment(connection))
             connection.execute(_spoken(rows.UPDATE), rows.changed_row(after))
             if not rows.lease_alone(before, after):
                 # So that numbers are seen in their order: nobody is given one while a lower one is not committed.
@@ -89,28 +88,48 @@ class UnitsPostgreSQL:
         with self._transaction() as connection:
             return tuple(map(rows.change_of, connection.execute(_spoken(rows.HISTORY), (after, limit)).fetchall()))
 
+    def history_of(self, serial: str) -> tuple[UnitChange, ...]:
+        """Return all changes of one unit, in their order."""
+        with self._transaction() as connection:
+            return tuple(map(rows.change_of, connection.execute(_spoken(rows.HISTORY_OF), (serial,)).fetchall()))
+
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
 
-    def _prepare(self) -> None:
-        with self._transaction() as connection:
-            connection.execute("select pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
-            if connection.execute("select to_regclass('unit_work')").fetchone() == (None,):
-                for statement in _TABLES:
-                    connection.execute(_spoken(statement))
-
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Connection]:
-        try:
-            with self._pool.connection(WAIT_TIMEOUT_S) as connection:
-                yield connection
-        except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
-            raise StoreError(
-                f"the rigs' database does not answer: {_first_line(error)}", finding="store.unreachable"
-            ) from error
-        except psycopg.Error as error:
-            raise StoreError(f"the rigs' database: {_first_line(error)}", finding="store.failed") from error
+        with _explained(), self._pool.connection(WAIT_TIMEOUT_S) as connection:
+            yield connection
+
+
+def _prepare(connection: psycopg.Connection) -> None:
+    connection.execute("select pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+    if connection.execute("select to_regclass('unit_work')").fetchone() == (None,):
+        for statement in _TABLES:
+            connection.execute(_spoken(statement))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what psycopg raises into StoreError."""
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+        raise StoreError(
+            f"the rigs' database does not answer: {_first_line(error)}", finding="store.unreachable"
+        ) from error
+    except psycopg.Error as error:
+        raise StoreError(f"the rigs' database: {_first_line(error)}", finding="store.failed") from error
+
+
+def _moment(connection: psycopg.Connection) -> datetime:
+    # Asked once the row is ours: a wait for another rig lies before it.
+    row = connection.execute("select clock_timestamp()").fetchone()
+    if row is None:
+        raise StoreError("the rigs' database does not tell the time", finding="store.failed")
+    at: datetime = row[0]
+    return at.astimezone(UTC)
 
 
 def _spoken(statement: str) -> LiteralString:

@@ -48,6 +48,7 @@ SHARING: Final = (
     " order by unit"
 )
 HISTORY: Final = f"select number, {_NAMES} from unit_change where number > ? order by number limit ?"  # noqa: S608 constant text
+HISTORY_OF: Final = f"select number, {_NAMES} from unit_change where unit = ? order by number"  # noqa: S608 constant text
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 

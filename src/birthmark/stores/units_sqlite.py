@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the rigs of one machine know of their units, in one SQLite file (`line.ports.UnitStore`)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from birthmark.core.work import UnitChange, UnitWork
+from birthmark.core.clock import Clock, system_clock
+from birthmark.core.work import Transition, UnitChange, UnitWork
 from birthmark.stores import units_rows as rows
 from birthmark.stores.sqlite_file import SQLiteFile
 
@@ -17,8 +18,9 @@ _SCHEMA = ";\n".join(
 class UnitsSQLite:
     """Calls may come from any thread, and several processes may have the file open. Raises StoreError."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the file."""
+    def __init__(self, path: Path, clock: Clock = system_clock) -> None:
+        """Open or create the file. `clock` is this machine's, as for every process that opens it."""
+        self._clock = clock
         self._file = SQLiteFile(path, (_SCHEMA,), _APPLICATION)
 
     def units(self, serials: Sequence[str]) -> tuple[UnitWork, ...]:
@@ -26,11 +28,11 @@ class UnitsSQLite:
         with self._file.snapshot():
             return tuple(self._unit(serial) for serial in serials)
 
-    def change(self, serial: str, transition: Callable[[UnitWork], UnitWork]) -> UnitWork:
+    def change(self, serial: str, transition: Transition) -> UnitWork:
         """Return the record as `transition` makes it of the present one; nobody else changes it in between."""
         with self._file.transaction():
             before = self._unit(serial)
-            after = transition(before)
+            after = transition(before, self._clock())
             self._file.write(rows.BLANK, *rows.row_of(before))
             self._file.write(rows.UPDATE, *rows.changed_row(after))
             if not rows.lease_alone(before, after):
@@ -44,6 +46,10 @@ class UnitsSQLite:
     def history(self, after: int, limit: int) -> tuple[UnitChange, ...]:
         """Return at most so many changes with higher numbers, in their order."""
         return tuple(map(rows.change_of, self._file.read(rows.HISTORY, after, limit)))
+
+    def history_of(self, serial: str) -> tuple[UnitChange, ...]:
+        """Return all changes of one unit, in their order."""
+        return tuple(map(rows.change_of, self._file.read(rows.HISTORY_OF, serial)))
 
     def close(self) -> None:
         """Let go of the file."""

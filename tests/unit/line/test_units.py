@@ -41,8 +41,8 @@ REFUSED: dict[str, tuple[Callable[[], UnitWork], str]] = {
         lambda: units.begun(replace(IN_WORK, interruptions=2), B, LIMITS, LATER),
         "line.unit.interrupted",
     ),
-    "kept by who has it no more": (lambda: units.kept(IN_WORK, B, NOW), "line.unit.lease-lost"),
-    "kept by nobody": (lambda: units.kept(NEW, A, NOW), "line.unit.lease-lost"),
+    "kept by who has it no more": (lambda: units.kept(IN_WORK, B, LIMITS, NOW), "line.unit.lease-lost"),
+    "kept by nobody": (lambda: units.kept(NEW, A, LIMITS, NOW), "line.unit.lease-lost"),
     "ended by who has it no more": (
         lambda: units.ended(IN_WORK, B, WorkState.DONE, "", LIMITS, NOW),
         "line.unit.lease-lost",
@@ -77,6 +77,11 @@ def test_who_waits_for_a_lease_is_told_how_long() -> None:
 def test_a_rig_that_died_is_an_interruption_and_no_failure() -> None:
     taken = units.begun(IN_WORK, B, LIMITS, LATER)
     assert (taken.holder, taken.interruptions, taken.failures) == (B, 1, 0)
+
+
+def test_a_rig_goes_on_at_once_from_where_an_earlier_run_of_it_died() -> None:
+    taken = units.begun(IN_WORK, Holder(A.rig, "run-9"), LIMITS, NOW)
+    assert (taken.holder.run, taken.interruptions, taken.failures) == ("run-9", 1, 0)
 
 
 def test_a_run_that_takes_its_own_unit_again_is_not_interrupted() -> None:
@@ -153,7 +158,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(holder=st.sampled_from([A, B]))
     def keep(self, holder: Holder) -> None:
-        self.attempt(lambda: units.kept(self.work, holder, self.at))
+        self.attempt(lambda: units.kept(self.work, holder, LIMITS, self.at))
 
     @rule()
     def override(self) -> None:

@@ -188,6 +188,8 @@ trust = "pki/trust.pem"
 certificate = "pki/{rig}.pem"
 key = "pki/{rig}.key"
 database = "data/{rig}.sqlite"
+units_database = "data/units.sqlite"
+lease_s = 2.0
 endorsements = "endorsements.toml"
 mes_file = "mes/births.jsonl"
 {more}"""
