@@ -77,6 +77,7 @@ class SecureElement:
     """
 
     def __init__(self, bus: I2C, address: int = ADDRESS) -> None:
+        self._bus = bus
         self._link = Link(bus, address)
         self._channel = Channel(self._link)
         self._selected = False
@@ -134,6 +135,11 @@ class SecureElement:
         number = slot_number(slot)
         return _named(STATES, self._status()[1 + number])
 
+    def status(self) -> "tuple[str, list[str]]":
+        """Return the slot whose identity is in use, and what each slot holds, in the order of SLOTS."""
+        status = self._status()
+        return _named(SLOTS, status[0]), [_named(STATES, state) for state in status[1 : 1 + len(SLOTS)]]
+
     def active_slot(self) -> str:
         """Return the slot whose identity is in use."""
         return _named(SLOTS, self._status()[0])
@@ -145,6 +151,10 @@ class SecureElement:
     def erase(self, slot: str) -> None:
         """Destroy key and certificate in a slot; the active slot is refused once it is certified."""
         self.command(ERASE, slot_number(slot))
+
+    def close(self) -> None:
+        """Let go of the bus."""
+        self._bus.deinit()
 
     def command(
         self, ins: int, p1: int = 0, p2: int = 0, *, data: bytes = b"", expected: int = 0, likely: int = 0

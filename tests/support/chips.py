@@ -27,6 +27,7 @@ from birthmark.silicon.bus.i2c import SimulatedI2C
 from birthmark.silicon.port import SecureElement
 from birthmark.silicon.simulator.maker import inject
 from birthmark.silicon.simulator.memory import LifeCycle
+from support.smp_boards import smp_board
 from support.tpm import provisioned_tpm
 
 CHIP_SERIAL = "0A1B2C3D4E5F"
@@ -120,4 +121,15 @@ def _tpm() -> Iterator[ChipUnderTest]:
         yield ChipUnderTest(lambda: open_chip(f"tpm:{tcti}"))
 
 
-IMPLEMENTATIONS: dict[str, Callable[[], AbstractContextManager[ChipUnderTest]]] = {"apdu": _apdu, "tpm": _tpm}
+@contextmanager
+def _smp(carrier: str) -> Iterator[ChipUnderTest]:
+    with simulated_chip() as chip, smp_board(chip.socket, carrier=carrier) as board:
+        yield ChipUnderTest(lambda: open_chip(board.address))
+
+
+IMPLEMENTATIONS: dict[str, Callable[[], AbstractContextManager[ChipUnderTest]]] = {
+    "apdu": _apdu,
+    "tpm": _tpm,
+    "smp-serial": lambda: _smp("serial"),
+    "smp-udp": lambda: _smp("udp"),
+}

@@ -17,8 +17,10 @@ PROGRAM_TIMEOUT_S = 60
 
 
 @contextmanager
-def running_lab(directory: Path, *, boards: int, chip: str = "none", hsm: bool = False) -> Iterator[Lab]:
-    lab = lab_up(directory, boards=boards, chip=chip, hsm=hsm)
+def running_lab(
+    directory: Path, *, boards: int, chip: str = "none", link: str = "direct", hsm: bool = False
+) -> Iterator[Lab]:
+    lab = lab_up(directory, boards=boards, chip=chip, link=link, hsm=hsm)
     try:
         yield lab
     finally:

@@ -26,14 +26,23 @@ def lab() -> None:
     help="Timing of the simulated chips.",
 )
 @click.option("--tpm", is_flag=True, help="TPM 2.0 chips (swtpm) instead of simulated APDU chips.")
+@click.option(
+    "--link",
+    default="direct",
+    show_default=True,
+    type=click.Choice(["direct", "smp-serial", "smp-udp"]),
+    help="How the rigs reach the chips: on their bus, or through the board's MCU.",
+)
 @click.option("--hsm", is_flag=True, help="The issuing key in a PKCS#11 token (SoftHSM2).")
 @click.option("--json", "as_json", is_flag=True, help="Print lab.json.")
-def up(directory: Path, boards: int, chip: str, *, tpm: bool, hsm: bool, as_json: bool) -> None:
+def up(  # noqa: PLR0913 one per option
+    directory: Path, boards: int, chip: str, link: str, *, tpm: bool, hsm: bool, as_json: bool
+) -> None:
     """Start CA, cloud, chips and rigs' credentials in DIR and print where everything is."""
     from birthmark.testing.lab.start import lab_up
     from birthmark.testing.lab.view import as_table, as_text
 
-    started = lab_up(directory, boards=boards, chip="tpm" if tpm else chip, hsm=hsm)
+    started = lab_up(directory, boards=boards, chip="tpm" if tpm else chip, link=link, hsm=hsm)
     click.echo(as_text(started) if as_json else as_table(started))
 
 

@@ -11,7 +11,11 @@ from birthmark.silicon.port import SecureElement
 _SIMULATED = "apdu:unix="
 _TPM_SOFTWARE = "tpm:swtpm:"
 _TPM_DEVICE = "tpm:device:"
-_FORMS = "apdu:unix=/path/to/socket, tpm:swtpm:path=/path/to/socket or tpm:device:/dev/tpmrm0"
+_BOARD = "smp:"
+_FORMS = (
+    "apdu:unix=/path/to/socket, tpm:swtpm:path=/path/to/socket, tpm:device:/dev/tpmrm0, "
+    "smp:serial=/dev/ttyACM0[,baud=115200] or smp:udp=HOST:PORT"
+)
 
 
 def open_chip(address: str) -> SecureElement:
@@ -21,6 +25,8 @@ def open_chip(address: str) -> SecureElement:
         apdu:unix=/path/to/socket        an APDU chip on a simulated bus
         tpm:swtpm:path=/path/to/socket   a software TPM
         tpm:device:/dev/tpmrm0           a TPM behind the kernel's resource manager
+        smp:serial=/dev/ttyACM0          a chip behind its board's MCU on a serial line; also with ,baud=921600
+        smp:udp=192.0.2.7:1337           the same on the network
 
     Raises:
         ConfigError: not an address.
@@ -32,6 +38,8 @@ def open_chip(address: str) -> SecureElement:
     for prefix in (_TPM_SOFTWARE, _TPM_DEVICE):
         if address.startswith(prefix) and len(address) > len(prefix):
             return _open_tpm(address.removeprefix("tpm:"))
+    if address.startswith(_BOARD):
+        return _open_board(address.removeprefix(_BOARD))
     raise ConfigError(f"{address!r} is not the address of a chip", hint=f"write {_FORMS}")
 
 
@@ -40,3 +48,14 @@ def _open_tpm(tcti: str) -> SecureElement:
     from birthmark.silicon.tpm2.chip import TPM2Chip  # noqa: PLC0415 loaded only where a TPM is configured
 
     return TPM2Chip(tcti)
+
+
+def _open_board(text: str) -> SecureElement:
+    from birthmark.silicon.smp.place import read_place  # noqa: PLC0415 as for TPMs
+
+    place = read_place(text)
+    try:
+        from birthmark.silicon.smp.driver import SMPChip  # noqa: PLC0415 needs the extra `smp`
+    except ImportError as error:
+        raise ConfigError(f"smp:{text} cannot be opened: {error}", hint="install birthmark[smp]") from error
+    return SMPChip(place)

@@ -25,13 +25,13 @@ def imported(tree: ast.AST) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_imports_only_what_micropython_has(path: Path) -> None:
     names = imported(ast.parse(path.read_text()))
     assert {name for name in names if name.split(".")[0] != "birthmark_mcu"} <= ON_MICROPYTHON
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_uses_no_syntax_that_micropython_lacks(path: Path) -> None:
     lacking = (ast.Match, ast.TryStar, ast.AsyncFor, ast.AsyncWith)
     nodes = list(ast.walk(ast.parse(path.read_text())))

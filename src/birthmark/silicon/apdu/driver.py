@@ -5,26 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from birthmark.core.registry import PKIX_EVIDENCE
-from birthmark.silicon.errors import ChipAbsent, ChipCommunication, ChipError, ChipFull, ChipRefused
+from birthmark.silicon.apdu.status import refusal
+from birthmark.silicon.errors import ChipAbsent, ChipCommunication, ChipError
 from birthmark.silicon.port import Algorithm, ChipIdentity, Evidence, SlotState
 from birthmark_mcu.bus import I2C
 from birthmark_mcu.chip import SecureElement as Firmware
 from birthmark_mcu.errors import NoChip, Refused, SecureElementError
-
-NOT_ENOUGH_MEMORY = 0x6A84
-
-# ISO/IEC 7816-4 table 6, in the words of the person at the rig.
-_MEANINGS = {
-    0x6700: "the length is wrong",
-    0x6883: "the last part of a chained command is missing",
-    0x6985: "the chip's state does not allow it",
-    0x6A80: "the data is not what the command needs",
-    NOT_ENOUGH_MEMORY: "there is no room in the chip",
-    0x6A86: "there is no such slot or algorithm",
-    0x6A88: "the slot holds no such object",
-    0x6D00: "the chip does not know the command",
-    0x6F00: "the chip failed inside",
-}
 
 
 class APDUChip:
@@ -109,9 +95,7 @@ def _chip_errors(doing: str) -> Iterator[None]:
 
 def _chip_error(error: SecureElementError, doing: str) -> ChipError:
     if isinstance(error, Refused):
-        meaning = _MEANINGS.get(error.status, "the chip refused")
-        refusal = ChipFull if error.status == NOT_ENOUGH_MEMORY else ChipRefused
-        return refusal(f"cannot {doing}: {meaning} ({error.status:04X})")
+        return refusal(error.status, doing)
     if isinstance(error, NoChip):
         return ChipAbsent(f"cannot {doing}: {error}", hint="seat the board in the fixture, check its power")
     return ChipCommunication(f"cannot {doing}: {error}", hint="observe the chip's state again before the next act")

@@ -15,6 +15,7 @@ from birthmark.testing.lab.boards import plug_in
 from birthmark.testing.lab.ceremony import Authorities, make_surroundings
 from birthmark.testing.lab.customer import hold_customer_ceremony, hold_next_ceremony
 from birthmark.testing.lab.errors import LabError
+from birthmark.testing.lab.mcus import DIRECT, addresses_over, check_link
 from birthmark.testing.lab.officers import PASSPHRASE_FILE, PEOPLE, certificate_of, hire_officers, key_of, open_orders
 from birthmark.testing.lab.processes import LabProcess, await_ready, python, start, stop
 from birthmark.testing.lab.record import ORDER, RIGS, SOCKET_PATH_MAX, Board, Lab, load, save
@@ -23,7 +24,7 @@ _LOGS = "logs"
 _FOLDERS = ("pki", "offline", "data", "mes", "devices", "boards", _LOGS, "orders")
 
 
-def lab_up(directory: Path, *, boards: int, chip: str, hsm: bool) -> Lab:
+def lab_up(directory: Path, *, boards: int, chip: str, hsm: bool, link: str = DIRECT) -> Lab:
     """
     Start a lab in an empty or new directory and return where everything is.
 
@@ -32,11 +33,12 @@ def lab_up(directory: Path, *, boards: int, chip: str, hsm: bool) -> Lab:
             written is removed, but for the logs.
 
     """
+    check_link(link, chip)
     home = _usable(directory)
     started: list[LabProcess] = []
     try:
         _prepare(home)
-        lab = _build(home, boards=boards, chip=chip, hsm=hsm, started=started)
+        lab = _build(home, boards=boards, chip=chip, link=link, hsm=hsm, started=started)
         save(lab)
     except BaseException as error:
         stop(started)
@@ -101,7 +103,7 @@ def _clear(home: Path) -> None:
             path.unlink()
 
 
-def _build(home: Path, *, boards: int, chip: str, hsm: bool, started: list[LabProcess]) -> Lab:
+def _build(home: Path, *, boards: int, chip: str, link: str, hsm: bool, started: list[LabProcess]) -> Lab:
     at = system_clock()
     hold_customer_ceremony(home, at, hsm=hsm)
     made = make_surroundings(home, at)
@@ -112,7 +114,9 @@ def _build(home: Path, *, boards: int, chip: str, hsm: bool, started: list[LabPr
     orders = [files.write(home / "orders" / f"{order.name}.toml", order.toml(at)) for order in files.ORDERS]
     next_issuer = _next_hierarchy(home, at) if chip == NEXT_GENERATION else ""
     files.write(home / "ca.toml", files.ca_toml(str(softhsm.MODULE) if hsm else None) + next_issuer)
-    panel = _boards(home, made, boards, chip, started)
+    chips = _chips(home, made, boards, chip, started)
+    reached = addresses_over(link, home, [(unit, address) for unit, address, _ in chips], started)
+    panel = [(unit, address, serial) for (unit, address), (_, _, serial) in zip(reached, chips, strict=True)]
     process, ca_url = start_service(home, "ca")
     started.append(process)
     open_orders(home, ca_url, orders)
@@ -128,18 +132,18 @@ def _next_hierarchy(home: Path, at: datetime) -> str:
     return files.next_issuer_toml()
 
 
-def _boards(
+def _chips(
     home: Path, made: Authorities, boards: int, chip: str, started: list[LabProcess]
-) -> tuple[tuple[str, str, str], ...]:
+) -> list[tuple[str, str, str]]:
     """Plug in the boards of the panel and one spare; return unit, chip address and chip serial of each."""
     names = [f"BM-{number:06d}" for number in range(1, boards + 1)]
     plugged = plug_in(home, [*names, "spare"], chip, made.ak_ca, started)
-    return tuple((name, address, serial) for name, (address, serial) in zip([*names, "spare"], plugged, strict=True))
+    return [(name, address, serial) for name, (address, serial) in zip([*names, "spare"], plugged, strict=True)]
 
 
 def _described(
     home: Path,
-    plugged: tuple[tuple[str, str, str], ...],
+    plugged: list[tuple[str, str, str]],
     *,
     urls: tuple[str, str],
     chip: str,
