@@ -127,7 +127,7 @@ def _prepared(home: Path, dsn: str) -> Lab:
     secret.write_text(dsn)
     config = Path(lab.ca_config)
     text = config.read_text().replace('database = "data/ca.sqlite"', 'database_dsn_file = "data/dsn"')
-    config.write_text(text.replace("nonce_expiry_s = 8", "nonce_expiry_s = 3600") + "\n")
+    config.write_text(text.replace("nonce_expiry_s = 8", "nonce_expiry_s = 3600\nnonces_per_rig = 10000000") + "\n")
     migrate(config)
     at = system_clock()
     with configured_store(load_config(config), lab.path) as store:

@@ -279,7 +279,7 @@ def test_a_request_that_waits_for_an_approval_is_answered_with_202_and_retry_aft
     ca: RunningCA, waiting: Order
 ) -> None:
     board = ca.files.board("BM-000713")
-    answer = post(ca, RIG, "simpleenroll", enrolment(ca, board, label=waiting.id), waiting.id)
+    answer = post(ca, RIG, "simpleenroll", enrolment(ca, board), waiting.id)
     assert finding(answer) == (202, "ca.8.unapproved")
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
@@ -293,8 +293,19 @@ def test_the_same_request_gets_its_certificate_when_the_approval_has_come(ca: Ru
         ca.files.put_order(replace(waiting, approved_at=ca.files.now))
 
     client = ESTClient(ca.transport(RIG).request, waiting.id, Patience(approve, 120))
-    assert client.simpleenroll(enrolment(ca, board, label=waiting.id)).public_key() == board.key.public_key()
+    assert client.simpleenroll(enrolment(ca, board)).public_key() == board.key.public_key()
     assert len(waits) == 1
+
+
+def test_an_order_that_waits_for_an_approval_grants_no_nonce_and_says_when_to_come_again(
+    ca: RunningCA, waiting: Order
+) -> None:
+    unheard_of = replace(waiting, id="order-3")
+    ca.files.put_order(unheard_of)
+    with pytest.raises(ESTClientRefused) as told:
+        ESTClient(ca.transport(RIG).request, unheard_of.id).nonce(PKIX_EVIDENCE, "BM-000715")
+    assert (told.value.status, told.value.finding) == (202, "ca.8.unapproved")
+    assert told.value.retry_after_s
 
 
 # --- §4.3 fullcmc, §4.4 serverkeygen ---------------------------------------------------------------------------

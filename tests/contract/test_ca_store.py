@@ -81,9 +81,9 @@ def test_a_nonce_comes_back_until_it_is_forgotten(store: CAStore) -> None:
     with store.writing() as ledger:
         ledger.grant_nonces([GRANT])
         assert ledger.nonce(GRANT.digest) == GRANT
-        ledger.forget_nonces(GRANT.expires_at)
+        assert ledger.forget_nonces(GRANT.expires_at, 9) == 0
         assert ledger.nonce(GRANT.digest) == GRANT
-        ledger.forget_nonces(GRANT.expires_at + SECOND)
+        assert ledger.forget_nonces(GRANT.expires_at + SECOND, 9) == 1
         assert ledger.nonce(GRANT.digest) is None
 
 
@@ -91,11 +91,11 @@ def test_a_nonce_is_open_until_it_expires_or_is_used(store: CAStore) -> None:
     put(store, INTENT)
     with store.writing() as ledger:
         ledger.grant_nonces([GRANT])
-        assert ledger.open_nonces(["BM-000001", "BM-000009"], AT) == {"BM-000001": GRANT}
-        assert ledger.open_nonces(["BM-000002"], AT) == {}
-        assert ledger.open_nonces(["BM-000001"], GRANT.expires_at) == {}
+        assert ledger.leases(["BM-000001", "BM-000009"], AT) == (GRANT,)
+        assert ledger.leases(["BM-000002"], AT) == ()
+        assert ledger.leases(["BM-000001"], GRANT.expires_at) == ()
         ledger.use_nonces([(GRANT.digest, INTENT.serial)])
-        assert ledger.open_nonces(["BM-000001"], AT) == {}
+        assert ledger.leases(["BM-000001"], AT) == ()
         assert ledger.nonce(GRANT.digest) == replace(GRANT, used_by=INTENT.serial)
 
 
@@ -111,6 +111,59 @@ def test_a_new_nonce_replaces_the_holders_unused_one_for_the_unit_only(store: CA
         assert ledger.nonce(GRANT.digest) is None
         assert ledger.nonce(used.digest) is not None
         assert ledger.nonce(other.digest) is not None
+
+
+def test_a_nonce_that_somebody_queues_for_is_found_until_nobody_does(store: CAStore) -> None:
+    put(store, INTENT)
+    queued = replace(GRANT, waiting=("rig:rig-b", 'rig:"c d"'))
+    with store.writing() as ledger:
+        ledger.grant_nonces([GRANT])
+        ledger.queue_for_nonces([(GRANT.digest, queued.waiting), ("ff" * 32, ("rig:rig-b",))])
+        assert ledger.leases(["BM-000001"], GRANT.expires_at) == (queued,)
+        ledger.use_nonces([(GRANT.digest, INTENT.serial)])
+        assert ledger.leases(["BM-000001"], AT) == (replace(queued, used_by=INTENT.serial),)
+        ledger.queue_for_nonces([(GRANT.digest, ())])
+        assert ledger.leases(["BM-000001"], AT) == ()
+
+
+def test_the_living_nonces_of_a_holder_are_those_that_are_neither_used_nor_expired(store: CAStore) -> None:
+    put(store, INTENT)
+    grants = [replace(GRANT, digest=f"{number}" * 64, unit_serial=f"BM-00000{number}") for number in range(4)]
+    grants[3] = replace(grants[3], expires_at=AT)
+    with store.writing() as ledger:
+        ledger.grant_nonces([*grants, replace(GRANT, digest="b" * 64, holder="rig:rig-b")])
+        ledger.use_nonces([(grants[0].digest, INTENT.serial)])
+        assert ledger.living_nonces(GRANT.holder, AT) == 2
+        assert ledger.living_nonces("rig:rig-b", AT) == 1
+        assert ledger.living_nonces("rig:rig-c", AT) == 0
+
+
+def test_nonces_are_forgotten_in_parts_each_with_its_use(store: CAStore) -> None:
+    put(store, INTENT)
+    grants = [
+        replace(GRANT, digest=f"{number}" * 64, expires_at=AT + number * SECOND, unit_serial=f"BM-00000{number}")
+        for number in range(5)
+    ]
+    with store.writing() as ledger:
+        ledger.grant_nonces(grants)
+        ledger.use_nonces([(grants[0].digest, INTENT.serial), (grants[2].digest, INTENT.serial)])
+    with store.writing() as ledger:
+        assert ledger.forget_nonces(AT + 4 * SECOND, 2) == 2
+        left = [grant.digest for grant in grants if ledger.nonce(grant.digest) is not None]
+        assert left == [grant.digest for grant in grants[2:]]
+        assert ledger.nonce(grants[2].digest) == replace(grants[2], used_by=INTENT.serial)
+        assert [ledger.forget_nonces(AT + 4 * SECOND, 2) for _ in range(2)] == [2, 0]
+        assert ledger.nonce(grants[4].digest) == grants[4]
+        # Nothing is left of the uses: the same digests, were they ever granted again, would be new.
+        ledger.grant_nonces(grants[:4])
+        assert [ledger.nonce(grant.digest) for grant in grants[:4]] == grants[:4]
+
+
+def test_a_nonce_that_somebody_queues_for_is_not_extended(store: CAStore) -> None:
+    with store.writing() as ledger:
+        ledger.grant_nonces([replace(GRANT, waiting=("rig:rig-b",))])
+        ledger.extend_nonces([(GRANT.digest, GRANT.expires_at + 9 * SECOND)])
+        assert ledger.nonce(GRANT.digest) == replace(GRANT, waiting=("rig:rig-b",))
 
 
 def test_a_nonce_is_extended_and_never_shortened(store: CAStore) -> None:

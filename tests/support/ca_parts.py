@@ -219,6 +219,7 @@ class CAParts:
             authority=AUTHORITY,
             ca_chain=(self.forge.issuing.certificate, self.forge.root.certificate),
             nonce_expiry=timedelta(seconds=60),
+            nonces_per_rig=1_000,
             birth_grace=timedelta(days=1),
             rotation_overlap=timedelta(days=7),
         )

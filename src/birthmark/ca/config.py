@@ -24,6 +24,9 @@ NONCE_EXPIRY_MAX_S: Final = 3_600
 BIRTH_GRACE_MAX_S: Final = 2_592_000
 """30 days: beyond it a certificate without a birth record would live on like one with."""
 
+NONCES_PER_RIG: Final = 1_000
+NONCES_PER_RIG_MAX: Final = 10_000_000
+
 Seconds = Annotated[int, msgspec.Meta(ge=1)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
@@ -141,6 +144,7 @@ class CAConfig(Config, frozen=True):
     endorsements: Text = "endorsements.toml"
     rollover: Text | None = None
     nonce_expiry_s: Annotated[int, msgspec.Meta(ge=1, le=NONCE_EXPIRY_MAX_S)] = 60
+    nonces_per_rig: Annotated[int, msgspec.Meta(ge=1, le=NONCES_PER_RIG_MAX)] = NONCES_PER_RIG
     birth_grace_s: Annotated[int, msgspec.Meta(ge=1, le=BIRTH_GRACE_MAX_S)] = 86_400
     rotation_overlap_s: Seconds = 604_800
     crl_next_update_s: Seconds = 3_600

@@ -19,7 +19,6 @@ same transaction asks 9 of the certificate that it intends.
 """
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -340,17 +339,6 @@ def demand_nonce(grant: NonceGrant | None, candidate: Candidate, existing: Issua
         raise Refused(FORBIDDEN, "ca.6.nonce-expired", "the nonce has expired", hint="ask for a new one")
 
 
-def demand_no_lease(open_grant: NonceGrant | None, caller: Caller, at: datetime) -> None:
-    """
-    6. Pass a unit that no one else is working on. Refused: ca.6.unit-in-work, with the time to wait.
-
-    A device asks for itself and waits for nobody: otherwise a rig could keep every fielded unit from renewing.
-    """
-    if caller.kind == RIG and open_grant is not None and open_grant.holder != caller.holder:
-        wait_s = max(1, math.ceil((open_grant.expires_at - at).total_seconds()))
-        raise Refused(CONFLICT, "ca.6.unit-in-work", f"the unit is with {open_grant.holder}", retry_after_s=wait_s)
-
-
 def demand_no_denial(candidate: Candidate, facts: LedgerFacts) -> None:
     """7. Pass a chip that is not denied, with a key that nobody revoked. Refused: ca.7.denied."""
     if facts.denial is not None:
@@ -411,12 +399,8 @@ def demand_unit_of_order(order: Order, unit_serial: str) -> None:
         raise Refused(FORBIDDEN, "ca.8.unit-range", f"order {order.id} is for the units {span}")
 
 
-def demand_order(order: Order, candidate: Candidate, use: OrderUse, at: datetime) -> None:
-    """
-    8. Pass an order with room for the unit.
-
-    Refused: ca.8.order-closed, .window, .chip-model, .unit-range, .scrapped, .quota. Pending: ca.8.unapproved.
-    """
+def demand_open_order(order: Order, at: datetime) -> None:
+    """8. Pass an order that issues now. Refused: ca.8.order-closed, .window. Pending: ca.8.unapproved."""
     if order.closed_at is not None and order.closed_at <= at:
         raise Refused(FORBIDDEN, "ca.8.order-closed", f"order {order.id} is closed")
     if order.approved_at is None or at < order.approved_at:
@@ -425,6 +409,15 @@ def demand_order(order: Order, candidate: Candidate, use: OrderUse, at: datetime
     if not order.not_before <= at <= order.not_after:
         window = f"{order.not_before.isoformat()} to {order.not_after.isoformat()}"
         raise Refused(FORBIDDEN, "ca.8.window", f"order {order.id} issues from {window}")
+
+
+def demand_order(order: Order, candidate: Candidate, use: OrderUse, at: datetime) -> None:
+    """
+    8. Pass an order with room for the unit.
+
+    Refused: ca.8.order-closed, .window, .chip-model, .unit-range, .scrapped, .quota. Pending: ca.8.unapproved.
+    """
+    demand_open_order(order, at)
     if candidate.attested.chip.model not in order.chip_models:
         model = candidate.attested.chip.model
         raise Refused(FORBIDDEN, "ca.8.chip-model", f"order {order.id} is not for chips of model {model}")

@@ -24,5 +24,6 @@ class Policy:
     """The name of this CA, the origin of its log: whom the documents are for that persons sign."""
     ca_chain: tuple[x509.Certificate, ...]
     nonce_expiry: timedelta
+    nonces_per_rig: int
     birth_grace: timedelta
     rotation_overlap: timedelta

@@ -60,8 +60,12 @@ class LedgerReader(Protocol):
         """Return the grant of the nonce with this SHA-256, or None."""
         ...
 
-    def open_nonces(self, unit_serials: Sequence[str], at: datetime) -> Mapping[str, NonceGrant]:
-        """Return, by unit, the grants that are neither used nor expired."""
+    def leases(self, unit_serials: Sequence[str], at: datetime) -> tuple[NonceGrant, ...]:
+        """Return the units' grants that are neither used nor expired, and those that somebody queues for."""
+        ...
+
+    def living_nonces(self, holder: str, at: datetime) -> int:
+        """Return how many of the holder's nonces are neither used nor expired."""
         ...
 
     def issuances(self) -> Iterator[Issuance]:
@@ -273,11 +277,15 @@ class Ledger(LedgerReader, Protocol):
         ...
 
     def extend_nonces(self, extensions: Sequence[tuple[str, datetime]]) -> None:
-        """Let nonces (by digest) live until the moments given, where that is longer."""
+        """Let nonces (by digest) live until the moments given, where that is longer and nobody queues for them."""
         ...
 
-    def forget_nonces(self, expired_before: datetime) -> None:
-        """Forget grants, used or not, that expired before this moment."""
+    def queue_for_nonces(self, queues: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+        """Set who queues for the units of nonces (by digest)."""
+        ...
+
+    def forget_nonces(self, expired_before: datetime, limit: int) -> int:
+        """Forget up to `limit` grants, used or not, that expired before this moment; return how many those were."""
         ...
 
     def intend(self, issuances: Sequence[Issuance]) -> None:

@@ -26,6 +26,7 @@ from birthmark.ca.demands import (
     demand_device,
     demand_evidence,
     demand_first_subject,
+    demand_open_order,
     demand_renewal_names,
     demand_request,
     demand_rig_of_order,
@@ -184,6 +185,7 @@ class CA:
         def judge(trail: Trail) -> Job:
             if self._callers.is_rig(client):
                 caller, order = self._rig(client, label, trail)
+                demand_open_order(order, trail.at)
                 unit = _rig_unit(request)
                 demand_unit_of_order(order, unit)
             else:
@@ -279,7 +281,7 @@ class CA:
                 return RefusedJob(refusal, None)
             try:
                 return judge(trail)
-            except Refused as refusal:
+            except (Refused, Pending) as refusal:
                 row = trail.row(finding=refusal.finding, detail=refusal.message) if trail.fingerprint else None
                 return RefusedJob(refusal, row)
 
@@ -295,8 +297,9 @@ class CA:
             return known[1]
         with self._store.reading() as ledger:
             order = ledger.order(label)
-        if order is not None:
-            # Orders alone are remembered: anybody may ask about labels that name none, as many as there are.
+        if order is not None and _issues(order, at):
+            # Others are read each time: what was told to wait may go on when the ledger says so. Labels that name no
+            # order are never remembered, for anybody may ask about them, as many as there are.
             self._orders[label] = at, order
         return order
 
@@ -309,6 +312,14 @@ class CA:
             return None
         with self._store.reading() as ledger:
             return ledger.issuance_of(client.fingerprint)
+
+
+def _issues(order: Order, at: datetime) -> bool:
+    try:
+        demand_open_order(order, at)
+    except (Refused, Pending):
+        return False
+    return True
 
 
 def _rig_unit(request: NonceRequest) -> str:

@@ -21,6 +21,7 @@ from birthmark.ca.anchors import AnchorDesk, Lineage, RootOffice, handed_out
 from birthmark.ca.anchors_http import AnchorsHTTP
 from birthmark.ca.config import CAConfig, FrontSection, load_config
 from birthmark.ca.http import CAHTTP
+from birthmark.ca.issuing.nonces import forget_nonces
 from birthmark.ca.issuing.setup import chains_of, signers_of, terms_of
 from birthmark.ca.issuing.signers import Signers
 from birthmark.ca.keyring import Keyring
@@ -78,6 +79,7 @@ __all__ = [
 
 DEFAULT_DATABASE = "ca.sqlite"
 LAPSES_EVERY_S = 10.0
+FORGET_EVERY_S = 5.0
 OUTAGES_EVERY_S = 1.0
 SETTLE_EVERY_S = 1.0
 PRESIGN_EVERY_S = 1.0
@@ -197,6 +199,7 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
         app = Observed(CAHTTP(ca, measures.settled).app(more), system_clock, sinks)
         own = (Chore("outages", OUTAGES_EVERY_S, lambda: outages.write(store)),)
         shared = (
+            Chore("nonces", FORGET_EVERY_S, lambda: forget_nonces(store, system_clock)),
             Chore("lapses", LAPSES_EVERY_S, lambda: write_lapses(store, system_clock)),
             Chore("checkpoint", config.checkpoint_every_s, log.publish),
             Chore("proposals", LAPSES_EVERY_S, approvals.expire),
@@ -338,6 +341,7 @@ def _policy(config: CAConfig, folder: Path, endorsements: Endorsements) -> Polic
         authority=config.log.origin,
         ca_chain=_served(config, folder),
         nonce_expiry=timedelta(seconds=config.nonce_expiry_s),
+        nonces_per_rig=config.nonces_per_rig,
         birth_grace=timedelta(seconds=config.birth_grace_s),
         rotation_overlap=timedelta(seconds=config.rotation_overlap_s),
     )

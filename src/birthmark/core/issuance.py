@@ -141,6 +141,8 @@ class NonceGrant:
     expires_at: datetime
     used_by: str | None = None
     """Serial of the issuance that consumed it."""
+    waiting: tuple[str, ...] = ()
+    """Holders that have asked for the unit meanwhile, in their order."""
 
 
 class Ending(Enum):

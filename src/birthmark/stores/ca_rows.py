@@ -61,7 +61,7 @@ LIFE = _table(
 )
 CERTIFICATE = _table("certificate", "serial sha256 der:bytea")
 ENDING = _table("ending", "serial dies_us:bigint ending", first_number=0)
-NONCE = _table("nonce", "digest holder unit_serial expires_us:bigint")
+NONCE = _table("nonce", "digest holder unit_serial expires_us:bigint waiting")
 NONCE_USE = _table("nonce_use", "digest serial")
 BIRTH = _table("birth", "certificate_sha256 received_us:bigint jws")
 PROPOSAL = _table(
@@ -165,15 +165,25 @@ def order_of(row: Row) -> Order:
 
 def nonce_values(grant: NonceGrant) -> tuple[Value, ...]:
     """Return the values in the order of NONCE's columns."""
-    return grant.digest, grant.holder, grant.unit_serial, us(grant.expires_at)
+    return grant.digest, grant.holder, grant.unit_serial, us(grant.expires_at), queue_text(grant.waiting)
 
 
 def nonce_of(row: Row) -> NonceGrant:
     """Return the grant of a row: NONCE's columns and the serial that used it."""
-    digest, holder, unit_serial, expires_us, used_by = row
+    digest, holder, unit_serial, expires_us, waiting, used_by = row
     return NonceGrant(
-        digest=digest, holder=holder, unit_serial=unit_serial, expires_at=moment(expires_us), used_by=used_by
+        digest=digest,
+        holder=holder,
+        unit_serial=unit_serial,
+        expires_at=moment(expires_us),
+        used_by=used_by,
+        waiting=tuple(json.loads(waiting)) if waiting else (),
     )
+
+
+def queue_text(waiting: tuple[str, ...]) -> str:
+    """Return a queue as it lies in a row."""
+    return json.dumps(waiting) if waiting else ""
 
 
 def issuance_values(issuance: Issuance) -> tuple[Value, ...]:

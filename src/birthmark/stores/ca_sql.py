@@ -39,7 +39,7 @@ PAGE: Final = 500
 _SELECT_ORDER = f"SELECT {ORDER_COLUMNS} FROM production_order"  # noqa: S608 constant text
 _SELECT_ORDERS_IN_USE = f"SELECT {ORDER_COLUMNS}, units FROM production_order WHERE id IN LIST"  # noqa: S608 constant text
 _SELECT_NONCE = (
-    "SELECT n.digest, n.holder, n.unit_serial, n.expires_us, u.serial"
+    "SELECT n.digest, n.holder, n.unit_serial, n.expires_us, n.waiting, u.serial"
     " FROM nonce n LEFT JOIN nonce_use u ON u.digest = n.digest"
 )
 _PUT_ORDER = (
@@ -123,10 +123,16 @@ class SQLLedger(SQLStatus, CensusReads, AuditReads):
         row = self._one(f"{_SELECT_NONCE} WHERE n.digest = ?", digest)
         return None if row is None else rows.nonce_of(row)
 
-    def open_nonces(self, unit_serials: Sequence[str], at: datetime) -> Mapping[str, NonceGrant]:
-        where = "WHERE n.unit_serial IN LIST AND u.serial IS NULL AND n.expires_us > ?"
-        grants = [rows.nonce_of(row) for row in self._db.read(f"{_SELECT_NONCE} {where}", unit_serials, rows.us(at))]
-        return {grant.unit_serial: grant for grant in grants}
+    def leases(self, unit_serials: Sequence[str], at: datetime) -> tuple[NonceGrant, ...]:
+        where = "WHERE n.unit_serial IN LIST AND (n.waiting <> '' OR u.serial IS NULL AND n.expires_us > ?)"
+        return tuple(map(rows.nonce_of, self._db.read(f"{_SELECT_NONCE} {where}", unit_serials, rows.us(at))))
+
+    def living_nonces(self, holder: str, at: datetime) -> int:
+        query = (
+            "SELECT count(*) FROM nonce n WHERE n.holder = ? AND n.expires_us > ?"
+            " AND NOT EXISTS (SELECT 1 FROM nonce_use u WHERE u.digest = n.digest)"
+        )
+        return int(self._db.read(query, holder, rows.us(at))[0][0])
 
     # --- certificates ---
 
@@ -247,14 +253,19 @@ class SQLLedger(SQLStatus, CensusReads, AuditReads):
         self._db.insert(rows.NONCE_USE, list(uses), or_ignore=True)
 
     def extend_nonces(self, extensions: Sequence[tuple[str, datetime]]) -> None:
-        update = "UPDATE nonce SET expires_us = ? WHERE digest = ? AND expires_us < ?"
+        update = "UPDATE nonce SET expires_us = ? WHERE digest = ? AND expires_us < ? AND waiting = ''"
         self._db.write_each(update, [(rows.us(until), digest, rows.us(until)) for digest, until in extensions])
 
-    def forget_nonces(self, expired_before: datetime) -> None:
-        limit = rows.us(expired_before)
-        uses = "DELETE FROM nonce_use WHERE digest IN (SELECT digest FROM nonce WHERE expires_us < ?)"
-        self._db.write(uses, limit)
-        self._db.write("DELETE FROM nonce WHERE expires_us < ?", limit)
+    def queue_for_nonces(self, queues: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+        update = "UPDATE nonce SET waiting = ? WHERE digest = ?"
+        self._db.write_each(update, [(rows.queue_text(waiting), digest) for digest, waiting in queues])
+
+    def forget_nonces(self, expired_before: datetime, limit: int) -> int:
+        # Use and nonce go together: a used nonce is never an unused one, not for a moment.
+        old = "(SELECT digest FROM nonce WHERE expires_us < ? ORDER BY expires_us, digest LIMIT ?)"
+        arguments = rows.us(expired_before), limit
+        self._db.write(f"DELETE FROM nonce_use WHERE digest IN {old}", *arguments)  # noqa: S608 constant text
+        return self._db.change(f"DELETE FROM nonce WHERE digest IN {old}", *arguments)  # noqa: S608 constant text
 
     def intend(self, issuances: Sequence[Issuance]) -> None:
         self._db.insert(rows.ISSUANCE, [rows.issuance_values(issuance) for issuance in issuances])

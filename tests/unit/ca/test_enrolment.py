@@ -214,8 +214,9 @@ def test_labels_that_name_no_order_leave_nothing_in_memory_whoever_asks_about_th
 
 
 def test_a_request_that_waits_for_an_approval_keeps_its_nonce(parts: CAParts) -> None:
-    parts.put_order(order(approved_at=None))
     csr = parts.board().csr(parts.nonce())
+    parts.put_order(order(approved_at=None))
+    parts.clock.forward(seconds=1)
     with pytest.raises(Pending) as told:
         parts.enrol(csr)
     assert told.value.finding == "ca.8.unapproved"

@@ -5,27 +5,19 @@ The acts that need one transaction and no signature: nonces, birth records, and 
 They are settled together, in the order in which they came; what one has written the next one sees.
 """
 
-import hashlib
-import secrets
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from birthmark.ca.demands import demand_no_lease, demand_rig_of_order
+from birthmark.ca.demands import demand_rig_of_order
 from birthmark.ca.errors import Refused
 from birthmark.ca.issuing.births import demand_match, demand_unconfirmed
 from birthmark.ca.issuing.jobs import BirthJob, NonceJob, Outcome, RefusedJob
+from birthmark.ca.issuing.nonces import Nonces
 from birthmark.ca.life.units import born
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore, Ledger
 from birthmark.core.ids import fingerprint
-from birthmark.core.issuance import NonceGrant
-from birthmark.est.messages import NONCE_BYTES
-
-NONCE_MEMORY = timedelta(days=1)
-"""How long after its expiry a nonce is remembered, so that a request whose answer was lost can be repeated."""
-FORGET_EVERY = timedelta(seconds=60)
 
 DeskJob = NonceJob | BirthJob | RefusedJob
 
@@ -35,8 +27,7 @@ class Desk:
 
     def __init__(self, store: CAStore, policy: Policy) -> None:
         self._store = store
-        self._policy = policy
-        self._forgot_at: datetime | None = None
+        self._nonces = Nonces(policy)
 
     def settle(self, jobs: Sequence[DeskJob]) -> list[Outcome]:
         """
@@ -47,7 +38,8 @@ class Desk:
 
         """
         with self._store.writing() as ledger:
-            granted = self._grant(ledger, [job for job in jobs if isinstance(job, NonceJob)])
+            wishes = [job for job in jobs if isinstance(job, NonceJob)]
+            granted = iter(self._nonces.grant(ledger, wishes) if wishes else ())
             rows = [job.row for job in jobs if isinstance(job, RefusedJob) and job.row is not None]
             if rows:
                 ledger.append(rows)
@@ -55,40 +47,7 @@ class Desk:
             if births:
                 # Whoever verifies a birth record in ten years needs the certificate of the rig that signed it.
                 ledger.keep([job.rig.certificate.public_bytes(Encoding.DER) for job in births])
-            return [granted[id(job)] if isinstance(job, NonceJob) else _settle(ledger, job) for job in jobs]
-
-    def _grant(self, ledger: Ledger, jobs: Sequence[NonceJob]) -> dict[int, Outcome]:
-        if not jobs:
-            return {}
-        outcomes: dict[int, Outcome] = {}
-        grants: dict[str, NonceGrant] = {}
-        held = dict(ledger.open_nonces([job.unit_serial for job in jobs], min(job.trail.at for job in jobs)))
-        for job in jobs:
-            try:
-                demand_no_lease(held.get(job.unit_serial), job.caller, job.trail.at)
-            except Refused as refusal:
-                outcomes[id(job)] = refusal
-                ledger.append([job.trail.row(finding=refusal.finding, detail=refusal.message)])
-                continue
-            nonce = secrets.token_bytes(NONCE_BYTES)
-            held[job.unit_serial] = grants[job.unit_serial] = self._granted(job, nonce)
-            outcomes[id(job)] = nonce
-        self._forget(ledger, jobs[0].trail.at)
-        ledger.grant_nonces(list(grants.values()))
-        return outcomes
-
-    def _granted(self, job: NonceJob, nonce: bytes) -> NonceGrant:
-        return NonceGrant(
-            digest=hashlib.sha256(nonce).hexdigest(),
-            holder=job.caller.holder,
-            unit_serial=job.unit_serial,
-            expires_at=job.trail.at + self._policy.nonce_expiry,
-        )
-
-    def _forget(self, ledger: Ledger, at: datetime) -> None:
-        if self._forgot_at is None or at >= self._forgot_at + FORGET_EVERY:
-            ledger.forget_nonces(at - NONCE_MEMORY)
-            self._forgot_at = at
+            return [next(granted) if isinstance(job, NonceJob) else _settle(ledger, job) for job in jobs]
 
 
 def _settle(ledger: Ledger, job: BirthJob | RefusedJob) -> Outcome:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from birthmark.ca.demands import Caller, Candidate
-from birthmark.ca.errors import CAError, Refused
+from birthmark.ca.errors import CAError, Pending, Refused
 from birthmark.ca.trail import Trail
 from birthmark.core.audit import AuditRow
 from birthmark.core.birth import BirthRecord
@@ -69,7 +69,7 @@ class BirthJob:
 class RefusedJob:
     """A request that was refused before it needed the ledger. Where it has a row, it is answered once that is kept."""
 
-    refusal: Refused
+    refusal: Refused | Pending
     row: AuditRow | None
 
 
