@@ -3,8 +3,8 @@
 
 import secrets
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 from cryptography.x509 import ObjectIdentifier
 
+from birthmark.core.delivery import DeliveryDeferred, SignedBirth
 from birthmark.core.ids import fingerprint
 from birthmark.core.work import Holder
 from birthmark.evidence.appraisal import appraise
+from birthmark.evidence.ear import NO_SIGNERS
 from birthmark.evidence.verdict import require
 from birthmark.line.births import Rig
 from birthmark.line.config import Position
@@ -26,9 +28,11 @@ from birthmark.line.hold import Holds
 from birthmark.line.journal import Desk
 from birthmark.line.leases import Leases
 from birthmark.line.observation import Rules
+from birthmark.line.outbox import Outbox
 from birthmark.line.panel import Panel, Verdict
-from birthmark.line.ports import CertificateState, Event
+from birthmark.line.ports import CertificateState, Destination, Event, OpenChip
 from birthmark.line.sequence import Station
+from birthmark.line.service import Line, LineParts
 from birthmark.line.units import UnitLimits
 from birthmark.pki.authorities import ChipName
 from birthmark.pki.cmw import cmw_extension
@@ -62,6 +66,12 @@ class ForgedAuthority:
         self.issued: dict[str, CertificateState] = {}
         self.certificates: list[x509.Certificate] = []
         self.trouble: dict[str, list[Exception]] = {"nonce": [], "enrol": [], "certificate": []}
+
+    def issuing_certificates(self) -> tuple[x509.Certificate, ...]:
+        return (self._forge.issuing.certificate,)
+
+    def warm(self, connections: int, threads: Executor) -> None:
+        """Nothing has to be connected."""
 
     def key_type(self) -> Algorithm:
         return self.wanted
@@ -100,6 +110,16 @@ class ForgedAuthority:
     def _trouble(self, call: str) -> None:
         if self.trouble[call]:
             raise self.trouble[call].pop(0)
+
+
+class _Away:
+    """A destination that nothing is offered to."""
+
+    def deliver(self, birth: SignedBirth) -> None:
+        raise DeliveryDeferred(f"{birth.unit}: away")
+
+    def close(self) -> None:
+        """Nothing to close."""
 
 
 @dataclass
@@ -161,6 +181,25 @@ class Bench:
             destinations=DESTINATIONS,
             background=threads,
         )
+
+    def line(self, destinations: Mapping[str, Destination], open_chip: OpenChip) -> Line:
+        """Return the rig as a whole, with other destinations and another way to its chips."""
+        certificate, key = self._rig
+        parts = LineParts(
+            rig=Rig("rig-a", "ada", "Controller", ORDER, "birthmark test", certificate, key),
+            trust=TrustAnchors((self.forge.root.certificate,)),
+            endorsements=self.forge.endorsements(),
+            result_signers=NO_SIGNERS,
+            store=self.store,
+            units=self.units,
+            limits=UnitLimits(),
+            authority=self.ca,
+            destinations={**destinations, **dict.fromkeys(DESTINATIONS[len(destinations) :], _Away())},
+            outbox=Outbox(self.store, destinations, time.monotonic, RETRY_S),
+            hold_retry_s=RETRY_S,
+            hold_limit_s=self.hold_limit_s,
+        )
+        return Line(parts, Events(self._heard), open_chip, lambda: MOMENT, time.monotonic)
 
     def _heard(self, event: Event) -> None:
         self.events.append(event)

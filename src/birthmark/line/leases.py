@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from birthmark.core.errors import BirthmarkError, StoreError
 from birthmark.core.work import Holder, Transition, UnitWork, WorkState
-from birthmark.line.errors import LeaseLost, UnitsAway
+from birthmark.line.errors import JournalUnwritable, LeaseLost, UnitsAway
 from birthmark.line.ports import Stopwatch, UnitStore
 from birthmark.line.units import (
     RENEWALS,
@@ -130,8 +130,10 @@ class Leases:
 
 @contextmanager
 def reached() -> Iterator[None]:
-    """Raise UnitsAway for what the units' store cannot do inside."""
+    """Raise UnitsAway for what the units' store cannot do inside, JournalUnwritable when its disk is full."""
     try:
         yield
     except StoreError as error:
+        if error.finding == "store.full":
+            raise JournalUnwritable(f"the units' store cannot be written: {error.message}", hint=error.hint) from error
         raise UnitsAway(f"the units' store: {error.message}", hint=error.hint) from error

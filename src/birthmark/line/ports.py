@@ -6,6 +6,7 @@ Each is a small Protocol; `wiring.py` chooses what stands behind it.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,6 +41,14 @@ class Authority(Protocol):
 
     Every call raises AuthorityAway when asking again later can help, and AuthorityRefused when it cannot.
     """
+
+    def issuing_certificates(self) -> tuple[Certificate, ...]:
+        """Return the CA certificates that are no roots, as the CA hands them out."""
+        ...
+
+    def warm(self, connections: int, threads: Executor) -> None:
+        """Open so many connections at once. Whoever needs one later will see errors."""
+        ...
 
     def key_type(self) -> Algorithm:
         """Return the type of key that the CA wants under the order."""

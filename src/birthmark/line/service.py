@@ -2,16 +2,31 @@
 """The line's use cases: personalise a panel, and deliver what earlier panels have left."""
 
 import logging
-from collections.abc import Sequence
+import secrets
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from birthmark.core.clock import Clock
 from birthmark.core.errors import BirthmarkError
+from birthmark.core.work import Holder
+from birthmark.evidence.ear import ResultSigners
+from birthmark.evidence.endorsements import Endorsements
+from birthmark.line.births import Rig
 from birthmark.line.config import Position
+from birthmark.line.events import Events
+from birthmark.line.hold import Holds
+from birthmark.line.journal import Desk, writable
+from birthmark.line.leases import Leases
+from birthmark.line.observation import Rules
 from birthmark.line.outbox import Outbox
 from birthmark.line.panel import Panel, Verdict
-from birthmark.line.ports import LineStore
+from birthmark.line.ports import Authority, Destination, LineStore, OpenChip, Stopwatch, UnitStore
 from birthmark.line.sequence import Station
+from birthmark.line.units import UnitLimits
+from birthmark.pki.paths import TrustAnchors
 
+_RUN_ID_BYTES = 8
 _log = logging.getLogger(__name__)
 
 
@@ -35,19 +50,85 @@ class PanelReport:
         return sum(verdict.failed for verdict in self.verdicts)
 
 
-def personalise(
-    panel: Panel, positions: Sequence[Position], station: Station, outbox: Outbox, deliver_wait_s: float
-) -> PanelReport:
+@dataclass(frozen=True, slots=True)
+class LineParts:
+    """What a rig's configuration stands for, open."""
+
+    rig: Rig
+    trust: TrustAnchors
+    endorsements: Endorsements
+    result_signers: ResultSigners
+    store: LineStore
+    units: UnitStore
+    limits: UnitLimits
+    authority: Authority
+    destinations: Mapping[str, Destination]
+    outbox: Outbox
+    hold_retry_s: float
+    hold_limit_s: float | None
+
+
+class Line:
+    """One rig, ready for one panel after the other. Used by one thread."""
+
+    def __init__(
+        self, parts: LineParts, events: Events, open_chip: OpenChip, clock: Clock, stopwatch: Stopwatch
+    ) -> None:
+        self.parts = parts
+        self.events = events
+        self._open_chip = open_chip
+        self._clock = clock
+        self._stopwatch = stopwatch
+
+    def run(self, positions: Sequence[Position]) -> tuple[tuple[Verdict, ...], float]:
+        """
+        Return one verdict per position, and the seconds from the boards being offered to the last verdict.
+
+        Raises:
+            JournalUnwritable: the disk is nearly full; no board was touched.
+            AuthorityRefused: the CA refuses this rig; no board was touched.
+            HoldEnded: the CA was away for too long; no board was touched.
+
+        """
+        with writable():
+            self.parts.store.require_room()
+        # Two threads for each board: its own, and one that fetches ahead for it.
+        with ThreadPoolExecutor(2 * len(positions)) as threads:
+            station = self._station(threads)
+            self.parts.authority.warm(sum(not position.bad for position in positions), threads)
+            return Panel(station, self._open_chip, threads).run(positions)
+
+    def _station(self, threads: ThreadPoolExecutor) -> Station:
+        parts, run = self.parts, secrets.token_hex(_RUN_ID_BYTES)
+        holds = Holds(self.events, self._stopwatch, parts.hold_retry_s, parts.hold_limit_s)
+        issuing = holds.call("", parts.authority.issuing_certificates)
+        return Station(
+            rig=parts.rig,
+            authority=parts.authority,
+            rules=Rules(parts.trust, issuing, parts.endorsements, parts.result_signers),
+            desk=Desk(run, parts.store, self.events, self._clock, self._stopwatch),
+            holds=holds,
+            leases=Leases(parts.units, Holder(parts.rig.name, run), parts.limits, self._stopwatch),
+            key_type=holds.call("", parts.authority.key_type),
+            destinations=tuple(parts.destinations),
+            background=threads,
+        )
+
+
+def personalise(line: Line, positions: Sequence[Position], deliver_wait_s: float) -> PanelReport:
     """
-    Return the report of a panel, after its births have had `deliver_wait_s` seconds to be delivered.
+    Return the report of one panel, after its births have had `deliver_wait_s` seconds to be delivered.
 
     Births are delivered in the background meanwhile; a destination that is away holds up no board.
+
+    Raises what `Line.run` does.
+
     """
-    outbox.start()
-    verdicts, panel_s = panel.run(positions)
-    waiting = outbox.finish(deliver_wait_s)
-    report = PanelReport(verdicts, panel_s, waiting, station.desk.store.parked_count())
-    station.desk.events.emit(
+    line.parts.outbox.start()
+    verdicts, panel_s = line.run(positions)
+    waiting = line.parts.outbox.finish(deliver_wait_s)
+    report = PanelReport(verdicts, panel_s, waiting, line.parts.store.parked_count())
+    line.events.emit(
         event="panel.end",
         panel_s=round(panel_s, 6),
         passed=report.passed,

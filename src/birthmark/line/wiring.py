@@ -2,12 +2,9 @@
 """Builds the line from its configuration: the only place that chooses store, chips, transport and destinations."""
 
 import fcntl
-import secrets
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,25 +17,19 @@ from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError, StoreError
 from birthmark.core.secret_files import read_secret
-from birthmark.core.work import Holder
 from birthmark.evidence.ear import NO_SIGNERS, ResultSigners, read_signers
-from birthmark.evidence.endorsements import Endorsements, read_endorsements
+from birthmark.evidence.endorsements import read_endorsements
 from birthmark.line.authority import Confirmation, WireAuthority
 from birthmark.line.births import Rig
 from birthmark.line.config import RigConfig, load_panel, load_rig
 from birthmark.line.errors import RigBusy, UnitsAway
 from birthmark.line.events import Events
-from birthmark.line.hold import Holds
-from birthmark.line.journal import Desk, writable
+from birthmark.line.journal import writable
 from birthmark.line.lead import UnitOffice
-from birthmark.line.leases import Leases
-from birthmark.line.observation import Rules
 from birthmark.line.outbox import Outbox
-from birthmark.line.panel import Panel
-from birthmark.line.ports import Destination, Emit, LineStore, UnitStore
-from birthmark.line.sequence import Station
+from birthmark.line.ports import Destination, Emit, UnitStore
+from birthmark.line.service import Line, LineParts, personalise
 from birthmark.line.service import deliver as deliver_all
-from birthmark.line.service import personalise
 from birthmark.line.units import UnitLimits
 from birthmark.net.tls import client_context
 from birthmark.net.transport import HTTPTransport
@@ -52,7 +43,6 @@ EXIT_DONE = 0
 EXIT_FAILED_BOARDS = 1
 UNITS_SUFFIX = ".units"
 LOCK_SUFFIX = ".lock"
-_RUN_ID_BYTES = 8
 
 
 def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
@@ -69,30 +59,16 @@ def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
     """
     rig = load_rig(config_path)
     positions = load_panel(panel_path)
-    with _opened(rig) as parts, _alone(rig), ThreadPoolExecutor(2 * len(positions)) as threads:
-        with writable():
-            parts.store.require_room()
-        # Two threads for each board: its own, and one that fetches ahead for it.
-        holds = Holds(events := Events(emit), time.monotonic, rig.hold_retry_s, rig.hold_limit_s)
-        working = [position for position in positions if not position.bad]
-        issuing = holds.call("", parts.authority.issuing_certificates)
-        key_type = holds.call("", parts.authority.key_type)
-        parts.authority.warm(len(working), threads)
-        run = secrets.token_hex(_RUN_ID_BYTES)
-        station = Station(
-            rig=parts.signer,
-            authority=parts.authority,
-            rules=Rules(parts.trust, issuing, parts.endorsements, parts.result_signers),
-            desk=Desk(run, parts.store, events, system_clock, time.monotonic),
-            holds=holds,
-            leases=Leases(parts.units, Holder(rig.rig, run), UnitLimits(lease_s=rig.lease_s), time.monotonic),
-            key_type=key_type,
-            destinations=tuple(parts.destinations),
-            background=threads,
-        )
-        panel = Panel(station, open_chip, threads)
-        report = personalise(panel, positions, station, parts.outbox, rig.deliver_wait_s)
+    with opened_line(rig, emit) as line:
+        report = personalise(line, positions, rig.deliver_wait_s)
     return EXIT_FAILED_BOARDS if report.failed else EXIT_DONE
+
+
+@contextmanager
+def opened_line(rig: RigConfig, emit: Emit) -> Iterator[Line]:
+    """Open everything of a rig, for one panel after the other. Raises as `run_panel`."""
+    with _opened(rig) as parts, _alone(rig):
+        yield Line(parts, Events(emit), open_chip, system_clock, time.monotonic)
 
 
 def open_units(config_path: Path) -> UnitOffice:
@@ -114,21 +90,6 @@ def deliver(config_path: Path) -> int:
         return deliver_all(parts.store, parts.outbox, tuple(parts.destinations))
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What a rig's configuration stands for."""
-
-    signer: Rig
-    trust: TrustAnchors
-    endorsements: Endorsements
-    result_signers: ResultSigners
-    store: LineStore
-    units: UnitStore
-    authority: WireAuthority
-    destinations: Mapping[str, Destination]
-    outbox: Outbox
-
-
 @contextmanager
 def _alone(rig: RigConfig) -> Iterator[None]:
     """Be this rig's only run: the leases of an earlier one may be taken over at once. Raises RigBusy."""
@@ -142,7 +103,7 @@ def _alone(rig: RigConfig) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(rig: RigConfig) -> Iterator[_Parts]:
+def _opened(rig: RigConfig) -> Iterator[LineParts]:
     trust_pem = read_file(rig.trust)
     trust = _trust(rig, trust_pem)
     context = client_context(trust_pem, rig.certificate, rig.key)
@@ -156,16 +117,19 @@ def _opened(rig: RigConfig) -> Iterator[_Parts]:
         units = stack.enter_context(closing(_units(rig)))
         for destination in destinations.values():
             stack.callback(destination.close)
-        yield _Parts(
-            signer=signer,
+        yield LineParts(
+            rig=signer,
             trust=trust,
             endorsements=endorsements,
             result_signers=_result_signers(rig),
             store=store,
             units=units,
+            limits=UnitLimits(lease_s=rig.lease_s),
             authority=WireAuthority(transport, rig.order),
             destinations=destinations,
             outbox=Outbox(store, destinations, time.monotonic, rig.deliver_retry_s),
+            hold_retry_s=rig.hold_retry_s,
+            hold_limit_s=rig.hold_limit_s,
         )
 
 

@@ -99,12 +99,8 @@ class Taker:
 
 
 def test_the_report_counts_boards_and_births(bench: Bench) -> None:
-    with ThreadPoolExecutor(4) as threads:
-        station = bench.station(threads)
-        panel = Panel(station, Fixture(bench).open, threads)
-        outbox = Outbox(bench.store, {"ca": Taker()}, station.desk.stopwatch, RETRY_S)
-        positions = [GOOD, Position(unit="BM-000002", chip="absent"), Position(bad=True)]
-        report = personalise(panel, positions, station, outbox, 1.0)
+    positions = [GOOD, Position(unit="BM-000002", chip="absent"), Position(bad=True)]
+    report = personalise(bench.line({"ca": Taker()}, Fixture(bench).open), positions, 1.0)
     assert (report.passed, report.failed, report.outbox) == (1, 1, 1)
     assert bench.events[-1]["event"] == "panel.end"
     assert bench.events[-1]["outbox"] == 1
