@@ -27,7 +27,7 @@ for module in (asgi, description):
     for name, value in limits.items():
         if hasattr(module, name):
             setattr(module, name, value)
-logging.basicConfig()
+logging.basicConfig(level=logging.INFO)
 front = description.FrontDescription("127.0.0.1", port, certificate, key, trust, workers, ("/repeatable",))
 worker = Path(sys.argv[7])
 supervisor.serve_front(front, lambda descriptor: [sys.executable, str(worker), str(descriptor)])

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The issuing authority put together: the only place that chooses its store, its key and its clock."""
 
+import logging
+import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -77,6 +80,8 @@ __all__ = [
     "steward",
 ]
 
+_LOG = logging.getLogger(__name__)
+
 DEFAULT_DATABASE = "ca.sqlite"
 LAPSES_EVERY_S = 10.0
 FORGET_EVERY_S = 5.0
@@ -104,13 +109,12 @@ def serve(config_path: Path) -> None:
 
     """
     config, folder = load_config(config_path), config_path.parent
-    trust = read_file(folder / config.client_trust)
-    read_trust(trust, str(folder / config.client_trust))  # names the file, where TLS would not
-    context = tls.server_context(folder / config.tls_certificate, folder / config.tls_key, trust)
+    context = _tls_context(config, folder)
     begin_anew(config.metrics, folder)
     with _application(config, folder) as served:
         if config.front is None:
             with doing((*served.own_chores, *served.shared_chores)), published(config, served.status):
+                signal.signal(signal.SIGHUP, _say_that_it_takes_a_restart)
                 asgi.serve(served.app, config.host, config.port, context)
             return
     # All that the processes need was there, and is let go of again: each opens its own.
@@ -119,7 +123,27 @@ def serve(config_path: Path) -> None:
         _front(config, config.front, folder),
         lambda listener: [sys.executable, "-m", WORKER_MODULE, path, str(listener)],
         {"steward": [sys.executable, "-m", STEWARD_MODULE, path]},
+        reread=lambda: _reread(config_path),
     )
+
+
+def _reread(config_path: Path) -> FrontDescription:
+    """Return the front as ca.toml says now. What the workers alone need, the first one of them tries."""
+    config, folder = load_config(config_path), config_path.parent
+    if config.front is None:
+        raise ConfigError(f"{config_path}: [front] is gone", hint="that changes at a restart")
+    _tls_context(config, folder)
+    return _front(config, config.front, folder)
+
+
+def _tls_context(config: CAConfig, folder: Path) -> ssl.SSLContext:
+    trust = read_file(folder / config.client_trust)
+    read_trust(trust, str(folder / config.client_trust))  # names the file, where TLS would not
+    return tls.server_context(folder / config.tls_certificate, folder / config.tls_key, trust)
+
+
+def _say_that_it_takes_a_restart(*_signal: object) -> None:
+    _LOG.warning("ca.reload: without [front] there is one process, which reads ca.toml when it starts: restart it")
 
 
 def serve_worker(config_path: Path, listener: socket.socket) -> None:

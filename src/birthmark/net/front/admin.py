@@ -6,14 +6,22 @@ import json
 import socket
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from birthmark.net.errors import FrontFailed
-from birthmark.net.front.envoy import STATISTICS_PREFIX
+from birthmark.net.front.envoy import SECRETS, STATISTICS_PREFIX
 
 ANSWER_TIME_S: Final = 5.0
 POLL_S: Final = 0.02
 _ACTIVE: Final = f"http.{STATISTICS_PREFIX}.downstream_rq_active"
+_SECRETS: Final = "/stats?format=json&filter=^sds[.][a-z]%2B[.]update_(attempt|rejected)$"
+
+
+class Secrets(NamedTuple):
+    """How often both of the front's certificate files were read since Envoy began, and how often one was refused."""
+
+    read: int
+    refused: int
 
 
 class Admin:
@@ -38,6 +46,16 @@ class Admin:
             return int(listener["local_address"]["socket_address"]["port_value"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FrontFailed("Envoy does not say where it listens") from error
+
+    def secrets(self) -> Secrets:
+        """Return how often Envoy has read the certificates, and how often it did not take them. Raises OSError."""
+        _, body = self._ask("GET", _SECRETS)
+        try:
+            said = {each["name"]: int(each["value"]) for each in json.loads(body)["stats"]}
+            read = min(said[f"sds.{name}.update_attempt"] for name in SECRETS)
+            return Secrets(read, sum(said[f"sds.{name}.update_rejected"] for name in SECRETS))
+        except (ValueError, KeyError, TypeError) as error:
+            raise OSError("Envoy does not say which certificates it has") from error
 
     def drain(self, deadline: float) -> None:
         """Take no new connections; return when no request runs any more, at the deadline at the latest."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a TLS front is wanted for, in our own words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +16,10 @@ ANSWER_TIME_S: Final = 60
 WAITING_MAX: Final = 1_024
 """Requests per worker that are under way or wait; more are answered with 503 and Retry-After."""
 WORKER_CONNECTIONS_MAX: Final = 256
-UPSTREAM_KEEP_ALIVE_S: Final = 60
+UPSTREAM_KEEP_ALIVE_S: Final = 10
 """Shorter than a worker's, so that no request meets a connection that its worker is about to close."""
+LEAVE_TIME_S: Final = ANSWER_TIME_S + UPSTREAM_KEEP_ALIVE_S + 5
+"""A worker that makes room for another one has answered everything by then, and lost its last connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +45,8 @@ class FrontDescription:
     client_trust: Path
     workers: int = 1
     repeatable: tuple[str, ...] = ()
+
+    def reaches(self, other: "FrontDescription") -> bool:
+        """Say whether a running front of this description can become one of the other: only the files may differ."""
+        mine = replace(other, certificate=self.certificate, key=self.key, client_trust=self.client_trust)
+        return mine == self

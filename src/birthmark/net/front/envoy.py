@@ -20,6 +20,10 @@ from birthmark.net.front.description import FrontDescription
 
 RETRY_AFTER_S: Final = 2
 CLUSTER: Final = "workers"
+SERVER: Final = "server"
+CLIENTS: Final = "clients"
+SECRETS: Final = (SERVER, CLIENTS)
+"""What Envoy reads from files of its own, and reads again when they are replaced."""
 STATISTICS_PREFIX: Final = "front"
 CURVES: Final = ("X25519MLKEM768", "X25519", "P-256", "P-384")
 TLS12_CIPHERS: Final = tuple(
@@ -59,13 +63,51 @@ def envoy_command(configuration: Path, threads: int) -> list[str]:
     return [*program, "--disable-hot-restart", "--log-level", "error", "--log-format", "%Y-%m-%d %T,%e envoy %v"]
 
 
-def envoy_configuration(front: FrontDescription, sockets: Sequence[Path], admin: Path) -> str:
+class TLSFiles:
+    """
+    The front's certificates as Envoy reads them: two files in a folder that is ours alone.
+
+    Envoy takes what is moved into their place without losing a connection. The certificates are copied into them, the
+    key stays where it is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def source(self, name: str) -> _Object:
+        """Return where Envoy finds one of them."""
+        return {
+            "name": name,
+            "sds_config": {
+                "path_config_source": {"path": str(self._path(name))},
+                "resource_api_version": "V3",
+            },
+        }
+
+    def write(self, front: FrontDescription) -> None:
+        """Write both as the front's files are now. Raises OSError."""
+        identity = {"certificate_chain": _copy(front.certificate), "private_key": _file(front.key)}
+        self._move(SERVER, {"tls_certificate": identity})
+        self._move(CLIENTS, {"validation_context": {"trusted_ca": _copy(front.client_trust)}})
+
+    def _move(self, name: str, content: _Object) -> None:
+        secret = {"@type": f"{_TYPE}.extensions.transport_sockets.tls.v3.Secret", "name": name, **content}
+        fresh = self._folder / f"{name}.new"
+        fresh.write_text(json.dumps({"resources": [secret]}))
+        fresh.replace(self._path(name))
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+
+def envoy_configuration(front: FrontDescription, secrets: TLSFiles, sockets: Sequence[Path], admin: Path) -> str:
     """Return the configuration file's text. `sockets` are the workers'; `admin` is made by Envoy, for its owner."""
     return json.dumps(
         {
+            "node": {"id": CLUSTER, "cluster": CLUSTER},
             "admin": {"address": {"pipe": {"path": str(admin), "mode": _OWNER_ONLY}}},
             "overload_manager": {"resource_monitors": [_connection_limit()]},
-            "static_resources": {"listeners": [_listener(front)], "clusters": [_cluster(sockets)]},
+            "static_resources": {"listeners": [_listener(front, secrets)], "clusters": [_cluster(sockets)]},
         }
     )
 
@@ -73,7 +115,7 @@ def envoy_configuration(front: FrontDescription, sockets: Sequence[Path], admin:
 # --- from outside ----------------------------------------------------------------------------------------------
 
 
-def _listener(front: FrontDescription) -> _Object:
+def _listener(front: FrontDescription, secrets: TLSFiles) -> _Object:
     return {
         "name": "outside",
         "address": {"socket_address": {"address": front.host, "port_value": front.port}},
@@ -84,7 +126,7 @@ def _listener(front: FrontDescription) -> _Object:
         "access_log": [_handshake_log()],
         "filter_chains": [
             {
-                "transport_socket": {"name": "tls", "typed_config": _tls(front)},
+                "transport_socket": {"name": "tls", "typed_config": _tls(secrets)},
                 "transport_socket_connect_timeout": _seconds(limits.HANDSHAKE_TIME_S),
                 "filters": [{"name": "http", "typed_config": _http(front)}],
             }
@@ -92,8 +134,7 @@ def _listener(front: FrontDescription) -> _Object:
     }
 
 
-def _tls(front: FrontDescription) -> _Object:
-    identity = {"certificate_chain": _file(front.certificate), "private_key": _file(front.key)}
+def _tls(secrets: TLSFiles) -> _Object:
     return {
         "@type": f"{_TYPE}.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
         "require_client_certificate": False,
@@ -108,8 +149,8 @@ def _tls(front: FrontDescription) -> _Object:
                 "cipher_suites": TLS12_CIPHERS,
                 "ecdh_curves": CURVES,
             },
-            "tls_certificates": [identity],
-            "validation_context": {"trusted_ca": _file(front.client_trust)},
+            "tls_certificate_sds_secret_configs": [secrets.source(SERVER)],
+            "validation_context_sds_secret_config": secrets.source(CLIENTS),
         },
     }
 
@@ -251,6 +292,10 @@ def _thresholds(workers: int) -> _Object:
 
 def _file(path: Path) -> _Object:
     return {"filename": str(path)}
+
+
+def _copy(path: Path) -> _Object:
+    return {"inline_string": path.read_text(encoding="ascii", errors="replace")}
 
 
 def _seconds(number: float) -> str:

@@ -21,7 +21,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from birthmark.net.asgi import ASGIApp, BoundServer, Peer, service_configuration
 from birthmark.net.errors import FrontUntrusted, IdentityRefused
 from birthmark.net.front.identity import HEADER, read_identity
+from birthmark.net.front.rolling import LEAVE
 
+SETTLE_TIME_S: Final = 0.5
+"""What a connection gets that was accepted when we were told to leave, until it counts as one of ours."""
+_LAST: Final = (b"connection", b"close")
 _CREDENTIALS: Final = struct.Struct("=iII")
 """struct ucred: pid, uid, gid (unix(7))."""
 _OTHERS: Final = 0o077
@@ -57,7 +61,13 @@ class FrontProtocol(HttpToolsProtocol):
 
 
 class WorkerServer(BoundServer):
-    """Serves the front's requests from a Unix socket that our parent has bound."""
+    """
+    Serves the front's requests from a Unix socket that our parent has bound.
+
+    Told to leave (`rolling.LEAVE`), it takes no new connection: another worker listens already. It answers what comes
+    on those that it has, each answer being the last one of its connection, and ends when none is left. The front closes
+    those that are idle (`UPSTREAM_KEEP_ALIVE_S`), so that no request meets a connection that ends.
+    """
 
     def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
         """
@@ -72,6 +82,32 @@ class WorkerServer(BoundServer):
         configuration.http = FrontProtocol
         configuration.limit_concurrency = None  # the front has the limits
         super().__init__(configuration, listener, f"unix:{listener.getsockname()}")
+        self._left_at: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, ready to leave."""
+        asyncio.get_running_loop().add_signal_handler(LEAVE, self._leave)
+        await super().startup(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Say whether to end: also when we are leaving and nobody is connected any more."""
+        return await super().on_tick(counter) or self._has_left()
+
+    def _leave(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._left_at = loop.time()
+        for server in self.servers:
+            # Closing it at once would drop connections that were accepted in this very turn of the loop.
+            for each in server.sockets:
+                loop.remove_reader(each.fileno())
+            loop.call_later(SETTLE_TIME_S, server.close)
+        self.config.encoded_headers.append(_LAST)
+        self.server_state.default_headers.append(_LAST)
+
+    def _has_left(self) -> bool:
+        if self._left_at is None or self.server_state.connections:
+            return False
+        return asyncio.get_running_loop().time() > self._left_at + 2 * SETTLE_TIME_S
 
 
 def serve_worker(app: ASGIApp, listener: socket.socket, on_ready: Callable[[str], None]) -> None:
