@@ -71,6 +71,7 @@ FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
             "id.*",
             "input.*",
             "line.panel.*",
+            "line.plan.*",
             "net.front.missing",
             "net.tls-files",
             "pki.trust",

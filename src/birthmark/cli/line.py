@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from birthmark.cli.line_plan import plan
 from birthmark.cli.line_unit import unit
 
 CONFIG = click.option(
@@ -19,6 +20,7 @@ def line() -> None:
     """Personalise boards at the SMT line."""
 
 
+line.add_command(plan)
 line.add_command(unit)
 
 

@@ -14,7 +14,8 @@ LineError
 ├── LineStopped         somebody ended the run
 ├── JournalUnwritable   the disk does not take the journal or the birth record: nothing is issued
 ├── Contradiction       what chip, certificate and CA say does not fit together: quarantine, nothing written
-└── BoardFailed         a step of this board gave a wrong result
+├── BoardFailed         a step of this board gave a wrong result
+└── MeasurementUnusable the planner cannot compare its model with this file
 """
 
 from birthmark.core.errors import BirthmarkError
@@ -102,3 +103,9 @@ class BoardFailed(LineError):
     """A step was done and its result is wrong."""
 
     default_finding = "line.board"
+
+
+class MeasurementUnusable(LineError):
+    """A file of events from which no panel of fresh boards can be read."""
+
+    default_finding = "line.plan.measured"
