@@ -44,6 +44,7 @@ FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
             "birth.*",
             "ca.*",
             "ceremony.*",
+            "cfx.*",
             "cloud.*",
             "cmw.*",
             "csr.*",

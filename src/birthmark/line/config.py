@@ -34,6 +34,7 @@ class RigConfig(Config, frozen=True):
     result_signers: Path | None = None
     mes_file: Path | None = None
     mes_postgres_dsn_file: Path | None = None
+    mes_cfx_file: Path | None = None
     ca_timeout_s: float = 10.0
     hold_retry_s: float = 1.0
     hold_limit_s: float | None = None

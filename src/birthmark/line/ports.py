@@ -8,7 +8,7 @@ Each is a small Protocol; `wiring.py` chooses what stands behind it.
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cryptography.x509 import Certificate, ObjectIdentifier
 
@@ -178,4 +178,13 @@ class Destination(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+        ...
+
+
+@runtime_checkable
+class NetworkDestination(Destination, Protocol):
+    """A destination that is also a member of a network, which is to know that the rig is there before a birth is."""
+
+    def start(self) -> None:
+        """Join the network now, and again after every outage, until `close`."""
         ...

@@ -252,6 +252,7 @@ class Sequence:
             finished=self._station.desk.now(),
             outcome="PASS" if result is Result.PASS else "RESUMED",
             step_ms=dict(self._journal.step_ms),
+            run=self._station.desk.run,
         )
 
 

@@ -27,7 +27,7 @@ from birthmark.line.events import Events
 from birthmark.line.journal import writable
 from birthmark.line.lead import UnitOffice
 from birthmark.line.outbox import Outbox
-from birthmark.line.ports import Destination, Emit, UnitStore
+from birthmark.line.ports import Destination, Emit, NetworkDestination, UnitStore
 from birthmark.line.service import Line, LineParts, personalise
 from birthmark.line.service import deliver as deliver_all
 from birthmark.line.units import UnitLimits
@@ -117,6 +117,8 @@ def _opened(rig: RigConfig) -> Iterator[LineParts]:
         units = stack.enter_context(closing(_units(rig)))
         for destination in destinations.values():
             stack.callback(destination.close)
+            if isinstance(destination, NetworkDestination):
+                destination.start()
         yield LineParts(
             rig=signer,
             trust=trust,
@@ -169,6 +171,8 @@ def _destinations(rig: RigConfig, transport: HTTPTransport) -> dict[str, Destina
         destinations["mes-file"] = MESFile(rig.mes_file)
     if rig.mes_postgres_dsn_file is not None:
         destinations["mes-postgres"] = _postgres(rig.mes_postgres_dsn_file)
+    if rig.mes_cfx_file is not None:
+        destinations["mes-cfx"] = _cfx(rig.mes_cfx_file)
     return destinations
 
 
@@ -178,6 +182,15 @@ def _postgres(dsn_file: Path) -> Destination:
     except ImportError as error:
         raise ConfigError(f"mes_postgres_dsn_file: {error}", hint="install birthmark[line]") from error
     return MESPostgreSQL(read_secret(dsn_file).decode().strip())
+
+
+def _cfx(path: Path) -> Destination:
+    try:
+        from birthmark.line.cfx.config import load_cfx  # noqa: PLC0415 proton is in the extra "cfx" only
+        from birthmark.line.cfx.joining import endpoint  # noqa: PLC0415 as above
+    except ImportError as error:
+        raise ConfigError(f"mes_cfx_file: {error}", hint="install birthmark[cfx]") from error
+    return endpoint(load_cfx(path), system_clock, time.monotonic)
 
 
 def _signer(rig: RigConfig) -> Rig:
