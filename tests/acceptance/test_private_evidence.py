@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.core.clock import system_clock
+from birthmark.core.roles import Role
 from birthmark.evidence.ear import AttestationResult, read_ear, read_signers
 from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.pki.authorities import make_signer
@@ -20,6 +22,7 @@ from birthmark.testing.lab.ceremony import offline_authority, write_secret
 from birthmark.testing.lab.processes import stop
 from birthmark.testing.lab.record import Lab
 from birthmark.testing.lab.start import start_service
+from birthmark.testing.orders import hired
 from support.labs import birthmark, births, run_panel, running_lab
 
 PROFILE = 'name = "device-p256"\n'
@@ -71,6 +74,23 @@ def result_in(lab: Lab, certificate: x509.Certificate) -> AttestationResult:
     return read_ear(token, read_signers((lab.path / SIGNERS).read_bytes(), SIGNERS))
 
 
+def audited(lab: Lab, unit: str, *options: str) -> tuple[int, dict[str, object]]:
+    """Let an auditor have the bundle of a unit made by the serving CA, and judge it."""
+    at, file = datetime.now(UTC), lab.path / "unit.bundle"
+    person = hired(offline_authority(lab.path, "operations"), "Ada", Role.AUDITOR, at)
+    software.save_encrypted(lab.path / "ada.key", person.key, b"only for Ada's key")
+    write_secret(lab.path / "ada.passphrase", b"only for Ada's key")
+    (lab.path / "ada.pem").write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in person.chain))
+    asked = ("--url", lab.ca_url, "--trust", lab.trust, "--reason", "as every year")
+    who = ("--certificate", lab.path / "ada.pem", "--key", lab.path / "ada.key")
+    secret = ("--passphrase-file", lab.path / "ada.passphrase")
+    made = birthmark("audit", "bundle", unit, *asked, *who, *secret, "--out", file, *options)
+    assert made.returncode == 0, made.stderr
+    key = birthmark("audit", "key", "--config", lab.ca_config).stdout.strip()
+    done = birthmark("audit", "verify", file, "--log-key", key, "--chipmaker-root", lab.chipmaker_trust, "--json")
+    return done.returncode, json.loads(done.stdout)
+
+
 def verdict(lab: Lab, *options: str | Path) -> dict[str, object]:
     path = lab.path / "judged.pem"
     path.write_bytes(held(lab).public_bytes(Encoding.PEM))
@@ -95,6 +115,11 @@ def test_the_evidence_stays_at_home_from_the_line_to_the_cloud(private: Lab) -> 
     renewed = result_in(lab, held(lab))
     assert renewed.key_sha256 != said.key_sha256
     assert verdict(lab, "--result-signers", lab.path / SIGNERS)["accepted"]
+    for options in ((), ("--evidence",)):
+        code, told = audited(lab, lab.boards[0].unit, *options)
+        assert (code, told["findings"]) == (0, []), told
+        assert ("signed result is believed" in json.dumps(told["not_proven"])) == (not options)
+        assert "auditor:Ada" in json.dumps(told["entries"])
     refused = verdict(lab)
     assert not refused["accepted"]
     assert "evidence.result.signer" in json.dumps(refused["findings"])

@@ -282,14 +282,19 @@ def demand_evidence(request: CertificateRequest, endorsements: Endorsements, at:
     """3., 4., 5. Return what an endorsed chip says of the CSR's key. Refused: ca.3.evidence, evidence.*, ca.5.key."""
     if request.bundle is None:
         raise Refused(MALFORMED, "ca.3.evidence", "the CSR has no evidence: no attribute id-aa-attestation")
-    try:
-        attested = require(appraise(request.bundle, request.spki, endorsements, at))
-    except AppraisalRefused as error:
-        status = MALFORMED if error.finding == "evidence.malformed" else FORBIDDEN
-        raise Refused(status, error.finding, error.message, hint=error.hint) from error
+    attested = demand_appraised(request.bundle, request.spki, endorsements, at)
     if attested.spki != request.spki:
         raise Refused(FORBIDDEN, "ca.5.key", "the attested key is not the key of the CSR")
     return attested
+
+
+def demand_appraised(bundle: bytes, spki: bytes, endorsements: Endorsements, at: datetime) -> AttestedKey:
+    """3., 4., 5. Return what an endorsed chip says of this key. Refused: evidence.*."""
+    try:
+        return require(appraise(bundle, spki, endorsements, at))
+    except AppraisalRefused as error:
+        status = MALFORMED if error.finding == "evidence.malformed" else FORBIDDEN
+        raise Refused(status, error.finding, error.message, hint=error.hint) from error
 
 
 def demand_same_chip(attested: AttestedKey, current: Issuance) -> None:

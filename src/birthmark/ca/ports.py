@@ -204,6 +204,10 @@ class LedgerReader(Protocol):
         """Return the numbers and bytes of all entries about one unit, oldest first."""
         ...
 
+    def entries_of_thread(self, thread: str) -> tuple[tuple[int, bytes], ...]:
+        """Return the numbers and bytes of all entries of one thread (`AuditRow.thread`) of no unit, oldest first."""
+        ...
+
     def kept(self, digests: Sequence[str]) -> Mapping[str, bytes]:
         """Return the kept documents among those with these SHA-256."""
         ...
@@ -349,7 +353,7 @@ class Ledger(LedgerReader, Protocol):
         ...
 
     def append(self, rows: Sequence[AuditRow]) -> None:
-        """Append decisions to the transparency log, in this order, each linked to the unit's entry before it."""
+        """Append decisions to the transparency log, in this order, each linked to the one before it of its thread."""
         ...
 
     def probe(self, at: datetime) -> None:

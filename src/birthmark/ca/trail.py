@@ -7,7 +7,8 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from birthmark.ca.demands import Caller, Client
-from birthmark.core.audit import AuditRow
+from birthmark.core.audit import AuditRow, Grounds
+from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import ChipID, End
 
 
@@ -59,6 +60,10 @@ class Trail:
             finding=finding,
             detail=detail,
         )
+
+    def issued_row(self, serial: str, certificate: bytes, grounds: Grounds | None) -> AuditRow:
+        """Return the audit row of a certificate that was issued, and on what grounds."""
+        return replace(self.row(certificate=serial, about=fingerprint(certificate)), grounds=grounds)
 
     def end_row(self, end: End) -> AuditRow:
         """Return the audit row of another certificate that ends because of this request."""

@@ -24,6 +24,7 @@ from birthmark.ca.anchors import AnchorDesk, Lineage, RootOffice, handed_out
 from birthmark.ca.anchors_http import AnchorsHTTP
 from birthmark.ca.config import CAConfig, FrontSection, load_config
 from birthmark.ca.http import CAHTTP
+from birthmark.ca.issuing.grounds import keep_signers
 from birthmark.ca.issuing.nonces import forget_nonces
 from birthmark.ca.issuing.setup import chains_of, signers_of, terms_of
 from birthmark.ca.issuing.signers import Signers
@@ -40,9 +41,11 @@ from birthmark.ca.service import CA
 from birthmark.ca.status.desk import SigningDesk, StatusIssuer
 from birthmark.ca.status.http import StatusHTTP
 from birthmark.ca.status.setup import published, status_desk, status_issuers
+from birthmark.ca.transparency.bundle_making import Auditing
 from birthmark.ca.transparency.http import LogHTTP
 from birthmark.ca.transparency.log import Log
 from birthmark.ca.transparency.policy_log import announce_policy, read_policy
+from birthmark.ca.transparency.trust_log import announce_trust
 from birthmark.ca.watch.chores import Chore, doing
 from birthmark.ca.watch.health import Health, HealthDesk
 from birthmark.ca.watch.journal import begin_log
@@ -193,8 +196,10 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
         measured(config.metrics, folder, store, system_clock) as measures,
     ):
         sinks = (decided,) if measures.decided is None else (decided, measures.decided)
-        announce_policy(store, endorsements.digest, texts, system_clock)
+        announce_policy(store, endorsements.canonical, texts, system_clock)
+        announce_trust(store, policy.trust, system_clock)
         signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
+        keep_signers(store, signers)
         lineage = _lineage(config, folder, policy)
         board = NoticeBoard(issuing)
         policy = replace(policy, trust=replace(policy.trust, why_denied=doorkeeper(board.current)))
@@ -203,16 +208,17 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
         desk = status_desk(config, store, issuers, policy, system_clock)
         status = StatusHTTP(desk, system_clock, config.status_max_age_s)
         life = Lifecycle(store, system_clock)
+        log = Log(store, signer)
         approvals = Approvals(store, all_acts(policy, lineage), policy.trust, policy.authority, system_clock)
         services = Services(
             approvals,
             OrderBook(store, system_clock),
             LedgerDesk(store, system_clock),
             life,
+            Auditing(store, log, system_clock),
             HealthDesk(_organs(issuing, policy, signers, signer, (issuers, desk), folder), system_clock),
         )
         admin = AdminHTTP(services, store, policy.trust, system_clock)
-        log = Log(store, signer)
         anchors = AnchorsHTTP(AnchorDesk(store, policy.trust, system_clock))
         more = [
             *status.routes(),

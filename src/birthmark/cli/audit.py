@@ -3,18 +3,16 @@
 
 import json
 import sys
-from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from birthmark.cli.ca_office import credential
+from birthmark.cli.ca_office import credential, here, office, with_ca
 from birthmark.cli.exits import Exit
-from birthmark.cli.values import shown
 
 if TYPE_CHECKING:
-    from birthmark.ca.audit.verifying import Verified
+    from birthmark.ca.audit.case import Given
     from birthmark.tlog.keys import VerifierKey
 
 FILE = click.Path(path_type=Path)
@@ -31,7 +29,7 @@ At the CA:
   birthmark audit key --config ca.toml
   birthmark audit bundle BM-000001 --config ca.toml --out BM-000001.bundle
 At the auditor's, offline:
-  birthmark audit verify BM-000001.bundle --log-key KEY --trust root.pem
+  birthmark audit verify BM-000001.bundle --log-key KEY --chipmaker-root makers.pem
 """
 
 
@@ -50,21 +48,39 @@ def key(config: Path) -> None:
 
 
 @audit.command(short_help="Write everything about one unit to a file.")
-@CONFIG
 @click.argument("serial")
+@with_ca
+@click.option("--reason", default="", help="Why; it goes into the log. --url demands one.")
+@click.option("--evidence", is_flag=True, help="With --url: also evidence that certificates do not carry.")
 @click.option("--out", type=FILE, required=True, metavar="FILE", help="The bundle to write.")
-def bundle(config: Path, serial: str, out: Path) -> None:
+def bundle(serial: str, out: Path, reason: str, *, evidence: bool, **where: Any) -> None:
     """
     Write everything about one unit to a file that proves itself.
 
     SERIAL is that of the unit, or of one of its certificates. That the bundle was made is itself an entry of the log.
+    --evidence is for auditors and security officers: a device-private certificate keeps its chip's evidence at the CA.
     """
-    from birthmark.ca.audit.wiring import make_bundle
     from birthmark.core.files import PRIVATE_MODE, write_whole
 
-    data = make_bundle(config, serial)
+    config = here(where)
+    if config is not None and evidence:
+        raise click.UsageError("--evidence wants --url: who reads it is in the log")
+    if config is None and not reason:
+        raise click.UsageError("--url wants --reason")
+    data = _made(config, serial, reason) if config is not None else _fetched(where, serial, reason, evidence=evidence)
     write_whole(out, data, PRIVATE_MODE)  # it names persons
     click.echo(f"{out}: {len(data)} bytes")
+
+
+def _made(config: Path, serial: str, reason: str) -> bytes:
+    from birthmark.ca.audit.wiring import make_bundle
+
+    return make_bundle(config, serial, reason)
+
+
+def _fetched(where: dict[str, Any], serial: str, reason: str, *, evidence: bool) -> bytes:
+    with office(where) as connected:
+        return connected.bundle(serial, reason, evidence=evidence)
 
 
 @audit.command(short_help="Write an appraisal policy that was in force.")
@@ -86,46 +102,51 @@ def policy(config: Path, digest: str, out: Path) -> None:
 @audit.command()
 @click.argument("file", type=FILE)
 @LOG_KEY
-@click.option("--trust", type=FILE, metavar="PEM", help="The customer's root: judge the chains too.")
+@click.option("--chipmaker-root", type=FILE, multiple=True, metavar="PEM", help="Chip makers' roots: all in it count.")
+@click.option("--trust", type=FILE, metavar="PEM", help="The customer's root; the log's word, if not given.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def verify(file: Path, log_keys: tuple[str, ...], trust: Path | None, *, as_json: bool) -> None:
+def verify(
+    file: Path, log_keys: tuple[str, ...], chipmaker_root: tuple[Path, ...], trust: Path | None, *, as_json: bool
+) -> None:
     """
-    Verify a bundle offline, and say what happened to the unit.
+    Judge a bundle offline.
 
-    Ends with 0 when everything holds, with 1 when an entry or an object is missing, altered or not the log's, with 3
-    when the file is no bundle.
+    What was issued, on whose order, under which policy, with which evidence, and what became of it. Each piece that
+    does not hold is a finding that names it. Ends with 0 when everything holds (VERIFIED), with 1 when there is a
+    finding (NOT VERIFIED), with 3 when the file is no bundle.
     """
-    from birthmark.ca.audit.verifying import verify_audit_bundle
+    from birthmark.ca.audit.verifying import judge_audit_bundle
+    from birthmark.ca.transparency.bundle_format import read_bundle_file
+    from birthmark.cli.audit_view import plain, show
+
+    judged = judge_audit_bundle(read_bundle_file(file), _keys(log_keys), _given(trust, chipmaker_root))
+    if as_json:
+        click.echo(json.dumps(plain(judged)))
+    else:
+        show(judged)
+    sys.exit(Exit.NOT_HELD if judged.findings else Exit.OK)
+
+
+def _given(trust: Path | None, roots: tuple[Path, ...]) -> "Given":
+    from birthmark.ca.audit.case import Given
     from birthmark.core.config import read_file
+    from birthmark.evidence.endorsements import key_fingerprint
+    from birthmark.pki.anchors import read_anchors
     from birthmark.pki.paths import read_trust
 
-    anchors = None if trust is None else read_trust(read_file(trust), str(trust))
-    verified = verify_audit_bundle(file.read_bytes(), _keys(log_keys), anchors)
-    if as_json:
-        click.echo(json.dumps(_plain(verified)))
-    else:
-        _show(verified)
-    sys.exit(Exit.OK)
+    anchors = [each for path in roots for each in read_anchors(read_file(path), str(path)).anchors]
+    return Given(
+        None if trust is None else read_trust(read_file(trust), str(trust)),
+        frozenset(key_fingerprint(each.certificate) for each in anchors) if roots else None,
+    )
 
 
 @audit.command("verify-log", short_help="Verify every entry of the log.")
-@click.option("--config", type=FILE, metavar="FILE", help="Read the ledger of this ca.toml.")
-@click.option("--url", metavar="URL", help="Read the log of a serving CA over mutual TLS.")
-@click.option("--trust", type=FILE, metavar="FILE", help="With --url: the trust anchors (PEM).")
-@click.option("--certificate", type=FILE, metavar="FILE", help="With --url: yours, with its chain (PEM).")
-@click.option("--key", metavar="KEY", help="With --url: an encrypted key file, or a pkcs11: URI.")
-@click.option("--passphrase-file", type=FILE, metavar="FILE", help="Passphrase or PIN; otherwise you are asked.")
+@with_ca
 @LOG_KEY
 @click.option("--since", type=FILE, multiple=True, metavar="CHECKPOINT", help="A checkpoint that was kept.")
 @click.option("--keep", type=FILE, metavar="FILE", help="Write the log's checkpoint there, to be the next --since.")
-def verify_log(
-    config: Path | None,
-    url: str | None,
-    log_keys: tuple[str, ...],
-    since: tuple[Path, ...],
-    keep: Path | None,
-    **where: Any,
-) -> None:
+def verify_log(log_keys: tuple[str, ...], since: tuple[Path, ...], keep: Path | None, **where: Any) -> None:
     """
     Verify every entry of the log against its checkpoint, and against checkpoints that were kept elsewhere.
 
@@ -136,16 +157,13 @@ def verify_log(
     from rich.progress import Progress
 
     from birthmark.ca.admin.office import credential_context
+    from birthmark.ca.audit.errors import AuditRefused
     from birthmark.ca.audit.wiring import verify_database, verify_url
     from birthmark.core.config import read_file
     from birthmark.core.files import write_whole
     from birthmark.tlog.checkpoint import open_checkpoint
 
-    if (config is None) == (url is None):
-        raise click.UsageError("either --config or --url")
-    missing = [name for name in ("trust", "certificate", "key") if where[name] is None]
-    if url is not None and missing:
-        raise click.UsageError(f"--url wants --{missing[0]}")
+    config = here(where)
     keys = _keys(log_keys)
     kept = [open_checkpoint(each.read_bytes(), keys) for each in since]
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -156,10 +174,12 @@ def verify_log(
 
         if config is not None:
             now, note = verify_database(config, keys, kept, done)
-        elif url is not None:
+        else:
             with credential(where) as lent:
                 context = credential_context(read_file(where["trust"]), lent)
-                now, note = verify_url(url, context, keys, kept, done)
+                now, note = verify_url(where["url"], context, keys, kept, done)
+    if where["authority"] not in (None, now.origin):
+        raise AuditRefused(f"{now.origin} is another log than {where['authority']}", finding="audit.log.origin")
     if keep is not None:
         write_whole(keep, note)
     click.echo(f"{now.origin}: {now.head.size} entries, root {now.head.root.hex()}, {len(kept)} kept checkpoints agree")
@@ -169,43 +189,3 @@ def _keys(texts: tuple[str, ...]) -> "list[VerifierKey]":
     from birthmark.tlog.keys import read_verifier_key
 
     return [read_verifier_key(text) for text in texts]
-
-
-def _plain(verified: "Verified") -> dict[str, object]:
-    return {
-        "unit_serial": verified.unit_serial,
-        "log": verified.log,
-        "log_size": verified.log_size,
-        "complete_until": verified.complete_until.isoformat(),
-        "software": verified.manifest.software,
-        "policies": list(verified.manifest.policies),
-        "checks": list(verified.checks),
-        "entries": [
-            {
-                "number": number,
-                "at": row.at.isoformat(),
-                "act": row.act,
-                "who": row.who,
-                "certificate": row.certificate,
-                "chip": row.chip_serial,
-                "order": row.order,
-                "finding": row.finding,
-                "detail": row.detail,
-            }
-            for number, row in verified.rows
-        ],
-    }
-
-
-def _show(verified: "Verified") -> None:
-    for told in verified.checks:
-        click.echo(f"{click.style('ok', fg='green')}  {shown(told)}")
-    click.echo(f"\nunit {verified.unit_serial}, times in UTC\n")
-    width = max(len(row.act) for _, row in verified.rows)
-    for number, row in verified.rows:
-        when = row.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        click.echo(f"{number:>6}  {when}  {row.act.ljust(width)}  {shown(row.who)}")
-        refused = f"REFUSED {row.finding}" if row.finding else ""
-        for told in filter(None, (row.certificate, refused, row.detail)):
-            click.echo(f"        {shown(told)}")
-    click.echo(f"\ncomplete until {verified.complete_until.isoformat()}")

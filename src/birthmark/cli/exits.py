@@ -66,6 +66,7 @@ FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
         ),
         Exit.USAGE: ("usage.*",),
         Exit.INPUT: (
+            "audit.bundle",
             "ceremony.plan.*",
             "config.*",
             "decode.*",

@@ -18,10 +18,38 @@ from birthmark.core.errors import DecodeError
 AUDIT_MAX_BYTES = 16_384
 """Less than the 65,535 bytes that an entry of the log may have."""
 DETAIL_MAX = 2_000
+FIRMWARE_MAX = 128
+"""Characters of what a chip says of its firmware: the chip chooses them, and the log must be able to hold them."""
+POLICY_ACT = "policy.in-force"
+TRUST_ACT = "trust.in-force"
 
 _LEAF = b"\x00"
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Grounds(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """
+    On what a certificate was issued: what the appraisal of its evidence found, under which policy, and by which CA.
+
+    Digests are SHA-256 in lower-case hexadecimal: `issuer` of the issuing CA's certificate, `policy` as
+    `Endorsements.digest`, `document` of the order's signed document ("" for a renewal: the order was for the birth),
+    `ak` of the attestation key, `evidence` of the bundle, `result_key` of the key that signed the attestation result
+    ("" where the certificate carries the evidence itself).
+    """
+
+    issuer: str
+    policy: str
+    profile: str
+    maker: str
+    model: str
+    firmware: str
+    statement: str
+    """Type of the chip's statement, an object identifier with dots."""
+    ak: str
+    evidence: str
+    document: str = ""
+    result_key: str = ""
 
 
 class AuditRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -29,8 +57,8 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     One decision: who asked for what, about which unit, and the finding ("" when it was granted).
 
     `about` is the SHA-256 of what the act is about: certificate, birth record, order document, policy.
-    `previous` is the link to the entry about the same unit before this one; "" for the first one about a unit, and for
-    what is about no unit. The ledger sets it.
+    `grounds` are there where a certificate was issued. `previous` is the link to the entry before this one of the same
+    thread; "" for the first one of a thread, and for what belongs to none. The ledger sets it.
     """
 
     at: _Moment
@@ -44,7 +72,32 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     about: str = ""
     finding: str = ""
     detail: str = ""
+    grounds: Grounds | None = None
     previous: str = ""
+
+    @property
+    def thread(self) -> str:
+        """
+        The thread of entries that it is linked to, "" where it belongs to none.
+
+        That of its unit; of its order, where it is about no unit and was granted; of the policies, or of the trust
+        anchors, that were in force.
+        """
+        if self.unit_serial:
+            return unit_thread(self.unit_serial)
+        if self.act in (POLICY_ACT, TRUST_ACT):
+            return self.act
+        return order_thread(self.order) if self.order and not self.finding else ""
+
+
+def unit_thread(unit_serial: str) -> str:
+    """Return the name of the thread of a unit."""
+    return f"unit:{unit_serial}"
+
+
+def order_thread(order: str) -> str:
+    """Return the name of the thread of what was decided about an order itself."""
+    return f"order:{order}"
 
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
@@ -75,17 +128,17 @@ def link(number: int, entry: bytes) -> str:
     return f"{number}:{hashlib.sha256(_LEAF + entry).hexdigest()}"
 
 
-def linked(rows: Sequence[AuditRow], first: int, last_by_unit: Mapping[str, str]) -> list[tuple[str, bytes]]:
+def linked(rows: Sequence[AuditRow], first: int, last_by_thread: Mapping[str, str]) -> list[bytes]:
     """
-    Return the units and bytes of rows that get the numbers from `first` on.
+    Return the bytes of rows that get the numbers from `first` on.
 
-    Each one about a unit is linked to the one before it; `last_by_unit` has the links to those that are in the log.
+    Each one is linked to the one before it of its thread; `last_by_thread` has the links to those that are in the log.
     Raises DecodeError for a row that is too long.
     """
-    last, entries = dict(last_by_unit), []
+    last, entries = dict(last_by_thread), []
     for number, row in enumerate(rows, first):
-        unit = row.unit_serial
-        entry = encode_row(msgspec.structs.replace(row, previous=last.get(unit, "") if unit else ""))
-        last[unit] = link(number, entry)
-        entries.append((unit, entry))
+        thread = row.thread
+        entry = encode_row(msgspec.structs.replace(row, previous=last.get(thread, "") if thread else ""))
+        last[thread] = link(number, entry)
+        entries.append(entry)
     return entries

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import msgspec
 from cryptography import x509
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
 from birthmark.core.config import parse
-from birthmark.core.errors import ConfigError
+from birthmark.core.errors import ConfigError, DecodeError
 from birthmark.evidence.firmware import Version, read_version
 from birthmark.evidence.formats import FORMATS
 from birthmark.evidence.policy.calendars import NO_SCHEDULE, Schedule, schedule, used_calendars
@@ -33,15 +34,28 @@ from birthmark.evidence.policy.certifications import (
     read_certifications,
     requirement,
 )
-from birthmark.evidence.policy.file import EndorsementsFile, MakerEntry, ModelEntry, named_files
+from birthmark.evidence.policy.file import CalendarEntry, EndorsementsFile, MakerEntry, ModelEntry, named_files
 from birthmark.evidence.policy.manifests import Serials, deliveries_of, read_manifest
 from birthmark.pki.anchors import Bundle, Notice, joined, read_anchors, read_bundle
 from birthmark.pki.paths import TrustAnchors
 
-__all__ = ["ChipModel", "Endorsements", "EndorsementsFile", "MakerEntry", "ModelEntry", "build", "read_endorsements"]
+__all__ = [
+    "ChipModel",
+    "Endorsements",
+    "EndorsementsFile",
+    "MakerEntry",
+    "ModelEntry",
+    "build",
+    "files_of_canonical",
+    "read_canonical",
+    "read_endorsements",
+]
 
 
+CANONICAL_MAX_BYTES: Final = 16_777_216
+"""Several times the file that it was made of, which has at most 4 MiB."""
 _KEYS_REMEMBERED = 1_024
+_CANONICAL: Final = tuple[tuple[EndorsementsFile, dict[str, CalendarEntry]], dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +116,8 @@ class Endorsements:
     """What all this was built from."""
     digest: str = ""
     """SHA-256 in hexadecimal over the meaning of the file and the content of all files that it names."""
+    canonical: bytes = field(default=b"", repr=False)
+    """What `digest` is the digest of: all that the file means, calendars too, and the digests of what it names."""
 
     def model(self, maker: str, hw_type: ObjectIdentifier, tpm_model: str | None) -> ChipModel | None:
         """Return the model that a maker's AK certificate speaks of. All TPMs share a hw_type: `tpm_model` decides."""
@@ -149,16 +165,68 @@ def build(file: EndorsementsFile, content_by_name: Mapping[str, bytes]) -> Endor
         PathError: a maker's certificate is too weak to be trusted.
 
     """
+    return _built(file, used_calendars(file.profile, file.calendar), content_by_name)
+
+
+def read_canonical(data: bytes, content_by_sha256: Mapping[str, bytes]) -> Endorsements:
+    """
+    Return the endorsements of a canonical form: what was in force, whatever calendars this program comes with.
+
+    `content_by_sha256` holds the content of each file that it names, by its digest. `digest` is that of the data.
+
+    Raises:
+        DecodeError: evidence.policy.malformed, not the one form of what this program understands; .missing, a file
+            is not there or is another one.
+        ConfigError, PathError: as `build`.
+
+    """
+    form = _read_form(data)
+    contents = {name: content_by_sha256.get(sha256, b"") for name, sha256 in form.files.items()}
+    for name, sha256 in form.files.items():
+        if hashlib.sha256(contents[name]).hexdigest() != sha256:
+            raise DecodeError(f"the policy's file {name[:200]} is not there", finding="evidence.policy.missing")
+    return _built(form.file, form.calendars, contents)
+
+
+def files_of_canonical(data: bytes) -> Mapping[str, str]:
+    """Return the SHA-256 of each file that a canonical form names, by name. Raises DecodeError as `read_canonical`."""
+    return _read_form(data).files
+
+
+class _Form(NamedTuple):
+    file: EndorsementsFile
+    calendars: dict[str, CalendarEntry]
+    files: dict[str, str]
+
+
+def _read_form(data: bytes) -> _Form:
+    if len(data) > CANONICAL_MAX_BYTES:
+        told = f"a policy of {len(data)} bytes; at most {CANONICAL_MAX_BYTES} are read"
+        raise DecodeError(told, finding="evidence.policy.malformed")
+    try:
+        (file, calendars), files = msgspec.json.decode(data, type=_CANONICAL)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise DecodeError(f"not a policy that is understood: {error}", finding="evidence.policy.malformed") from error
+    if _canonical([file, calendars], files) != data:
+        raise DecodeError("the policy is not in its one form", finding="evidence.policy.malformed")
+    return _Form(file, calendars, files)
+
+
+def _built(
+    file: EndorsementsFile, calendars: dict[str, CalendarEntry], content_by_name: Mapping[str, bytes]
+) -> Endorsements:
     for name in named_files(file):
         if name not in content_by_name:
             raise ConfigError(f"endorsements: there is no {name}")
     bundles = {maker.name: _bundle(maker, content_by_name) for maker in file.maker}
     if len(bundles) != len(file.maker) or not bundles:
         raise ConfigError("endorsements: there must be makers, each named once")
-    calendars = used_calendars(file.profile, file.calendar)
     terms = {entry.name: ProfileTerms(schedule(entry, calendars), requirement(entry)) for entry in file.profile}
     if len(terms) != len(file.profile):
         raise ConfigError("endorsements: a profile stands there twice")
+    sums = {name: hashlib.sha256(content_by_name[name]).hexdigest() for name in named_files(file)}
+    # By meaning: comments, spaces and the order of keys do not count. The order of tables does.
+    canonical = _canonical([file, calendars], sums)
     return Endorsements(
         trust=_joined(bundles.values()),
         maker_of_root=_roots(bundles),
@@ -169,14 +237,13 @@ def build(file: EndorsementsFile, content_by_name: Mapping[str, bytes]) -> Endor
         profiles=MappingProxyType(terms),
         notices=tuple(notice for bundle in bundles.values() for notice in bundle.notices()),
         file=file,
-        digest=_digest([file, calendars], {name: content_by_name[name] for name in named_files(file)}),
+        digest=hashlib.sha256(canonical).hexdigest(),
+        canonical=canonical,
     )
 
 
-def _digest(meaning: object, content_by_name: Mapping[str, bytes]) -> str:
-    # By meaning: comments, spaces and the order of keys do not count. The order of tables does.
-    files = {name: hashlib.sha256(content).hexdigest() for name, content in content_by_name.items()}
-    return hashlib.sha256(msgspec.json.encode([meaning, files], order="sorted")).hexdigest()
+def _canonical(meaning: object, files: Mapping[str, str]) -> bytes:
+    return msgspec.json.encode([meaning, files], order="sorted")
 
 
 def _bundle(maker: MakerEntry, content_by_name: Mapping[str, bytes]) -> Bundle:

@@ -74,6 +74,7 @@ UNIT_COLUMNS: Final = "serial, chip, state, since_us, order_id, reason, resumes"
 DOCUMENT = _table("document", "sha256 content:bytea")
 POLICY = _table("policy", "digest files entry:bigint since_us:bigint", first_number=1)
 LEAF = _table("leaf", "unit_serial entry:bytea", first_number=0)
+THREAD = _table("thread", "name number:bigint")
 
 ORDER_COLUMNS: Final = (
     "id, product, quantity, chip_models, rigs, first_unit, last_unit, not_before_us, not_after_us, profile, document,"

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from birthmark.core.audit import AuditRow, link, linked
+from birthmark.core.audit import AuditRow, link, linked, unit_thread
 from birthmark.core.dossier import Dossier, Leaf, PolicyInForce, Tally
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import End
 from birthmark.stores import ca_rows as rows
-from birthmark.stores.ca_database import Database
+from birthmark.stores.ca_database import Database, Query
 from birthmark.stores.ca_rows import ISSUANCE_COLUMNS, ISSUANCE_TABLES, Row
 
 _DOSSIERS: Final = (
@@ -42,6 +42,14 @@ _LAST_OF_UNITS: Final = (
     " (SELECT unit_serial, max(number) AS number FROM leaf WHERE unit_serial IN LIST AND unit_serial <> ''"
     " GROUP BY unit_serial) m"
 )
+# What is linked and about no unit: a few entries for each order, and for each change of what is believed.
+_THREAD: Final = (
+    "SELECT t.number, l.entry FROM thread t JOIN leaf l ON l.number = t.number WHERE t.name = ? ORDER BY t.number"
+)
+_LAST_OF_THREADS: Final = (
+    "SELECT m.number, m.name, (SELECT entry FROM leaf WHERE number = m.number) FROM"
+    " (SELECT name, max(number) AS number FROM thread WHERE name IN LIST GROUP BY name) m"
+)
 
 
 class AuditReads:
@@ -53,9 +61,22 @@ class AuditReads:
         units = sorted({row.unit_serial for row in entries} - {""})
         if not entries:
             return
-        size, last = self._db.read_all(((_SIZE, ()), (_LAST_OF_UNITS, (units,))))
-        links = {leaf.unit_serial: link(leaf.number, leaf.entry) for leaf in map(_leaf, last)}
-        self._db.insert(rows.LEAF, linked(entries, int(size[0][0]), links))
+        threads = sorted({row.thread for row in entries if not row.unit_serial} - {""})
+        queries: list[Query] = [(_SIZE, ()), (_LAST_OF_UNITS, (units,))]
+        found = self._db.read_all([*queries, *([(_LAST_OF_THREADS, (threads,))] if threads else [])])
+        first = int(found[0][0][0])
+        links = {unit_thread(leaf.unit_serial): link(leaf.number, leaf.entry) for leaf in map(_leaf, found[1])}
+        links |= {thread: link(number, bytes(entry)) for last in found[2:] for number, thread, entry in last}
+        data = linked(entries, first, links)
+        self._db.insert(rows.LEAF, [(row.unit_serial, entry) for row, entry in zip(entries, data, strict=True)])
+        apart = [
+            (row.thread, number) for number, row in enumerate(entries, first) if not row.unit_serial and row.thread
+        ]
+        if apart:
+            self._db.insert(rows.THREAD, apart)
+
+    def entries_of_thread(self, thread: str) -> tuple[tuple[int, bytes], ...]:
+        return tuple((number, bytes(entry)) for number, entry in self._db.read(_THREAD, thread))
 
     def keep(self, contents: Sequence[bytes]) -> None:
         values = [(fingerprint(content), content) for content in dict.fromkeys(contents)]

@@ -98,11 +98,14 @@ def hired(operations: Authority, name: str, role: Role, at: datetime) -> Credent
 
 def _rows(proposal: Proposal, order_id: str) -> list[AuditRow]:
     """Return what the log says of an order that was proposed, approved and created."""
-    rows = [AuditRow(at=proposal.proposed_at, who=proposal.proposed_by, act="propose", about=proposal.id)]
+    told = AuditRow(at=proposal.proposed_at, who=proposal.proposed_by, act="propose", about=proposal.id)
+    rows = [msgspec.structs.replace(told, fingerprint=fingerprint(proposal.certificate))]
     if proposal.ruling is not None:
         at, who = proposal.ruling.decided_at, proposal.ruling.decided_by
+        signer = fingerprint(proposal.ruling.certificate)
+        document = fingerprint(proposal.ruling.document.encode())
         rows += [
-            AuditRow(at=at, who=who, act="approve", about=fingerprint(proposal.ruling.document.encode())),
-            AuditRow(at=at, who=who, act=CREATE, about=proposal.id),
+            AuditRow(at=at, who=who, fingerprint=signer, act="approve", about=document),
+            AuditRow(at=at, who=who, fingerprint=signer, act=CREATE, about=proposal.id),
         ]
     return [msgspec.structs.replace(row, order=order_id) for row in rows]

@@ -13,6 +13,7 @@ from birthmark.ca.life.lifecycle import Lifecycle
 from birthmark.ca.orders.book import OrderBook
 from birthmark.ca.people.approvals import Approvals
 from birthmark.ca.people.roles import Officer
+from birthmark.ca.transparency.bundle_making import Auditing
 from birthmark.ca.watch.health import HealthDesk
 from birthmark.core.roles import Role
 
@@ -25,6 +26,7 @@ class Services:
     orders: OrderBook
     ledger: LedgerDesk
     lifecycle: Lifecycle
+    auditing: Auditing
     health: HealthDesk
 
 

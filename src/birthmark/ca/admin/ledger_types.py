@@ -37,6 +37,12 @@ class ReadQuery(_Asked, frozen=True):
     reason: Reason
 
 
+class BundleQuery(ReadQuery, frozen=True):
+    """Why somebody has an audit bundle made, and whether with the evidence that certificates do not carry."""
+
+    evidence: bool = False
+
+
 class NewMove(_Asked, frozen=True):
     """Why this is said of a unit."""
 
@@ -145,6 +151,12 @@ class HistoryView(_Told, frozen=True):
     certificates: tuple[CertificateView, ...]
     births: tuple[str, ...]
     entries: tuple[EntryView, ...]
+
+
+class BundleView(_Told, frozen=True):
+    """Everything about one unit, in a file that proves itself. That it was made is in the log."""
+
+    bundle: bytes
 
 
 class ReadyView(_Told, frozen=True):

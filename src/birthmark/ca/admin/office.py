@@ -4,7 +4,7 @@
 import re
 import ssl
 from typing import Literal, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 from cryptography import x509
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from birthmark.ca.admin import types
 from birthmark.ca.admin.credentials import Credential
 from birthmark.ca.admin.ledger_types import (
+    BundleView,
     DeniedClientList,
     HealthView,
     NewMove,
@@ -26,6 +27,7 @@ from birthmark.ca.demands import Client
 from birthmark.ca.errors import NotNow, Refused
 from birthmark.ca.life.units import Move
 from birthmark.ca.people.roles import demand_officer
+from birthmark.ca.transparency.bundle_format import BUNDLE_MAX_BYTES
 from birthmark.core import jws
 from birthmark.core.clock import Clock
 from birthmark.core.errors import DecodeError
@@ -42,6 +44,8 @@ from birthmark.net.transport import HTTPTransport, Response
 from birthmark.pki.paths import read_trust
 from birthmark.silicon.tls import use_chip_key
 
+BUNDLE_WAIT_S = 120.0
+"""For a bundle whose policy names large delivery manifests."""
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 _T = TypeVar("_T")
 
@@ -64,6 +68,7 @@ class Office:
             ConfigError: the URL or the trust anchors cannot be used.
 
         """
+        self._url, self._trust_pem = url, trust_pem
         self._credential = credential
         self._clock = clock
         self._expected = expected
@@ -174,6 +179,21 @@ class Office:
         """Scrap a unit; return the order's account afterwards. Raises as `propose`."""
         path = f"/v1/orders/{_segment(order_id)}/units/{_segment(unit_serial)}/scrap"
         return self._call("POST", path, types.NewScrap(reason=reason), types.OrderEntryView)
+
+    def bundle(self, serial: str, reason: str, *, evidence: bool = False) -> bytes:
+        """
+        Return the audit bundle of a unit, with the evidence that its certificates do not carry if asked for.
+
+        Raises as `propose`.
+        """
+        query = urlencode({"reason": reason, "evidence": "true" if evidence else "false"})
+        context = credential_context(self._trust_pem, self._credential)
+        transport = HTTPTransport(self._url, context, BUNDLE_WAIT_S, response_max_bytes=2 * BUNDLE_MAX_BYTES)
+        try:
+            answer = transport.request("GET", f"/v1/units/{_segment(serial)}/bundle?{query}", {}, b"")
+        finally:
+            transport.close()
+        return _told(answer, BundleView).bundle
 
     def _rule(
         self, proposal: types.ProposalView, ruling: Literal["approved", "rejected"], reason: str

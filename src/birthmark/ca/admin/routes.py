@@ -17,6 +17,7 @@ from birthmark.ca.errors import Refused
 from birthmark.ca.life.lifecycle import Actor
 from birthmark.ca.life.units import BY_ONE, RULES, Move
 from birthmark.ca.people.roles import PEOPLE
+from birthmark.ca.transparency.bundle_making import BundleRequest
 from birthmark.core.issuance import ChipGroup, ChipID, GroupKind
 from birthmark.core.roles import Role
 
@@ -121,6 +122,18 @@ def _deny_group(services: Services, call: Call, group: ChipGroup) -> ledger_type
 def _history(services: Services, call: Call) -> ledger_types.HistoryView:
     query: ledger_types.ReadQuery = call.query
     return services.ledger.history(call.officer, call.path["unit"], query.reason)
+
+
+def _bundle(services: Services, call: Call) -> ledger_types.BundleView:
+    query: ledger_types.BundleQuery = call.query
+    asked = BundleRequest(
+        serial=call.path["unit"],
+        who=call.officer.holder,
+        fingerprint=call.officer.fingerprint,
+        reason=query.reason,
+        evidence=query.evidence,
+    )
+    return ledger_types.BundleView(bundle=services.auditing.bundle(asked))
 
 
 def _health(services: Services, _call: Call) -> ledger_types.HealthView:
@@ -239,6 +252,16 @@ ROUTES: Final = (
         ledger_types.HistoryView,
         _history,
         ledger_types.ReadQuery,
+    ),
+    AdminRoute(
+        "GET",
+        "/v1/units/{unit}/bundle",
+        "audit.bundle",
+        frozenset({Role.AUDITOR, Role.SECURITY_OFFICER}),
+        None,
+        ledger_types.BundleView,
+        _bundle,
+        ledger_types.BundleQuery,
     ),
     AdminRoute(
         "GET",

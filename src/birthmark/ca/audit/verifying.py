@@ -1,127 +1,85 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Verifying an audit bundle offline, as an outsider: with the log's verifier key and, for the chains, the customer's root.
+Judging an audit bundle offline, as an outsider: with the log's verifier key and the chip makers' roots.
 
-What is proven: every entry is in the log; no entry about the unit is missing between its first one and the making of
-the bundle; every object is the one that the log, or a signature, commits to. What cannot be proven from one bundle:
-that the log shows everybody the same history. Against that stand checkpoints that auditors keep (`verify-log`).
+Everything is looked at, and each piece that does not hold is a finding of its own that names it. What is proven and
+what is not stands in the judgement itself, and in docs/reference/audit.md.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from typing import Final
 
-from birthmark.ca.audit import bundle
-from birthmark.ca.audit.bundle import AuditObject, Manifest
-from birthmark.ca.audit.documents import ISSUING, demand_chains, demand_documents
-from birthmark.ca.audit.errors import AuditRefused
-from birthmark.ca.transparency.policy_log import IN_FORCE
-from birthmark.core.audit import AuditRow, decode_row, link
-from birthmark.core.ids import fingerprint
-from birthmark.pki.paths import TrustAnchors
-from birthmark.tlog.bundle import VerifiedBundle, verify_bundle
+from birthmark.ca.audit.appraising import check_evidence
+from birthmark.ca.audit.case import Case, Entry, Given
+from birthmark.ca.audit.certificates import check_births, check_certificates
+from birthmark.ca.audit.findings import AuditFinding, Judgement, Proven, Told, Unproven
+from birthmark.ca.audit.history import check_history, opened, read_entries
+from birthmark.ca.audit.life import lives
+from birthmark.ca.audit.objects import check_objects
+from birthmark.ca.audit.orders import check_orders
+from birthmark.ca.audit.persons import check_persons
+from birthmark.ca.transparency import bundle_format as bundle
+from birthmark.core.audit import TRUST_ACT
+from birthmark.tlog.bundle import decode_bundle
 from birthmark.tlog.keys import VerifierKey
 
-_SIGNATURE_MARK = "\n\n"
+_CHECKS: Final = (check_objects, check_persons, check_orders, check_certificates, check_births, check_evidence)
+NOTHING_GIVEN: Final = Given()
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """What an outsider now knows. `rows` are the log's entries about the unit with their numbers, oldest first."""
-
-    unit_serial: str
-    log: str
-    log_size: int
-    rows: tuple[tuple[int, AuditRow], ...]
-    policies: tuple[tuple[int, AuditRow], ...]
-    manifest: Manifest
-    checks: tuple[str, ...]
-
-    @property
-    def complete_until(self) -> datetime:
-        """When the bundle was made: nothing that the log had about the unit until then is missing."""
-        return self.rows[-1][1].at
-
-    def objects(self, kind: str) -> Iterator[AuditObject]:
-        """Yield the objects of this kind."""
-        return (each for each in self.manifest.objects if each.kind == kind)
-
-
-def verify_audit_bundle(data: bytes, keys: Sequence[VerifierKey], trust: TrustAnchors | None = None) -> Verified:
+def judge_audit_bundle(data: bytes, keys: Sequence[VerifierKey], given: Given = NOTHING_GIVEN) -> Judgement:
     """
-    Return what a bundle proves. Without `trust` the chains of certificates and signers are not judged.
+    Return what there is to say of a bundle.
 
     Raises:
-        DecodeError: audit.bundle, audit.row: not a bundle, or not in its one form.
-        NoteRefused, CheckpointRefused, ProofRefused: tlog.*: it is not of this log, or an entry is not in it.
-        AuditRefused: audit.*: an entry or an object is missing, altered, or one too many.
+        DecodeError: audit.bundle, decode.malformed: not a bundle, or not in its one form.
 
     """
-    told, manifest, proofs = bundle.decode_bundle(data)
-    proven = _one_signature(verify_bundle(proofs, keys), proofs)
-    rows = tuple((each.index, decode_row(each.entry)) for each in proven.entries)
-    about = tuple(each for each in rows if each[1].unit_serial == manifest.unit_serial)
-    others = tuple(each for each in rows if each not in about)
-    _demand_whole(proven, manifest.unit_serial)
-    _demand_manifest(told, manifest, about)
-    _demand_policies(manifest, others)
-    told_of = [row for _, row in about]
-    _demand_objects(manifest, told_of)
-    checks = [
-        f"{len(proven.entries)} entries are in the log {proven.checkpoint.origin} of {proven.checkpoint.head.size}",
-        f"none of the {len(about)} entries about the unit is missing up to {about[-1][1].at.isoformat()}",
-        f"{len(manifest.objects)} objects are those that the log commits to",
-        *demand_documents(manifest, told_of, proven.checkpoint.origin),
-        *([] if trust is None else demand_chains(manifest, told_of, trust)),
-    ]
-    head = proven.checkpoint.head
-    return Verified(manifest.unit_serial, proven.checkpoint.origin, head.size, about, others, manifest, tuple(checks))
+    told, manifest, proven = bundle.decode_bundle(data)
+    proofs = decode_bundle(proven)
+    checkpoint = opened(proofs, keys)
+    if isinstance(checkpoint, AuditFinding):
+        # Who signed for the entries is unknown: nothing that they say is worth looking at.
+        return _judged(Case(manifest, (), given, ""), 0, [checkpoint])
+    read = tuple(read_entries(proofs, checkpoint))
+    case = Case(manifest, tuple(each for each in read if isinstance(each, Entry)), given, checkpoint.origin)
+    found: list[Told] = [each for each in read if isinstance(each, AuditFinding)]
+    size = checkpoint.head.size
+    found.append(Proven("history", f"{len(case.entries)} entries are in the log {checkpoint.origin} of {size}"))
+    found += check_history(case, told)
+    for check in _CHECKS:
+        found += check(case)
+    found += _trust(case)
+    return _judged(case, size, found)
 
 
-def _one_signature(proven: VerifiedBundle, proofs: bytes) -> VerifiedBundle:
-    """A signature of somebody unknown says nothing and would not be verified: none is let in."""
-    if proofs.decode().rpartition(_SIGNATURE_MARK)[2].count("\n") != 1:
-        raise AuditRefused("the checkpoint carries more than the log's signature", finding="audit.signature")
-    return proven
+def _judged(case: Case, size: int, told: Sequence[Told]) -> Judgement:
+    about = {each.number for each in case.threads[case.unit_thread]}
+    findings = tuple(dict.fromkeys(each for each in told if isinstance(each, AuditFinding)))
+    # Of a bundle with a finding nothing is proven: what is missing may be what would contradict it.
+    proven = () if findings else tuple(dict.fromkeys(each for each in told if isinstance(each, Proven)))
+    return Judgement(
+        unit_serial=case.manifest.unit_serial,
+        log=case.authority,
+        log_size=size,
+        complete_until=case.manifest.made_at,
+        manifest=case.manifest,
+        rows=tuple((each.number, each.row) for each in case.entries if each.number in about),
+        others=tuple((each.number, each.row) for each in case.entries if each.number not in about),
+        lives=tuple(lives(case)),
+        findings=findings,
+        proven=proven,
+        unproven=tuple(dict.fromkeys(each for each in told if isinstance(each, Unproven))),
+    )
 
 
-def _demand_whole(proven: VerifiedBundle, unit_serial: str) -> None:
-    """Pass entries about the unit of which each is linked to the one before it, from the first one on."""
-    before = ""
-    for each in proven.entries:
-        row = decode_row(each.entry)
-        if row.unit_serial != unit_serial:
-            continue
-        if row.previous != before:
-            told = f"entry {each.index} follows {row.previous or 'nothing'}, the bundle has {before or 'nothing'} there"
-            raise AuditRefused(f"an entry about unit {unit_serial} is missing: {told}", finding="audit.missing")
-        before = link(each.index, each.entry)
-
-
-def _demand_manifest(told: bytes, manifest: Manifest, about: Sequence[tuple[int, AuditRow]]) -> None:
-    if not about or about[-1][1].act != bundle.BUNDLE_ACT:
-        raise AuditRefused("the entry of the making of the bundle is missing", finding="audit.missing")
-    last = about[-1][1]
-    if last.about != fingerprint(told) or last.at != manifest.made_at or last.finding:
-        raise AuditRefused("the manifest is not the one that the log commits to", finding="audit.manifest")
-
-
-def _demand_policies(manifest: Manifest, others: Sequence[tuple[int, AuditRow]]) -> None:
-    foreign = [number for number, row in others if row.act != IN_FORCE]
-    if foreign or tuple(row.about for _, row in others) != manifest.policies:
-        raise AuditRefused("the policies are not those of the log's entries", finding="audit.policy")
-
-
-def _demand_objects(manifest: Manifest, rows: Sequence[AuditRow]) -> None:
-    """Pass objects with their digests, all that the entries name among them, under the serials that those name."""
-    for each in manifest.objects:
-        if each.kind not in bundle.KINDS or fingerprint(each.content) != each.sha256:
-            raise AuditRefused(f"the {each.kind} {each.of} is not what it says", finding="audit.object.digest")
-    granted = [row for row in rows if not row.finding]
-    issued = {(row.certificate, row.about) for row in granted if row.act in ISSUING and row.about}
-    births = {(row.certificate, row.about) for row in granted if row.act == "birth" and row.about}
-    for kind, wanted in ((bundle.CERTIFICATE, issued), (bundle.BIRTH_RECORD, births)):
-        held = {(each.of, each.sha256) for each in manifest.objects if each.kind == kind}
-        if held != wanted:
-            what = "is missing" if wanted - held else "is in no entry of the log"
-            raise AuditRefused(f"a {kind} {what}", finding="audit.object.missing")
+def _trust(case: Case) -> Iterator[Told]:
+    """Say by whose word CAs were believed."""
+    first = next(iter(case.threads.get(TRUST_ACT, ())), None)
+    if first is not None and first.number > case.first_needed:
+        yield Unproven("trust", f"which CAs were believed before entry {first.number}: the log says so from then on")
+    if case.given.trust is None:
+        count = sum(1 for _ in case.held(bundle.AUTHORITY))
+        yield Unproven("trust", f"that the {count} CAs which the log says were believed are the customer's (--trust)")
+    else:
+        yield Proven("trust", "certificates, rigs and persons chain to the root that you gave")

@@ -4,25 +4,21 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from ssl import SSLContext
 
 from birthmark.ca.audit.errors import AuditRefused
-from birthmark.ca.audit.making import Auditing, Surroundings
 from birthmark.ca.audit.policies import demand_policy
 from birthmark.ca.audit.remote import RemoteLog
 from birthmark.ca.audit.wholelog import verify_whole_log
 from birthmark.ca.config import load_config
-from birthmark.ca.issuing.setup import chains_of
 from birthmark.ca.keyring import Keyring
 from birthmark.ca.ports import CAStore
+from birthmark.ca.transparency.bundle_making import Auditing, BundleRequest
 from birthmark.ca.transparency.log import Log
 from birthmark.ca.wiring import configured_store, log_signer
 from birthmark.core.clock import system_clock
-from birthmark.core.config import read_file
 from birthmark.net.transport import HTTPTransport
-from birthmark.pki.paths import read_trust
 from birthmark.tlog.checkpoint import Checkpoint, open_checkpoint
 from birthmark.tlog.keys import VerifierKey
 from birthmark.tlog.tiles import BUNDLE_MAX_BYTES
@@ -47,10 +43,10 @@ class StoredEntries:
                 first += len(page)
 
 
-def make_bundle(config_path: Path, serial: str) -> bytes:
+def make_bundle(config_path: Path, serial: str, reason: str = "") -> bytes:
     """Return the audit bundle of a unit. Raises ConfigError, KeyStoreError, and as `Auditing.bundle`."""
     with _opened(config_path) as auditing:
-        return auditing.bundle(serial, ADMINISTRATOR)
+        return auditing.bundle(BundleRequest(serial=serial, who=ADMINISTRATOR, reason=reason))
 
 
 def log_key(config_path: Path) -> str:
@@ -124,7 +120,5 @@ def verify_url(
 @contextmanager
 def _opened(config_path: Path) -> Iterator[Auditing]:
     config, folder = load_config(config_path), config_path.parent
-    trust = read_trust(read_file(folder / config.client_trust), str(folder / config.client_trust))
-    around = Surroundings(chains_of(config, folder), trust.intermediates, f"birthmark {version('birthmark')}")
     with Keyring(folder) as keys, configured_store(config, folder) as store:
-        yield Auditing(store, Log(store, log_signer(config, keys)), around, system_clock)
+        yield Auditing(store, Log(store, log_signer(config, keys)), system_clock)

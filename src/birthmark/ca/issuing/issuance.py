@@ -26,6 +26,7 @@ from birthmark.ca.demands import (
     Candidate,
     Decision,
     decide,
+    demand_appraised,
     demand_certificate,
     demand_eligible,
     demand_profile,
@@ -34,6 +35,7 @@ from birthmark.ca.demands import (
     key_algorithm_of,
 )
 from birthmark.ca.errors import CAError, NotNow, Pending, Refused
+from birthmark.ca.issuing.grounds import grounds_of
 from birthmark.ca.issuing.jobs import Draft, EnrolJob, IssueJob, Outcome, RenewJob
 from birthmark.ca.issuing.renewals import decide_renewal
 from birthmark.ca.issuing.signers import Signers
@@ -42,9 +44,10 @@ from birthmark.ca.orders.warrants import Warrants
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore, Ledger
 from birthmark.ca.trail import Trail
-from birthmark.core.audit import AuditRow
+from birthmark.core.audit import AuditRow, Grounds
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import Ask, ChipGroup, End, Ending, GroupKind, Issuance, LedgerFacts, Order, Unit
+from birthmark.evidence.verdict import AttestedKey
 from birthmark.pki.authorities import Authority, new_serial
 from birthmark.pki.cmw import Record
 from birthmark.pki.errors import KeyStoreError, PKIError
@@ -102,6 +105,7 @@ class _Begun:
     linted: LintedCertificate
     authority: Authority
     trail: Trail
+    grounds: Grounds | None
 
 
 class Issuer:
@@ -147,7 +151,7 @@ class Issuer:
         )
         try:
             demand_eligible(candidate, order.profile, self._policy.endorsements, at)
-            return Draft(intent, self._linted(intent))
+            return Draft(intent, self._linted(intent), self._grounds(intent, candidate.attested, order.document))
         except Refused as refusal:
             return Draft(intent, refusal)
 
@@ -258,13 +262,13 @@ class Issuer:
             if isinstance(job, EnrolJob) and not facts.use.holds_unit:
                 writes.takes.append((intent.order, intent.unit_serial))
         writes.uses.append((digest, intent.serial))
-        return _Begun(intent.serial, linted, self._authority(intent), trail)
+        return _Begun(intent.serial, linted, self._authority(intent), trail, draft.grounds)
 
     def _enrolment(self, job: EnrolJob, facts: LedgerFacts) -> tuple[Decision, Draft, None]:
         order = demand_rig_of_order(facts.order, job.candidate.order_id, job.candidate.caller)
         decision = decide(job.candidate, order, facts, job.trail.at)
         if decision.existing is not None:
-            return decision, self._redraft(decision.existing), None
+            return decision, self._redraft(decision.existing, job.trail.at, order.document), None
         draft = job.draft if order == job.order else self.draft(job.candidate, order, job.trail.at)
         return decision, draft, None
 
@@ -275,19 +279,38 @@ class Issuer:
         terms = demand_profile(job.current.profile, self._policy.terms)
         decision = decide_renewal(job.candidate, job.current, facts, terms, job.trail.at)
         if decision.existing is not None:
-            return decision, self._redraft(decision.existing), None
+            return decision, self._redraft(decision.existing, job.trail.at), None
         demand_eligible(job.candidate, job.current.profile, self._policy.endorsements, job.trail.at)
         intent = self._renewal_intent(job)
         overlap_ends = job.trail.at + self._policy.rotation_overlap
         # A second renewal from the same certificate replaces the first; it does not begin the overlap anew.
         end = End(latest.serial, min(overlap_ends, latest.dies_at or overlap_ends), Ending.ROTATED)
-        return decision, Draft(intent, self._linted(intent)), None if intent.beside else end
+        draft = Draft(intent, self._linted(intent), self._grounds(intent, job.candidate.attested))
+        return decision, draft, None if intent.beside else end
 
-    def _redraft(self, existing: Issuance) -> Draft:
-        """Return an earlier intent as a draft, to be signed now; one that is signed already needs no lint."""
+    def _redraft(self, existing: Issuance, at: datetime, document: str = "") -> Draft:
+        """
+        Return an earlier intent as a draft, to be signed now; one that is signed already needs no lint.
+
+        The evidence is the earlier request's, and the policy may be another one since: it is appraised again.
+        """
         if existing.certificate is not None:
             return Draft(existing, Refused(CONFLICT, "ca.7.superseded", "it is signed already"))
-        return Draft(existing, self._linted(existing))
+        attested = demand_appraised(existing.evidence, existing.spki, self._policy.endorsements, at)
+        return Draft(existing, self._linted(existing), self._grounds(existing, attested, document))
+
+    def _grounds(self, intent: Issuance, attested: AttestedKey, document: str = "") -> Grounds:
+        """Return what the log says of why this is issued. `document` is what the order stands on."""
+        verifier = self._signers.verifier
+        return grounds_of(
+            attested,
+            issuer=self._signers.fingerprints[intent.issuer],
+            policy=self._policy.endorsements.digest,
+            profile=intent.profile,
+            evidence=fingerprint(intent.evidence),
+            document=document,
+            result_key="" if intent.result is None or verifier is None else verifier.key_sha256,
+        )
 
     def _renewal_intent(self, job: RenewJob) -> Issuance:
         candidate, current, at = job.candidate, job.current, job.trail.at
@@ -385,7 +408,7 @@ def _recorded(ledger: Ledger, signed: Sequence[tuple[int, _Begun, bytes]]) -> di
     for index, begun, certificate in signed:
         if begun.serial in unfinished:
             fresh.append((begun.serial, certificate))
-            rows.append(begun.trail.row(certificate=begun.serial, about=fingerprint(certificate)))
+            rows.append(begun.trail.issued_row(begun.serial, certificate, begun.grounds))
             outcomes[index] = certificate
         else:
             outcomes[index] = _of_another(ledger, begun)

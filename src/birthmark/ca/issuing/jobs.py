@@ -11,7 +11,7 @@ from typing import TypeAlias
 from birthmark.ca.demands import Caller, Candidate
 from birthmark.ca.errors import CAError, Pending, Refused
 from birthmark.ca.trail import Trail
-from birthmark.core.audit import AuditRow
+from birthmark.core.audit import AuditRow, Grounds
 from birthmark.core.birth import BirthRecord
 from birthmark.core.issuance import Issuance, Order
 from birthmark.pki.profiles import LintedCertificate
@@ -19,10 +19,15 @@ from birthmark.pki.profiles import LintedCertificate
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An intent, and its certificate ready to be signed; or the demand 9 that it does not meet."""
+    """
+    An intent, and its certificate ready to be signed; or the demand 9 that it does not meet.
+
+    `grounds` are what the log will say of it; None where nothing will be signed.
+    """
 
     intent: Issuance
     linted: LintedCertificate | Refused
+    grounds: Grounds | None = None
 
 
 @dataclass(frozen=True, slots=True)

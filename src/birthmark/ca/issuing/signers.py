@@ -7,6 +7,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from birthmark.core.ids import fingerprint
 from birthmark.evidence.ear import VerifierID, write_ear
 from birthmark.evidence.endorsements import Endorsements
 from birthmark.evidence.result import result_of
@@ -25,6 +28,15 @@ class Verifier:
 
     key: SigningKey = field(repr=False)
     name: VerifierID
+    spki: bytes = field(init=False, repr=False)
+    """DER SubjectPublicKeyInfo of the key: what an auditor needs to read results with."""
+    key_sha256: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Compute how the log names the key, once."""
+        spki = self.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        object.__setattr__(self, "spki", spki)
+        object.__setattr__(self, "key_sha256", fingerprint(spki))
 
     def result(self, attested: AttestedKey, bundle: bytes, endorsements: Endorsements, at: datetime) -> bytes:
         """Return the signed result of an appraisal under these endorsements. What the key raises passes through."""
@@ -44,11 +56,16 @@ class Signers:
     verifier: Verifier | None = None
     ids: Mapping[str, str] = field(init=False)
     """The key identifiers (hexadecimal) by name."""
+    fingerprints: Mapping[str, str] = field(init=False)
+    """The SHA-256 of the certificates by key identifier, "" for the first: how the log names an issuer."""
 
     def __post_init__(self) -> None:
-        """Compute each key identifier once."""
+        """Compute each key identifier and fingerprint once."""
         ids = {name: _id(authority) for name, authority in self.all().items()}
+        sums = {name: _fingerprint(authority) for name, authority in self.all().items()}
+        by_id = {"": sums[DEFAULT_ISSUER]} | {ids[name]: sums[name] for name in ids}
         object.__setattr__(self, "ids", MappingProxyType(ids))
+        object.__setattr__(self, "fingerprints", MappingProxyType(by_id))
 
     def all(self) -> dict[str, Authority]:
         """Return every issuer by its name."""
@@ -73,3 +90,7 @@ class Signers:
 
 def _id(authority: Authority) -> str:
     return key_identifier(verifying_key(authority.certificate.public_key())).hex()
+
+
+def _fingerprint(authority: Authority) -> str:
+    return fingerprint(authority.certificate.public_bytes(Encoding.DER))

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from birthmark.ca.ports import CAStore
-from birthmark.core.audit import AuditRow
+from birthmark.core.audit import POLICY_ACT, AuditRow
 from birthmark.core.clock import Clock
 from birthmark.core.dossier import PolicyInForce
 from birthmark.core.errors import ConfigError
@@ -14,15 +14,16 @@ from birthmark.core.ids import fingerprint
 from birthmark.evidence.endorsements import Endorsements, read_endorsements
 
 AUTHORITY = "authority"
-IN_FORCE = "policy.in-force"
 
 
-def announce_policy(store: CAStore, digest: str, texts: Mapping[str, bytes], clock: Clock) -> bool:
+def announce_policy(store: CAStore, canonical: bytes, texts: Mapping[str, bytes], clock: Clock) -> bool:
     """
     Write down that this policy is in force from now on, unless it is the last one that was; return whether it is new.
 
-    `texts` are the files that the policy is made of, by name, its own file first. Raises StoreError.
+    `canonical` is what its digest is the digest of: kept, it says in ten years what was in force, whatever the program
+    reads then. `texts` are the files that the policy is made of, by name, its own file first. Raises StoreError.
     """
+    digest = fingerprint(canonical)
     with store.reading() as ledger:
         if _last(ledger.policies()) == digest:
             return False
@@ -32,9 +33,9 @@ def announce_policy(store: CAStore, digest: str, texts: Mapping[str, bytes], clo
             return False
         at, entry = clock(), ledger.log_size()
         files = MappingProxyType({name: fingerprint(text) for name, text in texts.items()})
-        ledger.keep(list(texts.values()))
+        ledger.keep([canonical, *texts.values()])
         detail = f"instead of {before}" if before else "the first one"
-        ledger.append([AuditRow(at=at, who=AUTHORITY, act=IN_FORCE, about=digest, detail=detail)])
+        ledger.append([AuditRow(at=at, who=AUTHORITY, act=POLICY_ACT, about=digest, detail=detail)])
         ledger.put_policy(PolicyInForce(digest, files, entry, at))
     return True
 

@@ -8,55 +8,66 @@ by its SHA-256, and by its link to all entries about the unit before it. docs/re
 """
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 
-from birthmark.core.errors import DecodeError
+from birthmark.core.errors import ConfigError, DecodeError
 
-FORMAT: Final = b"birthmark-audit-bundle/1"
+FORMAT: Final = b"birthmark-audit-bundle/2"
 BUNDLE_MAX_BYTES: Final = 67_108_864
+BUNDLE_MAX_OBJECTS: Final = 16_384
+BUNDLE_MAX_THREADS: Final = 256
 BUNDLE_ACT: Final = "audit.bundle"
 
 CERTIFICATE: Final = "certificate"
-ISSUING_CHAIN: Final = "issuing-chain"
-OPERATIONS_CHAIN: Final = "operations-chain"
+EVIDENCE: Final = "evidence"
 BIRTH_RECORD: Final = "birth-record"
-RIG_CERTIFICATE: Final = "rig-certificate"
-ORDER_DOCUMENT: Final = "order-document"
-ORDER_RULING: Final = "order-ruling"
-OFFICER_CERTIFICATE: Final = "officer-certificate"
-KINDS: Final = frozenset(
-    {
-        CERTIFICATE,
-        ISSUING_CHAIN,
-        OPERATIONS_CHAIN,
-        BIRTH_RECORD,
-        RIG_CERTIFICATE,
-        ORDER_DOCUMENT,
-        ORDER_RULING,
-        OFFICER_CERTIFICATE,
-    }
-)
+PROPOSAL: Final = "proposal"
+RULING: Final = "ruling"
+OFFICER: Final = "officer-certificate"
+RIG: Final = "rig-certificate"
+POLICY: Final = "policy"
+POLICY_FILE: Final = "policy-file"
+TRUST: Final = "trust"
+AUTHORITY: Final = "authority-certificate"
+RESULT_KEY: Final = "result-key"
+"""The kinds of objects. docs/reference/audit.md says what each is, and which entry of the log commits to it."""
+
+_Name = Annotated[str, msgspec.Meta(max_length=256)]
+_Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
 class AuditObject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An object as it is, what it is, and what it belongs to: a certificate's serial, an order, or ""."""
+    """An object as it is, what it is, and what it belongs to: a certificate's serial, an order, a unit, or ""."""
 
-    kind: str
-    of: str
-    sha256: str
+    kind: _Name
+    of: _Name
+    sha256: _Digest
     content: bytes
+
+    @property
+    def name(self) -> str:
+        """How findings name it."""
+        return f"{self.kind} {self.of or self.sha256[:16]}"
+
+
+class ThreadEnd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The last entry of a thread (`AuditRow.thread`) when the bundle was made, as the next one would name it."""
+
+    thread: _Name
+    last: Annotated[str, msgspec.Meta(max_length=128)]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the bundle holds beside the log's entries. `policies`: digests that were in force in the unit's life."""
+    """What the bundle holds beside the log's entries. `threads`: those of no unit; the unit's ends with the bundle."""
 
-    unit_serial: str
+    unit_serial: _Name
     made_at: Annotated[datetime, msgspec.Meta(tz=True)]
-    software: str
-    policies: tuple[str, ...]
-    objects: tuple[AuditObject, ...]
+    software: _Name
+    threads: Annotated[tuple[ThreadEnd, ...], msgspec.Meta(max_length=BUNDLE_MAX_THREADS)]
+    objects: Annotated[tuple[AuditObject, ...], msgspec.Meta(max_length=BUNDLE_MAX_OBJECTS)]
 
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
@@ -73,6 +84,18 @@ def encode_bundle(manifest: bytes, proofs: bytes) -> bytes:
     data = b"\n".join((FORMAT, manifest, proofs))
     if len(data) > BUNDLE_MAX_BYTES:
         raise _malformed(f"an audit bundle of {len(data)} bytes; at most {BUNDLE_MAX_BYTES} are read")
+    return data
+
+
+def read_bundle_file(path: Path) -> bytes:
+    """Return what is in a file, of which no more is read than a bundle has. Raises ConfigError, DecodeError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(BUNDLE_MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="name a readable file") from error
+    if len(data) > BUNDLE_MAX_BYTES:
+        raise _malformed(f"{path}: more than {BUNDLE_MAX_BYTES} bytes")
     return data
 
 
