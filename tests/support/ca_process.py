@@ -21,7 +21,7 @@ from birthmark.est.client import ESTClient
 from birthmark.net.tls import client_context
 from birthmark.net.transport import HTTPTransport
 from birthmark.pki.algorithms import KeyAlgorithm
-from birthmark.pki.authorities import make_rig, make_sub_ca, make_tls_server
+from birthmark.pki.authorities import Authority, make_rig, make_sub_ca, make_tls_server
 from birthmark.pki.keys.software import generate, save_encrypted
 from birthmark.testing.forge import APDU, ORGANIZATION, PRODUCT, TPM, Forge, Model, new_key
 from birthmark.testing.orders import put_signed_order
@@ -35,13 +35,16 @@ STOP_TIME_S = 10
 
 
 class CAFiles:
-    """All files of one CA, in one folder."""
+    """All files of one CA, in one folder. `made` are its root, issuing and operations CA, if it has them already."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, made: tuple[Authority, Authority, Authority] | None = None) -> None:
         self.folder = folder
         self.now = datetime.now(UTC)
         self.forge = Forge.at(self.now)
         self.operations = make_sub_ca(self.forge.root, f"{ORGANIZATION} operations CA", new_key(), self.now)
+        if made is not None:
+            root, issuing, self.operations = made
+            self.forge = replace(self.forge, root=root, issuing=issuing)
         self.config = folder / "ca.toml"
         self._write_pki()
         self._write_texts()

@@ -93,7 +93,7 @@ class Rolling:
 
     def step(self, now: float) -> Step:
         """Do what can be done now."""
-        self._leaving = [each for each in self._leaving if not _is_gone(each, now)]
+        self._see_off(now)
         if not self._turn:
             return Step.NOTHING
         place = self._turn[0]
@@ -104,6 +104,12 @@ class Rolling:
         if done:
             self._turn.popleft()
         return Step.GOING if self._turn else Step.LAST
+
+    def _see_off(self, now: float) -> None:
+        left = [each for each in self._leaving if not _is_gone(each, now)]
+        if self._leaving and not left:
+            _LOG.info("net.front.left: the workers of before have ended")
+        self._leaving = left
 
     def processes(self) -> list["subprocess.Popen[bytes]"]:
         """Return what runs besides the places' own processes."""

@@ -95,6 +95,7 @@ def test_all_workers_are_replaced_under_load_and_no_request_is_lost(front: Runni
     assert {answer.status for answer in clients.answers} == {200}
     assert len({json.loads(answer.body)["pid"] for answer in clients.answers}) == 2 * (ROUNDS + 1)
     eventually(lambda: len(workers_of(front)) == 2)
+    eventually(lambda: "net.front.left" in front.log.read_text())
     assert not workers_of(front) & before
 
 
