@@ -39,6 +39,7 @@ def key_pem(key: PrivateKey) -> bytes:
 def write_key(path: Path, content: bytes) -> None:
     """Write a key as only its owner may read it: others are refused."""
     path.touch(mode=0o600)
+    path.chmod(0o600)
     path.write_bytes(content)
 
 
