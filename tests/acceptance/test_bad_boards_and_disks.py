@@ -155,14 +155,20 @@ WRONG_ORDERS = {
 }
 
 
+def with_order(rig: str, order: str) -> Path:
+    """Write a rig.toml whose recipe names another order."""
+    recipe = with_key(Path(rig).with_name("recipe.toml"), "order", f'"{order}"')
+    return with_key(rig, "recipe", f'"{recipe.name}"')
+
+
 def test_a_wrong_order_issues_nothing_and_the_right_one_goes_on(lab: Lab) -> None:
     first, number = len(FAULTS) + 1, len(FAULTS) + 2
     unit, rig = lab.boards[number].unit, lab.rig_configs["rig-a"]
-    used = attempt(*line_run(lab, one_board_panel(lab, first), with_key(rig, "order", '"order-of-one"')))
+    used = attempt(*line_run(lab, one_board_panel(lab, first), with_order(rig, "order-of-one")))
     assert used.returncode == Exit.OK, used.stdout
     panel = one_board_panel(lab, number)
     for order, finding in WRONG_ORDERS.items():
-        done = attempt(*line_run(lab, panel, with_key(rig, "order", f'"{order}"')))
+        done = attempt(*line_run(lab, panel, with_order(rig, order)))
         told = verdicts(done)[unit]
         assert (done.returncode, told["verdict"], told["finding"]) == (Exit.NOT_HELD, "FAIL", finding)
         assert "; put it right" in told["why"]

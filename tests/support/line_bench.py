@@ -31,6 +31,8 @@ from birthmark.line.observation import Rules
 from birthmark.line.outbox import Outbox
 from birthmark.line.panel import Panel, Verdict
 from birthmark.line.ports import CertificateState, Destination, Event, OpenChip
+from birthmark.line.recipe import Recipe
+from birthmark.line.retries import DEFAULT_RETRIES
 from birthmark.line.sequence import Station
 from birthmark.line.service import Line, LineParts
 from birthmark.line.units import UnitLimits
@@ -54,6 +56,7 @@ UNIT = "BM-000001"
 ORDER = "order-1"
 DESTINATIONS = ("ca", "mes-file")
 RETRY_S = 0.01
+RECIPE = Recipe("Controller", ORDER, None, None, 2.0, 3, 5, DEFAULT_RETRIES, "ab" * 32)
 
 
 class ForgedAuthority:
@@ -176,6 +179,7 @@ class Bench:
             rules=rules,
             desk=Desk("run-1", self.store, events, lambda: MOMENT, time.monotonic),
             holds=Holds(events, time.monotonic, RETRY_S, self.hold_limit_s),
+            recipe=RECIPE,
             leases=Leases(self.units, Holder("rig-a", secrets.token_hex(4)), UnitLimits(), time.monotonic),
             key_type=self.ca.key_type(),
             destinations=DESTINATIONS,
@@ -187,6 +191,7 @@ class Bench:
         certificate, key = self._rig
         parts = LineParts(
             rig=Rig("rig-a", "ada", "Controller", ORDER, "birthmark test", certificate, key),
+            recipe=RECIPE,
             trust=TrustAnchors((self.forge.root.certificate,)),
             endorsements=self.forge.endorsements(),
             result_signers=NO_SIGNERS,

@@ -43,6 +43,8 @@ class BirthRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     step_ms: dict[str, float]
     run: str = ""
     """The run of the rig's journal: what all units of one panel have in common. Earlier records do not say it."""
+    recipe_sha256: str = ""
+    """Of the recipe. Earlier records do not say it."""
 
     @property
     def idempotency_key(self) -> str:

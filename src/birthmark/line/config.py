@@ -19,9 +19,8 @@ class RigConfig(Config, frozen=True):
 
     rig: str
     operator: str
-    product: str
+    recipe: Path
     ca_url: str
-    order: str
     trust: Path
     certificate: Path
     key: Path
@@ -57,12 +56,8 @@ class PanelConfig(Config, frozen=True):
 
 
 def load_rig(path: Path) -> RigConfig:
-    """Return the rig's configuration. Raises ConfigError also for an order that is none and for senseless times."""
+    """Return the rig's configuration. Raises ConfigError also for senseless times."""
     rig = config.load(RigConfig, path)
-    try:
-        ids.order_id(rig.order)
-    except DecodeError as error:
-        raise ConfigError(f"{path}: {error.message}", hint=error.hint) from error
     if rig.units_database is not None and rig.units_dsn_file is not None:
         raise ConfigError(f"{path}: units_database and units_dsn_file", hint="name one: the rigs share one store")
     limit_s = math.inf if rig.hold_limit_s is None else rig.hold_limit_s

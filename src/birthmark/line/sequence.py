@@ -40,7 +40,8 @@ from birthmark.line.observation import (
     spki_of,
 )
 from birthmark.line.ports import Authority
-from birthmark.line.retries import DEFAULT_RETRIES, RetryRule, Tries
+from birthmark.line.recipe import Recipe
+from birthmark.line.retries import Tries
 from birthmark.pki.algorithms import sign_data, verify_data, verifying_key
 from birthmark.pki.csr import build_csr
 from birthmark.pki.errors import AlgorithmRefused
@@ -64,11 +65,11 @@ class Station:
     desk: Desk
     holds: Holds
     leases: Leases
+    recipe: Recipe
     key_type: Algorithm
     """What the chips' keys are to be."""
     destinations: tuple[str, ...]
     background: Executor
-    retries: tuple[RetryRule, ...] = DEFAULT_RETRIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Sequence:
         self._position = position
         self._unit = unit
         self._started = station.desk.now()
-        self._tries = Tries(station.retries)
+        self._tries = Tries(station.recipe.retries)
 
     def run(self) -> Identified:
         """
@@ -116,6 +117,7 @@ class Sequence:
     def _once(self) -> Identified:
         with self._step(Step.OBSERVE):
             seen = look(self._chip)
+            self._check_model(seen.chip)
             plan = decide(seen, self._known(seen), self._unit, self._station.rules, self._station.desk.clock())
             self._saw(seen, seen.spki)
         if plan in {Plan.VERIFY, Plan.FINISH}:
@@ -130,6 +132,15 @@ class Sequence:
         result = Result.PASS if plan is Plan.PERSONALISE else Result.RESUMED
         self._record(seen.chip, certificate, der, result)
         return Identified(result, certificate, der)
+
+    def _check_model(self, chip: ChipIdentity) -> None:
+        wanted = self._station.recipe.chip_model
+        if wanted is not None and chip.model != wanted:
+            raise BoardFailed(
+                f"the chip is a {chip.model}, the recipe wants {wanted}",
+                hint="is this the right board for this recipe?",
+                finding="line.chip-model",
+            )
 
     def _saw(self, seen: Seen, spki: bytes) -> None:
         self._station.leases.saw(self._unit, seen.chip.serial, fingerprint(spki) if spki else "")
@@ -248,6 +259,7 @@ class Sequence:
             key_sha256=fingerprint(spki_of(certificate)),
             evidence_sha256=evidence_digest(certificate),
             software=rig.software,
+            recipe_sha256=self._station.recipe.sha256,
             started=self._started,
             finished=self._station.desk.now(),
             outcome="PASS" if result is Result.PASS else "RESUMED",

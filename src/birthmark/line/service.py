@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from birthmark.core.clock import Clock
-from birthmark.core.errors import BirthmarkError
+from birthmark.core.errors import BirthmarkError, ConfigError
 from birthmark.core.work import Holder
 from birthmark.evidence.ear import ResultSigners
 from birthmark.evidence.endorsements import Endorsements
@@ -22,9 +22,11 @@ from birthmark.line.observation import Rules
 from birthmark.line.outbox import Outbox
 from birthmark.line.panel import Panel, Verdict
 from birthmark.line.ports import Authority, Destination, LineStore, OpenChip, Stopwatch, UnitStore
+from birthmark.line.recipe import Recipe
 from birthmark.line.sequence import Station
 from birthmark.line.units import UnitLimits
 from birthmark.pki.paths import TrustAnchors
+from birthmark.silicon.port import Algorithm
 
 _RUN_ID_BYTES = 8
 _log = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class LineParts:
     """What a rig's configuration stands for, open."""
 
     rig: Rig
+    recipe: Recipe
     trust: TrustAnchors
     endorsements: Endorsements
     result_signers: ResultSigners
@@ -109,10 +112,21 @@ class Line:
             desk=Desk(run, parts.store, self.events, self._clock, self._stopwatch),
             holds=holds,
             leases=Leases(parts.units, Holder(parts.rig.name, run), parts.limits, self._stopwatch),
-            key_type=holds.call("", parts.authority.key_type),
+            recipe=parts.recipe,
+            key_type=_agreed(holds.call("", parts.authority.key_type), parts.recipe),
             destinations=tuple(parts.destinations),
             background=threads,
         )
+
+
+def _agreed(wanted: Algorithm, recipe: Recipe) -> Algorithm:
+    """Return the type of key that the CA wants. Raises ConfigError: it is not the recipe's."""
+    if recipe.algorithm is not None and recipe.algorithm is not wanted:
+        raise ConfigError(
+            f"the recipe says {recipe.algorithm.value}, the CA wants {wanted.value} under order {recipe.order}",
+            hint="let product security and the recipe agree",
+        )
+    return wanted
 
 
 def personalise(line: Line, positions: Sequence[Position], deliver_wait_s: float) -> PanelReport:

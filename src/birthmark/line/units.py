@@ -21,6 +21,8 @@ from birthmark.line.errors import LeaseLost, UnitInWork, UnitStopped
 
 LEASE_S = 8.0
 """After the last sign of life of a rig, another one takes its units: together with a retry within ten seconds."""
+FAILURES_MAX = 3
+INTERRUPTIONS_MAX = 5
 RENEWALS = 4
 """How often a lease is renewed in its time."""
 
@@ -29,8 +31,8 @@ RENEWALS = 4
 class UnitLimits:
     """How often a unit may fail, and be interrupted, until it waits for rework; and how long a lease lasts."""
 
-    failures: int = 3
-    interruptions: int = 5
+    failures: int = FAILURES_MAX
+    interruptions: int = INTERRUPTIONS_MAX
     lease_s: float = LEASE_S
 
     def lease_end(self, at: datetime) -> datetime:

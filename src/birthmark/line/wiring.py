@@ -28,6 +28,7 @@ from birthmark.line.journal import writable
 from birthmark.line.lead import UnitOffice
 from birthmark.line.outbox import Outbox
 from birthmark.line.ports import Destination, Emit, NetworkDestination, UnitStore
+from birthmark.line.recipe import Recipe, load_recipe
 from birthmark.line.service import Line, LineParts, personalise
 from birthmark.line.service import deliver as deliver_all
 from birthmark.line.units import UnitLimits
@@ -107,7 +108,8 @@ def _opened(rig: RigConfig) -> Iterator[LineParts]:
     trust_pem = read_file(rig.trust)
     trust = _trust(rig, trust_pem)
     context = client_context(trust_pem, rig.certificate, rig.key)
-    signer, endorsements = _signer(rig), read_endorsements(rig.endorsements, read_file)
+    recipe = load_recipe(rig.recipe)
+    signer, endorsements = _signer(rig, recipe), read_endorsements(rig.endorsements, read_file)
     with ExitStack() as stack:
         transport = stack.enter_context(closing(HTTPTransport(rig.ca_url, context, rig.ca_timeout_s)))
         destinations = _destinations(rig, transport)
@@ -126,8 +128,9 @@ def _opened(rig: RigConfig) -> Iterator[LineParts]:
             result_signers=_result_signers(rig),
             store=store,
             units=units,
-            limits=UnitLimits(lease_s=rig.lease_s),
-            authority=WireAuthority(transport, rig.order),
+            recipe=recipe,
+            limits=UnitLimits(recipe.failures, recipe.interruptions, rig.lease_s),
+            authority=WireAuthority(transport, recipe.order),
             destinations=destinations,
             outbox=Outbox(store, destinations, time.monotonic, rig.deliver_retry_s),
             hold_retry_s=rig.hold_retry_s,
@@ -193,7 +196,7 @@ def _cfx(path: Path) -> Destination:
     return endpoint(load_cfx(path), system_clock, time.monotonic)
 
 
-def _signer(rig: RigConfig) -> Rig:
+def _signer(rig: RigConfig, recipe: Recipe) -> Rig:
     try:
         key = load_pem_private_key(read_file(rig.key), None)
         certificate = x509.load_pem_x509_certificate(read_file(rig.certificate))
@@ -204,8 +207,8 @@ def _signer(rig: RigConfig) -> Rig:
     return Rig(
         name=rig.rig,
         operator=rig.operator,
-        product=rig.product,
-        order=rig.order,
+        product=recipe.product,
+        order=recipe.order,
         software=f"birthmark {version('birthmark')}",
         certificate=certificate,
         key=key,

@@ -9,9 +9,8 @@ from birthmark.line.config import load_panel, load_rig
 RIG = """
 rig = "rig-a"
 operator = "ada"
-product = "Controller"
+recipe = "recipe.toml"
 ca_url = "https://127.0.0.1:8443"
-order = "order-1"
 trust = "pki/trust.pem"
 certificate = "pki/rig-a.pem"
 key = "pki/rig-a.key"
@@ -43,13 +42,11 @@ def test_relative_paths_start_at_the_file_and_absolute_ones_stay(tmp_path: Path)
         "deliver_wait_s = -0.5",
         "ca_timeout_s = nan",
         "hold_retry_s = inf",
-        'order = "Not An Order"',
     ],
 )
 def test_what_a_rig_cannot_work_with_is_refused(tmp_path: Path, line: str) -> None:
-    text = RIG.replace('order = "order-1"\n', "") if line.startswith("order") else RIG
     with pytest.raises(ConfigError, match=r"file\.toml"):
-        load_rig(written(tmp_path, f"{text}{line}\n"))
+        load_rig(written(tmp_path, f"{RIG}{line}\n"))
 
 
 def test_a_bad_position_needs_no_unit_and_no_chip(tmp_path: Path) -> None:

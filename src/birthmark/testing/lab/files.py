@@ -176,14 +176,23 @@ feed_key = "pki/cloud-feed.key"
 """
 
 
+RECIPE_TOML = f"""product = "{PRODUCT}"
+order = "{ORDER}"
+takt_s = 2.0
+
+[[retry]]
+finding = "chip.communication"
+times = 1
+"""
+
+
 def rig_toml(rig: str, ca_url: str, *, with_next: bool = False) -> str:
     """Return the rig.toml of one rig; with the next hierarchy's roots, where there is one."""
     more = 'device_trust = "pki/next-device-trust.pem"\n' if with_next else ""
     return f"""rig = "{rig}"
 operator = "lab"
-product = "{PRODUCT}"
+recipe = "recipe.toml"
 ca_url = "{ca_url}"
-order = "{ORDER}"
 trust = "pki/trust.pem"
 certificate = "pki/{rig}.pem"
 key = "pki/{rig}.key"

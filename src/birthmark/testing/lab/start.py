@@ -154,6 +154,7 @@ def _described(
     with_next = chip == NEXT_GENERATION
     *panel, spare = (_board(home, *row, *urls, with_next=with_next) for row in plugged)
     rigs = {rig: files.rig_toml(rig, ca_url, with_next=with_next) for rig in RIGS}
+    files.write(home / "recipe.toml", files.RECIPE_TOML)
     files.write(home / "panel.toml", files.panel_toml(tuple(panel)))
     return Lab(
         directory=str(home),
