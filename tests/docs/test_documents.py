@@ -12,12 +12,14 @@ from support.documents import ROOT, anchors, blocks, documents, links, run_block
 README = (ROOT / "README.md").read_text()
 TUTORIAL = (ROOT / "docs/tutorials/first-board.md").read_text()
 CEREMONY = (ROOT / "docs/tutorials/ceremony.md").read_text()
+PLANNING = (ROOT / "docs/reference/line-plan.md").read_text()
 OWN_CA = (ROOT / "docs/tutorials/product-security.md").read_text()
 EXECUTED = [
     pytest.param(section(README, "## How to go on"), id="README: how to go on"),
     pytest.param(TUTORIAL, id="tutorial: your first board"),
     pytest.param(CEREMONY, id="tutorial: a key ceremony"),
     pytest.param(OWN_CA, id="tutorial: your own CA"),
+    pytest.param(section(PLANNING, "## An example"), id="planning a line"),
 ]
 OUTSIDE = ("http://", "https://", "mailto:")
 

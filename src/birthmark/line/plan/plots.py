@@ -121,7 +121,7 @@ def _failures(scenario: Scenario) -> Figure:
         axes.xaxis.set_major_formatter(_thousands())
         axes.set_xlabel(f"mean hours between a rig's failures (repair: {scenario.faults.mttr_h:g} h)")
         if scenario.faults.mtbf_h:
-            _mark(axes, scenario.faults.mtbf_h, "planned")
+            _mark(axes, scenario.faults.mtbf_h, "planned" if axes is left else "")
     left.yaxis.set_major_formatter(_thousands())
     right.set_yscale("symlog", linthresh=1)
     right.set_ylim(bottom=0)

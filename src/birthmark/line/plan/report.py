@@ -10,6 +10,8 @@ from birthmark.line.plan.calibration import TOLERANCE, holds
 from birthmark.line.plan.results import Comparison, Plan, RigsOption
 
 _BAR_COLUMNS = 20
+_SHOWN = 0.00005
+"""Of a cost per board, what four decimals show."""
 _PARTS = (
     ("chip_s", "blue"),
     ("bus_s", "cyan"),
@@ -99,7 +101,7 @@ def _show_rigs(console: Console, plan: Plan) -> None:
     console.print(f"a second rig: {plan.second_rig_boards_per_h} boards per hour more")
     chosen = plan.option(plan.rigs)
     if chosen.cost_items:
-        parts = ", ".join(f"{item.item} {item.per_board:.4f}" for item in chosen.cost_items if item.per_board)
+        parts = ", ".join(f"{item.item} {item.per_board:.4f}" for item in chosen.cost_items if item.per_board >= _SHOWN)
         console.print(f"a good board with {chosen.rigs}: {parts or 'nothing'} {plan.currency}")
 
 
