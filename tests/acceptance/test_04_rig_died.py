@@ -41,7 +41,7 @@ def _put(lab: Lab, key: str, lines: tuple[str, ...]) -> None:
     """Put lines in the place of a key in every rig's file."""
     for path in map(Path, lab.rig_configs.values()):
         kept = [line for line in path.read_text().splitlines() if not line.startswith(f"{key} =")]
-        path.write_text("".join(f"{line}\n" for line in (*kept, *lines)))
+        path.write_text("".join(f"{line}\n" for line in (*lines, *kept)))
 
 
 def kill_in_mid_panel(lab: Lab) -> float:

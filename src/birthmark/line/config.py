@@ -14,6 +14,20 @@ from birthmark.line.units import LEASE_S
 POSITIONS_MAX = 64
 
 
+class FixturePlace(Config, frozen=True):
+    """One place of the rig's fixture: where the chip of the board that lies there is reached."""
+
+    chip: str
+
+
+class ScannerSection(Config, frozen=True):
+    """How the station's scanner was set up (`line.station.scan.Scanner`)."""
+
+    prefix: str = ""
+    suffix: str = ""
+    badge_prefix: str = "BM:OP:"
+
+
 class RigConfig(Config, frozen=True):
     """One rig. `load_rig` makes relative paths absolute; they are relative to the file. Durations are in seconds."""
 
@@ -39,6 +53,8 @@ class RigConfig(Config, frozen=True):
     hold_limit_s: float | None = None
     deliver_retry_s: float = 1.0
     deliver_wait_s: float = 5.0
+    fixture: tuple[FixturePlace, ...] = ()
+    scanner: ScannerSection = ScannerSection()
 
 
 class Position(Config, frozen=True):

@@ -10,6 +10,7 @@ LineError
 ├── UnitsAway           the store that the rigs share cannot be reached: the rig stops before its next step
 ├── LeaseLost           another rig has taken the unit meanwhile: this board stops before its next step
 ├── UnitStopped         the unit's record says that it may not be worked on: quarantine, rework, limits
+├── ScanRefused         what was scanned is nothing that the station takes now
 ├── HoldEnded           the CA stayed away for longer than the configuration allows
 ├── LineStopped         somebody ended the run
 ├── JournalUnwritable   the disk does not take the journal or the birth record: nothing is issued
@@ -73,6 +74,12 @@ class UnitStopped(LineError):
     """The unit may not be worked on, or not be changed in this way."""
 
     default_finding = "line.unit.stopped"
+
+
+class ScanRefused(LineError):
+    """A scan that the station does not take. The message shows what was scanned."""
+
+    default_finding = "line.scan.unknown"
 
 
 class HoldEnded(LineError):

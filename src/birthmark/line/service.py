@@ -5,7 +5,7 @@ import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from birthmark.core.clock import Clock
 from birthmark.core.errors import BirthmarkError, ConfigError
@@ -83,9 +83,11 @@ class Line:
         self._clock = clock
         self._stopwatch = stopwatch
 
-    def run(self, positions: Sequence[Position]) -> tuple[tuple[Verdict, ...], float]:
+    def run(self, positions: Sequence[Position], operator: str = "") -> tuple[tuple[Verdict, ...], float]:
         """
         Return one verdict per position, and the seconds from the boards being offered to the last verdict.
+
+        `operator` is who works at the rig now, where that is another one than the configuration says.
 
         Raises:
             JournalUnwritable: the disk is nearly full; no board was touched.
@@ -97,16 +99,29 @@ class Line:
             self.parts.store.require_room()
         # Two threads for each board: its own, and one that fetches ahead for it.
         with ThreadPoolExecutor(2 * len(positions)) as threads:
-            station = self._station(threads)
+            station = self._station(threads, operator)
             self.parts.authority.warm(sum(not position.bad for position in positions), threads)
             return Panel(station, self._open_chip, threads).run(positions)
 
-    def _station(self, threads: ThreadPoolExecutor) -> Station:
+    def ended(self, verdicts: tuple[Verdict, ...], panel_s: float, waiting: int) -> PanelReport:
+        """Announce and return the report of a panel, of whose births so many wait to be delivered."""
+        report = PanelReport(verdicts, panel_s, waiting, self.parts.store.parked_count())
+        self.events.emit(
+            event="panel.end",
+            panel_s=round(panel_s, 6),
+            passed=report.passed,
+            failed=report.failed,
+            outbox=report.outbox,
+            parked=report.parked,
+        )
+        return report
+
+    def _station(self, threads: ThreadPoolExecutor, operator: str) -> Station:
         parts, run = self.parts, secrets.token_hex(_RUN_ID_BYTES)
         holds = Holds(self.events, self._stopwatch, parts.hold_retry_s, parts.hold_limit_s)
         issuing = holds.call("", parts.authority.issuing_certificates)
         return Station(
-            rig=parts.rig,
+            rig=replace(parts.rig, operator=operator or parts.rig.operator),
             authority=parts.authority,
             rules=Rules(parts.trust, issuing, parts.endorsements, parts.result_signers),
             desk=Desk(run, parts.store, self.events, self._clock, self._stopwatch),
@@ -140,17 +155,7 @@ def personalise(line: Line, positions: Sequence[Position], deliver_wait_s: float
     """
     line.parts.outbox.start()
     verdicts, panel_s = line.run(positions)
-    waiting = line.parts.outbox.finish(deliver_wait_s)
-    report = PanelReport(verdicts, panel_s, waiting, line.parts.store.parked_count())
-    line.events.emit(
-        event="panel.end",
-        panel_s=round(panel_s, 6),
-        passed=report.passed,
-        failed=report.failed,
-        outbox=report.outbox,
-        parked=report.parked,
-    )
-    return report
+    return line.ended(verdicts, panel_s, line.parts.outbox.finish(deliver_wait_s))
 
 
 def deliver(store: LineStore, outbox: Outbox, destinations: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 
 import fcntl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -21,16 +21,18 @@ from birthmark.evidence.ear import NO_SIGNERS, ResultSigners, read_signers
 from birthmark.evidence.endorsements import read_endorsements
 from birthmark.line.authority import Confirmation, WireAuthority
 from birthmark.line.births import Rig
-from birthmark.line.config import RigConfig, load_panel, load_rig
+from birthmark.line.config import Position, RigConfig, load_panel, load_rig
 from birthmark.line.errors import RigBusy, UnitsAway
 from birthmark.line.events import Events
 from birthmark.line.journal import writable
 from birthmark.line.lead import UnitOffice
 from birthmark.line.outbox import Outbox
-from birthmark.line.ports import Destination, Emit, NetworkDestination, UnitStore
+from birthmark.line.ports import Destination, Emit, Event, NetworkDestination, UnitStore
 from birthmark.line.recipe import Recipe, load_recipe
 from birthmark.line.service import Line, LineParts, personalise
 from birthmark.line.service import deliver as deliver_all
+from birthmark.line.station.desk import StationDesk
+from birthmark.line.station.scan import Scanner
 from birthmark.line.units import UnitLimits
 from birthmark.net.tls import client_context
 from birthmark.net.transport import HTTPTransport
@@ -70,6 +72,40 @@ def opened_line(rig: RigConfig, emit: Emit) -> Iterator[Line]:
     """Open everything of a rig, for one panel after the other. Raises as `run_panel`."""
     with _opened(rig) as parts, _alone(rig):
         yield Line(parts, Events(emit), open_chip, system_clock, time.monotonic)
+
+
+@contextmanager
+def opened_station(config_path: Path, emit: Emit) -> Iterator[StationDesk]:
+    """
+    Open a rig's station: it runs panels, and delivers what they leave, as long as the block runs.
+
+    Raises what `run_panel` does, and ConfigError for a rig.toml without a fixture.
+    """
+    rig = load_rig(config_path)
+    if not rig.fixture:
+        raise ConfigError(f"{config_path}: no fixture", hint="name each place's chip: [[fixture]] chip = ...")
+
+    def heard(event: Event) -> None:
+        emit(event)
+        desk.heard(event)
+
+    with opened_line(rig, heard) as line:
+
+        def run_panel(positions: Sequence[Position], operator: str) -> None:
+            verdicts, panel_s = line.run(positions, operator)
+            line.ended(verdicts, panel_s, line.parts.store.waiting())
+
+        desk = StationDesk([place.chip for place in rig.fixture], _scanner(rig), run_panel)
+        line.parts.outbox.start()
+        try:
+            with desk.open():
+                yield desk
+        finally:
+            line.parts.outbox.finish(rig.deliver_wait_s)
+
+
+def _scanner(rig: RigConfig) -> Scanner:
+    return Scanner(rig.scanner.prefix, rig.scanner.suffix, rig.scanner.badge_prefix)
 
 
 def open_units(config_path: Path) -> UnitOffice:

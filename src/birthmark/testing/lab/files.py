@@ -2,6 +2,7 @@
 """Writes the lab's configuration files: the same files that a real deployment would have reviewed."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -186,9 +187,10 @@ times = 1
 """
 
 
-def rig_toml(rig: str, ca_url: str, *, with_next: bool = False) -> str:
-    """Return the rig.toml of one rig; with the next hierarchy's roots, where there is one."""
+def rig_toml(rig: str, ca_url: str, chips: Sequence[str], *, with_next: bool = False) -> str:
+    """Return the rig.toml of one rig with these chips in its fixture, and the next hierarchy's roots, if there is one."""
     more = 'device_trust = "pki/next-device-trust.pem"\n' if with_next else ""
+    fixture = "".join(f'\n[[fixture]]\nchip = "{chip}"\n' for chip in chips)
     return f"""rig = "{rig}"
 operator = "lab"
 recipe = "recipe.toml"
@@ -201,7 +203,7 @@ units_database = "data/units.sqlite"
 lease_s = 2.0
 endorsements = "endorsements.toml"
 mes_file = "mes/births.jsonl"
-{more}"""
+{more}{fixture}"""
 
 
 def device_toml(unit: str, chip: str, ca_url: str, cloud_url: str, *, with_next: bool = False) -> str:

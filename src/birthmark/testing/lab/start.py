@@ -153,7 +153,8 @@ def _described(
     ca_url, cloud_url = urls
     with_next = chip == NEXT_GENERATION
     *panel, spare = (_board(home, *row, *urls, with_next=with_next) for row in plugged)
-    rigs = {rig: files.rig_toml(rig, ca_url, with_next=with_next) for rig in RIGS}
+    chips = [board.chip for board in panel]
+    rigs = {rig: files.rig_toml(rig, ca_url, chips, with_next=with_next) for rig in RIGS}
     files.write(home / "recipe.toml", files.RECIPE_TOML)
     files.write(home / "panel.toml", files.panel_toml(tuple(panel)))
     return Lab(

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The station: what stays open at a rig between panels, for the people who work there.
+
+scan      what a scanner typed: a unit, a badge, a command, or nothing that is known
+floor     what the station's screen shows, and what each scan and each event of a run makes of it; pure
+desk      the running station: takes scans, runs panels, tells who watches
+"""

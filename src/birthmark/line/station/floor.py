@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What a station's screen shows: a state without I/O and without a clock, and what each scan and each event makes of it.
+
+| phase | a unit's label | START | CLEAR | an event of the run |
+|---|---|---|---|---|
+| READY: places are being filled | fills the next place | RUNNING, when one is filled | empties all | - |
+| RUNNING | refused | refused | refused | moves the places |
+| SHOWN: verdicts stand until the next scan | a new panel begins with it | refused | READY, empty | - |
+
+A panel of which every place is filled or marked bad starts by itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from birthmark.line.errors import ScanRefused
+from birthmark.line.station.scan import BadgeScan, Command, CommandScan, Scan, UnitScan
+
+
+class Phase(StrEnum):
+    """What the station is doing."""
+
+    READY = "ready"
+    RUNNING = "running"
+    SHOWN = "shown"
+
+
+class Look(StrEnum):
+    """How a place looks: each has a colour, an icon, a word and a sound of its own on the screen."""
+
+    EMPTY = "empty"
+    SCANNED = "scanned"
+    WORKING = "working"
+    PASS = "pass"  # noqa: S105 a verdict, not a password
+    FAIL = "fail"
+    QUARANTINE = "quarantine"
+    SKIP = "skip"
+
+
+_LOOKS = {
+    "PASS": Look.PASS,
+    "PASS-ALREADY": Look.PASS,
+    "RESUMED": Look.PASS,
+    "FAIL": Look.FAIL,
+    "QUARANTINE": Look.QUARANTINE,
+    "SKIP": Look.SKIP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One position of the fixture, numbered from 1. `word` is the verdict or the step that goes on."""
+
+    number: int
+    look: Look = Look.EMPTY
+    unit: str = ""
+    word: str = ""
+    finding: str = ""
+    reason: str = ""
+    board_s: float = 0.0
+
+    @property
+    def taken(self) -> bool:
+        """Whether somebody has said what lies here."""
+        return self.look in {Look.SCANNED, Look.SKIP}
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """All that a screen shows. `version` grows with every change; `held` is why the line waits."""
+
+    places: tuple[Place, ...]
+    version: int = 0
+    phase: Phase = Phase.READY
+    operator: str = ""
+    panel: int = 0
+    message: str = ""
+    held: str = ""
+    panel_s: float = 0.0
+    outbox: int = 0
+    parked: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every place is filled or marked bad, and one at least is filled."""
+        return all(place.taken for place in self.places) and self.workable
+
+    @property
+    def workable(self) -> bool:
+        """Whether there is a board to work on."""
+        return any(place.look is Look.SCANNED for place in self.places)
+
+
+def empty(positions: int) -> Floor:
+    """Return the floor of a station that has just been switched on."""
+    return Floor(tuple(Place(number) for number in range(1, positions + 1)))
+
+
+def scanned(floor: Floor, scan: Scan) -> Floor:
+    """
+    Return the floor after a scan; its phase is RUNNING when a panel is to be run now.
+
+    Raises:
+        ScanRefused: line.scan.running, .nobody, .twice, .full, .nothing.
+
+    """
+    match scan:
+        case BadgeScan(name):
+            return _changed(floor, operator=name, message="")
+        case CommandScan(Command.LOGOUT):
+            _demand_idle(floor)
+            return _changed(floor, operator="", message="")
+        case CommandScan(Command.CLEAR):
+            _demand_idle(floor)
+            return _cleared(floor)
+        case CommandScan(Command.START):
+            _demand_ready(floor)
+            return _started(floor)
+        case CommandScan():
+            return _with_place(_fresh(floor), Look.SKIP, "")
+        case UnitScan(unit):
+            return _with_place(_fresh(floor), Look.SCANNED, unit)
+
+
+def happened(floor: Floor, event: Mapping[str, Any]) -> Floor:
+    """Return the floor after an event of a run (docs/reference/line.md, Events); unknown ones change nothing."""
+    match event["event"]:
+        case "step.begin":
+            return _moved(floor, event["position"], look=Look.WORKING, word=event["step"])
+        case "verdict":
+            return _moved(
+                floor,
+                event["position"],
+                look=_LOOKS[event["verdict"]],
+                word=event["verdict"],
+                finding=event["finding"],
+                reason=event["reason"],
+                board_s=event["board_s"],
+            )
+        case "hold":
+            return _changed(floor, held=f"{event['what']}; {event['hint']}")
+        case "resume":
+            return _changed(floor, held="")
+        case "panel.end":
+            numbers = {name: event[name] for name in ("panel_s", "outbox", "parked")}
+            return _changed(floor, phase=Phase.SHOWN, held="", **numbers)
+    return floor
+
+
+def stopped(floor: Floor, message: str) -> Floor:
+    """Return the floor after a run that ended without verdicts: what is wrong, and the places as they were scanned."""
+    places = tuple(
+        replace(place, look=Look.SCANNED, word="") if place.look is Look.WORKING else place for place in floor.places
+    )
+    return _changed(floor, phase=Phase.SHOWN, places=places, message=message, held="")
+
+
+def said(floor: Floor, message: str) -> Floor:
+    """Return the floor with a message for the operator, such as why a scan was refused."""
+    return _changed(floor, message=message)
+
+
+def _fresh(floor: Floor) -> Floor:
+    """Return the floor as one that takes boards: verdicts that are shown make way. Raises ScanRefused."""
+    _demand_idle(floor)
+    _demand_somebody(floor)
+    return _cleared(floor) if floor.phase is Phase.SHOWN else floor
+
+
+def _with_place(floor: Floor, look: Look, unit: str) -> Floor:
+    for place in floor.places:
+        if unit and place.unit == unit:
+            raise ScanRefused(f"{unit} is in place {place.number} already", finding="line.scan.twice")
+    free = next((place for place in floor.places if not place.taken), None)
+    if free is None:
+        raise ScanRefused("all places are taken", hint=f"scan {Command.START.value}", finding="line.scan.full")
+    filled = _moved(floor, free.number, look=look, unit=unit, word="SKIP" if look is Look.SKIP else "")
+    return _started(filled) if filled.complete else replace(filled, message="")
+
+
+def _started(floor: Floor) -> Floor:
+    if not floor.workable:
+        raise ScanRefused("no board was scanned", hint="scan the boards' labels", finding="line.scan.nothing")
+    places = tuple(place if place.taken else replace(place, look=Look.SKIP, word="SKIP") for place in floor.places)
+    return _changed(floor, phase=Phase.RUNNING, places=places, panel=floor.panel + 1, message="", panel_s=0.0)
+
+
+def _cleared(floor: Floor) -> Floor:
+    places = empty(len(floor.places)).places
+    return _changed(floor, phase=Phase.READY, places=places, message="", panel_s=0.0)
+
+
+def _demand_idle(floor: Floor) -> None:
+    if floor.phase is Phase.RUNNING:
+        raise ScanRefused("a panel is running", hint="wait for its verdicts", finding="line.scan.running")
+
+
+def _demand_ready(floor: Floor) -> None:
+    _demand_idle(floor)
+    if floor.phase is Phase.SHOWN:
+        raise ScanRefused("these boards have their verdicts", hint="scan the next ones", finding="line.scan.nothing")
+    _demand_somebody(floor)
+
+
+def _demand_somebody(floor: Floor) -> None:
+    if not floor.operator:
+        raise ScanRefused("nobody is logged in", hint="scan your badge first", finding="line.scan.nobody")
+
+
+def _moved(floor: Floor, number: int, **changes: Any) -> Floor:
+    places = tuple(replace(place, **changes) if place.number == number else place for place in floor.places)
+    return _changed(floor, places=places)
+
+
+def _changed(floor: Floor, **changes: Any) -> Floor:
+    return replace(floor, version=floor.version + 1, **changes)
