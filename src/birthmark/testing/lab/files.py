@@ -188,7 +188,7 @@ times = 1
 
 
 def rig_toml(rig: str, ca_url: str, chips: Sequence[str], *, with_next: bool = False) -> str:
-    """Return the rig.toml of one rig with these chips in its fixture, and the next hierarchy's roots, if there is one."""
+    """Return the rig.toml of one rig with these chips in its fixture, and the roots of the next hierarchy, if any."""
     more = 'device_trust = "pki/next-device-trust.pem"\n' if with_next else ""
     fixture = "".join(f'\n[[fixture]]\nchip = "{chip}"\n' for chip in chips)
     return f"""rig = "{rig}"
