@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from birthmark.core.errors import BirthmarkError, StoreError
 from birthmark.core.work import Holder, Transition, UnitWork, WorkState
-from birthmark.line.errors import JournalUnwritable, LeaseLost, UnitsAway
+from birthmark.line.errors import JournalUnwritable, LeaseLost, UnitsAway, UnitStopped
 from birthmark.line.ports import Stopwatch, UnitStore
 from birthmark.line.units import (
     RENEWALS,
@@ -25,6 +25,7 @@ from birthmark.line.units import (
     faulted,
     kept,
     seen,
+    unseen,
 )
 
 STOP_TIME_S = 5.0
@@ -63,8 +64,12 @@ class Leases:
         """
         work = self._change(unit, lambda work, _at: seen(work, self.holder, chip_serial, key_sha256))
         # Written first and looked for then: of two rigs that do this at once, one sees the other at least.
-        with reached():
-            demand_single(work, self.store.sharing(chip_serial, key_sha256))
+        try:
+            with reached():
+                demand_single(work, self.store.sharing(chip_serial, key_sha256))
+        except UnitStopped:
+            self._change(unit, lambda work, _at: unseen(work, self.holder))
+            raise
 
     def fault(self, unit: str) -> None:
         """Count a fault of communication. Raises LeaseLost, UnitsAway."""

@@ -84,6 +84,12 @@ def seen(work: UnitWork, holder: Holder, chip_serial: str, key_sha256: str) -> U
     return replace(work, chip_serial=chip_serial, key_sha256=key_sha256 or work.key_sha256)
 
 
+def unseen(work: UnitWork, holder: Holder) -> UnitWork:
+    """Return the unit without chip and key: they are another unit's, which is not to wait for this one. LeaseLost."""
+    _demand_held(work, holder)
+    return replace(work, chip_serial="", key_sha256="")
+
+
 def demand_single(work: UnitWork, sharing: Sequence[UnitWork]) -> None:
     """
     Pass a unit whose chip and key no other unit was seen with: `sharing` has all that were, itself among them.
