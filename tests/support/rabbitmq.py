@@ -50,7 +50,7 @@ class RabbitMQ:
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.port, self.tls_port, self._distribution_port, self._names_port = _free_ports(4)
+        self.port, self.tls_port, self.unused_port, self._distribution_port, self._names_port = _free_ports(5)
         self._home = self.folder / "home"
         self._home.mkdir()
         self._log = self.folder / "log"
