@@ -322,7 +322,7 @@ def test_a_rig_that_is_told_to_publishes_its_births(broker: RabbitMQ, channel: B
     )
     with running_lab(tmp_path / "lab", boards=2) as lab:
         rig = Path(lab.rig_configs["rig-a"])
-        rig.write_text(rig.read_text() + f'mes_cfx_file = "{network}"\n')
+        rig.write_text(f'mes_cfx_file = "{network}"\n' + rig.read_text())
         verdicts = run_panel(lab)
         made = {str(birth["unit_serial"]): str(birth["run"]) for birth in births(lab)}
     assert {verdict["verdict"] for verdict in verdicts.values()} == {"PASS"}
