@@ -25,7 +25,7 @@ def lab_with_mes(lab: Lab, database: PostgreSQL) -> Lab:
     dsn = config.parent / "mes.dsn"
     dsn.touch(mode=0o600)
     dsn.write_text(database.dsn + "\n")
-    config.write_text(config.read_text() + f'mes_postgres_dsn_file = "{dsn}"\ndeliver_wait_s = 2.0\n')
+    config.write_text(f'mes_postgres_dsn_file = "{dsn}"\ndeliver_wait_s = 2.0\n' + config.read_text())
     return lab
 
 
