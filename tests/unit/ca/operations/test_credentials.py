@@ -48,7 +48,7 @@ from support.labs import birthmark
 from support.openssl import made_by_openssl
 from support.tls_files import pem
 
-REFERENCE = Path(__file__).parents[3] / "docs/reference/credentials.md"
+REFERENCE = Path(__file__).parents[4] / "docs/reference/credentials.md"
 SOFTWARE = 'key = { kind = "software", file = "operations.key", passphrase_files = ["part-1", "part-2"] }'
 POLICIES = """
 [[policy]]

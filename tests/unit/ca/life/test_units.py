@@ -16,7 +16,7 @@ from birthmark.core.issuance import ChipID, Unit, UnitState
 AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CHIP, OTHER = ChipID("Smith", "0123456789ABCDEF"), ChipID("Smith", "FEDCBA9876543210")
 UNIT = Unit(serial="BM-000001", chip=CHIP, state=UnitState.MADE, since=AT, order="order-1")
-PAGE = Path(__file__).parents[3] / "docs/reference/life-cycle.md"
+PAGE = Path(__file__).parents[4] / "docs/reference/life-cycle.md"
 
 ALLOWED = [
     (UnitState.MADE, Move.SHIP, UnitState.SHIPPED),
