@@ -157,8 +157,8 @@ class OSGroup(Group):
         self._frame_bytes = frame_bytes
 
     def handle(self, operation: int, command: int, fields: Fields) -> "dict[str, object]":
-        """Answer `echo` (write 0) and `mcumgr parameters` (read 6)."""
-        if (operation, command) == (WRITE, OS_ECHO):
+        """Answer `echo` (0, read and write alike: clients use either) and `mcumgr parameters` (read 6)."""
+        if command == OS_ECHO:
             fields.must_be(("d",))
             return {"r": fields.text("d")}
         if (operation, command) == (READ, OS_PARAMETERS):
