@@ -9,29 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 STOP_TIMEOUT_S = 5.0
 ANY_PORT = "127.0.0.1:0"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Board:
     """A running board. `address` is what a rig opens."""
 
-    command: list[str]
     process: subprocess.Popen[str]
     address: str
-
-    def kill(self) -> None:
-        """Take its power away, at once."""
-        self.process.kill()
-        self.process.wait()
-        _stdout(self.process).close()
-
-    def start(self) -> None:
-        """Give it power again."""
-        self.process, self.address = _start(self.command)
 
 
 @contextmanager
@@ -40,7 +28,7 @@ def smp_board(bus: Path, *options: str, carrier: str = "serial") -> Iterator[Boa
     with tempfile.TemporaryDirectory(prefix="board-") as directory:
         where = ["--serial", f"{directory}/tty"] if carrier == "serial" else ["--udp", ANY_PORT]
         command = [sys.executable, "-m", "birthmark.silicon.simulator.board", "--bus", str(bus), *where, *options]
-        board = Board(command, *_start(command))
+        board = Board(*_start(command))
         try:
             yield board
         finally:
@@ -50,9 +38,5 @@ def smp_board(bus: Path, *options: str, carrier: str = "serial") -> Iterator[Boa
 
 def _start(command: list[str]) -> tuple[subprocess.Popen[str], str]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    return process, json.loads(_stdout(process).readline())["ready"]
-
-
-def _stdout(process: subprocess.Popen[str]) -> IO[str]:
     assert process.stdout is not None
-    return process.stdout
+    return process, json.loads(process.stdout.readline())["ready"]

@@ -68,9 +68,10 @@ class Carrier:
         self._loop = asyncio.new_event_loop()
         try:
             self._transport = self._run(self._connected(place), None)
-        except (OSError, ChipCommunication) as error:  # a TimeoutError, too: the port is in use
+        except ChipCommunication as error:
             self._loop.close()
-            raise self._absent("it is in use, or it is no port") from error
+            problem = "it is in use, or it is no port" if isinstance(place, SerialPlace) else error.message
+            raise self._absent(problem) from error
 
     def agree(self, frame_bytes: int) -> None:
         """Send frames of up to so many bytes from now on."""
@@ -113,7 +114,7 @@ class Carrier:
         try:
             return self._loop.run_until_complete(asyncio.wait_for(work, timeout_s))
         except TimeoutError:
-            raise self._failed(f"nothing within {timeout_s} s" if timeout_s else "time-out") from None
+            raise self._failed(f"nothing within {timeout_s:.2g} s" if timeout_s else "time-out") from None
         except Exception as error:  # smpclient lets through whatever a malformed frame makes it raise
             raise self._failed(str(error) or type(error).__name__) from error
 

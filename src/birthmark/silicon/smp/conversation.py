@@ -173,7 +173,7 @@ class Conversation:
                 carrier.send(request.frame)
                 return read_answer(request, _answer_to(request, carrier), smp.FRAME_BYTES_MAX)
             except ChipCommunication as error:
-                reason = str(error)
+                reason = error.message
         raise ChipAbsent(
             f"nobody answers at {self._place}: {reason}", hint="look at the board's power, its firmware and the address"
         )

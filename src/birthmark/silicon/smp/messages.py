@@ -126,7 +126,7 @@ def read_answer(request: Request, frame: bytes, frame_bytes: int) -> Answer:
     try:
         found = cbor.decode(payload, "the board's answer") if payload else {}
     except DecodeError as error:
-        raise request.failed(str(error)) from error
+        raise request.failed(error.message) from error
     if not isinstance(found, dict):
         raise request.failed("the board's answer is not a map")
     fields = {key: value for key, value in found.items() if isinstance(key, str)}
