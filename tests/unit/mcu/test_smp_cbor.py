@@ -5,7 +5,7 @@ import contextlib
 
 import cbor2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birthmark.core import cbor as strict
@@ -75,22 +75,26 @@ def test_another_form_or_type_is_refused(what: str) -> None:
         cbor.decode(bytes.fromhex(NOT_DETERMINISTIC[what]))
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_what_is_written_is_what_cbor2_writes(value: object) -> None:
     assert cbor.encode(value) == cbor2.dumps(value, canonical=True)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=30), LEAVES | st.lists(INTEGERS, max_size=5), max_size=8))
 def test_what_is_written_is_read_again(value: object) -> None:
     assert cbor.decode(cbor.encode(value)) == value
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_one_value_in_its_only_form_or_not_cbor(data: bytes) -> None:
     with contextlib.suppress(NotCBOR):
         assert cbor.encode(cbor.decode(data)) == data
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_the_firmware_reads_nothing_that_the_rig_would_not(data: bytes) -> None:
     try:

@@ -5,7 +5,7 @@ import binascii
 import itertools
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from smp import packet as judge
 
@@ -23,6 +23,7 @@ def decoded(stream: bytes, limit: int = LIMIT) -> list[bytes]:
     return Decoder(limit).feed(stream)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_the_crc_is_the_one_of_the_standard_library(data: bytes) -> None:
     assert crc16_xmodem(data) == binascii.crc_hqx(data, 0)
@@ -33,6 +34,7 @@ def test_a_known_frame_has_known_lines() -> None:
     assert encode(b"Hello, world!") == b"\x06\x09AA9IZWxsbywgd29ybGQhet4=\n"
 
 
+@settings(deadline=None)
 @given(FRAMES)
 @example(bytes(LIMIT))
 def test_the_judge_reads_what_is_written(frame: bytes) -> None:
@@ -47,11 +49,13 @@ def test_the_judge_reads_what_is_written(frame: bytes) -> None:
     assert done.value.value == frame
 
 
+@settings(deadline=None)
 @given(FRAMES, st.integers(8, LINE_BYTES))
 def test_what_the_judge_writes_is_read_whatever_the_length_of_its_lines(frame: bytes, line_length: int) -> None:
     assert decoded(b"".join(judge.encode(frame, line_length))) == [frame]
 
 
+@settings(deadline=None)
 @given(st.lists(FRAMES, max_size=4), st.lists(st.integers(1, 200), max_size=20))
 def test_a_stream_may_be_cut_anywhere(frames: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(map(encode, frames))
@@ -64,22 +68,26 @@ def test_a_stream_may_be_cut_anywhere(frames: list[bytes], cuts: list[int]) -> N
     assert found == frames
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NOISE, FRAMES), max_size=4), NOISE)
 def test_noise_between_frames_is_passed_over(parts: list[tuple[bytes, bytes]], last: bytes) -> None:
     stream = b"".join(noise + encode(frame) for noise, frame in parts) + last
     assert decoded(stream) == [frame for _, frame in parts]
 
 
+@settings(deadline=None)
 @given(FRAMES, NOISE)
 def test_noise_between_the_lines_of_a_frame_is_passed_over(frame: bytes, noise: bytes) -> None:
     assert decoded(noise.join(encode(frame).splitlines(keepends=True))) == [frame]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=600), FRAMES)
 def test_after_any_bytes_and_a_newline_the_next_frame_is_read(garbage: bytes, frame: bytes) -> None:
     assert decoded(garbage + b"\n" + encode(frame))[-1] == frame
 
 
+@settings(deadline=None)
 @given(FRAMES, FRAMES, st.data())
 def test_a_frame_that_breaks_off_does_not_take_the_next_one_along(
     torn: bytes, frame: bytes, data: st.DataObject
@@ -89,6 +97,7 @@ def test_a_frame_that_breaks_off_does_not_take_the_next_one_along(
     assert decoded(lines[:at] + encode(frame)) == [frame]
 
 
+@settings(deadline=None)
 @given(FRAMES, st.data())
 def test_a_flipped_bit_is_found(frame: bytes, data: st.DataObject) -> None:
     lines = bytearray(encode(frame))
@@ -98,6 +107,7 @@ def test_a_flipped_bit_is_found(frame: bytes, data: st.DataObject) -> None:
     assert not [found for found in decoded(bytes(lines)) if found != frame]
 
 
+@settings(deadline=None)
 @given(st.integers(LIMIT + 1, 2000))
 def test_a_frame_that_is_longer_than_the_buffer_is_passed_over(size: int) -> None:
     decoder = Decoder(LIMIT)

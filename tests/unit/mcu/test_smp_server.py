@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cbor2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birthmark.silicon.simulator.armed import Fault
@@ -301,11 +301,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Server:
     return a_server(LocalChip(tmp_path_factory.mktemp("chip")))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=500))
 def test_no_bytes_bring_the_server_down(shared: Server, frame: bytes) -> None:
     assert len(shared.answer(frame)) <= smp.FRAME_BYTES
 
 
+@settings(deadline=None)
 @given(st.lists(REQUESTS, max_size=8))
 def test_no_requests_bring_the_server_down(shared: Server, requests: list[tuple[int, int, Fields, int]]) -> None:
     rig = Rig(shared)

@@ -5,7 +5,7 @@ import contextlib
 
 import cbor2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birthmark.silicon.errors import ChipAbsent, ChipCommunication, ChipError, ChipFull, ChipRefused
@@ -128,6 +128,7 @@ def test_other_keys_than_the_command_gives_are_a_communication_error(names: tupl
         Answer(REQUEST, {"a": 1, "b": 2}).must_have(*names)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=500))
 def test_any_bytes_are_an_answer_or_a_chip_error(data: bytes) -> None:
     is_answer_to(REQUEST, data)
@@ -136,12 +137,15 @@ def test_any_bytes_are_an_answer_or_a_chip_error(data: bytes) -> None:
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.binary() | st.text() | st.floats(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["rc", "err", "group", "x"]), inner),
+    st.none() | st.booleans() | st.integers() | st.binary(max_size=9) | st.text(max_size=9) | st.floats(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["rc", "err", "group", "x"]), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["rc", "err", "size", "x"]), VALUES, max_size=3))
 def test_any_map_is_an_answer_or_a_chip_error(payload: dict[str, object]) -> None:
     with contextlib.suppress(ChipError):
