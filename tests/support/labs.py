@@ -52,7 +52,8 @@ def one_board_panel(lab: Lab, number: int = 0) -> Path:
 def births(lab: Lab) -> list[dict[str, object]]:
     """Return the birth records that the MES file holds."""
     path = Path(lab.births)
-    return [json.loads(line)["record"] for line in path.read_text().splitlines()] if path.exists() else []
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [line["record"] for line in lines if "record" in line]
 
 
 def certificates(lab: Lab) -> list[dict[str, object]]:

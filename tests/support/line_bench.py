@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_public_key
 from cryptography.x509 import ObjectIdentifier
 
-from birthmark.core.delivery import DeliveryDeferred, SignedBirth
+from birthmark.core.delivery import Wants
 from birthmark.core.ids import fingerprint
+from birthmark.core.line_events import LineEvent, UnitBorn
 from birthmark.core.work import Holder
 from birthmark.evidence.appraisal import appraise
 from birthmark.evidence.ear import NO_SIGNERS
@@ -31,10 +32,13 @@ from birthmark.line.observation import Rules
 from birthmark.line.outbox import Outbox
 from birthmark.line.panel import Panel, Verdict
 from birthmark.line.ports import CertificateState, Destination, Event, OpenChip
+from birthmark.line.pressure import MESPolicy, Pressure
 from birthmark.line.recipe import Recipe
+from birthmark.line.retention import Retention
 from birthmark.line.retries import DEFAULT_RETRIES
 from birthmark.line.sequence import Station
 from birthmark.line.service import Line, LineParts
+from birthmark.line.telling import Teller
 from birthmark.line.units import UnitLimits
 from birthmark.pki.authorities import ChipName
 from birthmark.pki.cmw import cmw_extension
@@ -54,8 +58,9 @@ from support.chip_buses import LocalBus
 MOMENT = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 UNIT = "BM-000001"
 ORDER = "order-1"
-DESTINATIONS = ("ca", "mes-file")
+ROUTES = {"ca": Wants.BIRTHS, "mes-file": Wants.EVERYTHING}
 RETRY_S = 0.01
+PRESSURE = Pressure(MESPolicy.HOLD_FLAGS, 1_000, 600.0)
 RECIPE = Recipe("Controller", ORDER, None, None, 2.0, 3, 5, DEFAULT_RETRIES, "ab" * 32)
 
 
@@ -115,16 +120,6 @@ class ForgedAuthority:
             raise self.trouble[call].pop(0)
 
 
-class _Away:
-    """A destination that nothing is offered to."""
-
-    def deliver(self, birth: SignedBirth) -> None:
-        raise DeliveryDeferred(f"{birth.unit}: away")
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
 @dataclass
 class Bench:
     """One rig and one board. `watch` is called with each event before the line goes on."""
@@ -134,11 +129,12 @@ class Bench:
     events: list[Event] = field(default_factory=list)
     watch: Callable[[Event], None] = lambda _: None
     hold_limit_s: float | None = None
+    pressure: Pressure = PRESSURE
 
     def __post_init__(self) -> None:
         self.ca = ForgedAuthority(self.forge)
         self.bus = LocalBus(self.folder / "chip.json")
-        self.store = LineSQLite(self.folder / "rig-a.sqlite")
+        self.store = LineSQLite(self.folder / "rig-a.sqlite", ROUTES)
         self.units = UnitsSQLite(self.folder / "units.sqlite")
         self._rig = new_rig()
         inject(self.bus, self._certify_ak)
@@ -158,6 +154,14 @@ class Bench:
             verdicts, _ = Panel(self.station(threads), self.open, threads).run([Position(unit=unit, chip="local")])
         return verdicts[0]
 
+    def births(self) -> list[UnitBorn]:
+        """Return the births on the disk."""
+        return [event for event in self.told() if isinstance(event, UnitBorn)]
+
+    def told(self) -> list[LineEvent]:
+        """Return what the factory is told, in its order."""
+        return [parcel.event() for parcel in self.store.told()]
+
     def steps(self) -> list[object]:
         """Return the steps that were begun, in their order."""
         return [event["step"] for event in self.events if event["event"] == "step.begin"]
@@ -173,16 +177,17 @@ class Bench:
         rules = Rules(
             TrustAnchors((self.forge.root.certificate,)), (self.forge.issuing.certificate,), self.forge.endorsements()
         )
+        rig = Rig("rig-a", "ada", "Controller", ORDER, "birthmark test", certificate, key)
+        teller = Teller(rig, "run-1", secrets.token_hex(8), lambda: MOMENT)
         return Station(
-            rig=Rig("rig-a", "ada", "Controller", ORDER, "birthmark test", certificate, key),
+            rig=rig,
             authority=self.ca,
             rules=rules,
-            desk=Desk("run-1", self.store, events, lambda: MOMENT, time.monotonic),
+            desk=Desk(teller, self.store, events, lambda: MOMENT, time.monotonic),
             holds=Holds(events, time.monotonic, RETRY_S, self.hold_limit_s),
             recipe=RECIPE,
             leases=Leases(self.units, Holder("rig-a", secrets.token_hex(4)), UnitLimits(), time.monotonic),
             key_type=self.ca.key_type(),
-            destinations=DESTINATIONS,
             background=threads,
         )
 
@@ -199,12 +204,20 @@ class Bench:
             units=self.units,
             limits=UnitLimits(),
             authority=self.ca,
-            destinations={**destinations, **dict.fromkeys(DESTINATIONS[len(destinations) :], _Away())},
-            outbox=Outbox(self.store, destinations, time.monotonic, RETRY_S),
+            destinations=destinations,
+            outbox=self.outbox(destinations),
+            pressure=self.pressure,
+            retention=Retention(1_000, 1.0, 1.0),
             hold_retry_s=RETRY_S,
             hold_limit_s=self.hold_limit_s,
         )
         return Line(parts, Events(self._heard), open_chip, lambda: MOMENT, time.monotonic)
+
+    def outbox(self, destinations: Mapping[str, Destination]) -> Outbox:
+        """Return an outbox of the rig that has these destinations to deliver to."""
+        events = Events(self._heard)
+        clock = time.monotonic
+        return Outbox(self.store, destinations, events, clock=lambda: MOMENT, stopwatch=clock, retry_s=RETRY_S)
 
     def _heard(self, event: Event) -> None:
         self.events.append(event)

@@ -39,11 +39,13 @@ def run(config: Path, panel: Path, *, as_json: bool) -> None:
 
 @line.command()
 @CONFIG
-def deliver(config: Path) -> None:
-    """Deliver what waits in the rig's outbox to the CA and the MES."""
+@click.option("--json", "as_json", is_flag=True, help="Every event as one JSON line.")
+def deliver(config: Path, *, as_json: bool) -> None:
+    """Deliver what waits in the rig's outbox to the CA and the MES, and what is parked."""
     from birthmark.line.wiring import deliver as drain
 
-    click.echo(f"{drain(config)} records still wait")
+    waiting = drain(config, _print_json if as_json else _print_text)
+    click.echo(json.dumps({"event": "deliver.end", "outbox": waiting}) if as_json else f"{waiting} records still wait")
 
 
 @line.command()
@@ -70,6 +72,12 @@ def _print_text(event: dict[str, object]) -> None:
             click.echo(f"{event['position']:>3}  {event['unit']}  {event['verdict']}  {event['board_s']:.3f} s{why}")
         case "hold":
             click.echo(f"HOLD  {event['what']}; {event['hint']}", err=True)
+        case "resume":
+            click.echo(f"GOES ON  {event['finding']} is over", err=True)
+        case "mes.behind":
+            click.echo(f"MES HOLD  {event['what']}; {event['hint']}", err=True)
+        case "alarm":
+            click.echo(f"ALARM  {event['what']}: {event['reason']}; {event['hint']}", err=True)
         case "panel.end":
             click.echo(f"panel: {event['passed']} passed, {event['failed']} failed, {event['panel_s']:.3f} s")
         case _:

@@ -7,23 +7,21 @@ caller has given it patience. Every answer is decoded strictly.
 """
 
 import logging
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 
 from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
 
 from birthmark.core.errors import DecodeError
+from birthmark.core.retry_after import retry_after_s
 from birthmark.est import csrattrs, messages, wishes
 from birthmark.est.errors import ESTClientRefused, ESTUnexpected
 from birthmark.est.messages import NONCE_BYTES, NonceRequest, NonceResponse, Operation, Target
 
 REASON_MAX_CHARACTERS: Final = 500
-RETRY_AFTER_MAX_DIGITS: Final = 9
 
 _REASON = re.compile(r"([a-z0-9]+(?:[.-][a-z0-9]+)*): (.*)")
 _LOG = logging.getLogger(__name__)
@@ -160,19 +158,7 @@ def read_refusal(status: int, headers: Mapping[str, str], body: bytes) -> ESTCli
     text = "".join(each for each in first if each.isprintable())[:REASON_MAX_CHARACTERS]
     named = _REASON.fullmatch(text)
     finding, reason = named.groups() if named else ("", text or "no reason given")
-    return ESTClientRefused(status, finding, reason, _retry_after_s(headers))
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> int | None:
-    """Return the seconds to wait (RFC 9110 §10.2.3). A moment counts from the server's own Date: ours may be wrong."""
-    wait = headers.get("retry-after", "")
-    if wait.isdecimal() and wait.isascii():
-        return int(wait) if len(wait) <= RETRY_AFTER_MAX_DIGITS else None
-    try:
-        span = parsedate_to_datetime(wait) - parsedate_to_datetime(headers.get("date", ""))
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return max(0, math.ceil(span.total_seconds()))
+    return ESTClientRefused(status, finding, reason, retry_after_s(headers))
 
 
 def _certificates(body: bytes) -> tuple[x509.Certificate, ...]:

@@ -16,8 +16,9 @@ from typing import Final, TypeVar
 import msgspec
 from cryptography import x509
 
-from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, SignedBirth
+from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, Parcel
 from birthmark.core.errors import DecodeError
+from birthmark.core.line_events import UnitBorn
 from birthmark.est.client import ESTClient, read_refusal
 from birthmark.est.errors import ESTClientRefused, ESTError
 from birthmark.est.wishes import algorithm_of
@@ -104,8 +105,11 @@ class Confirmation:
     def __init__(self, transport: HTTPTransport) -> None:
         self._transport = transport
 
-    def deliver(self, birth: SignedBirth) -> None:
-        """Return once the CA has the birth. Raises DeliveryDeferred or DeliveryRefused."""
+    def deliver(self, parcel: Parcel) -> None:
+        """Return once the CA has the birth. Raises DeliveryDeferred, DeliveryRefused or DecodeError."""
+        birth = parcel.event()
+        if not isinstance(birth, UnitBorn):
+            raise DeliveryRefused(f"the CA takes births, not {birth.kind}")
         headers = {"content-type": "application/jose"}
         try:
             answer = self._transport.request("POST", BIRTHS_PATH, headers, birth.jws.encode())
@@ -115,8 +119,9 @@ class Confirmation:
             return
         refused = read_refusal(*answer)
         later = answer.status in _AWAY or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        kind = DeliveryDeferred if later else DeliveryRefused
-        raise kind(refused.message, finding=refused.finding)
+        if later:
+            raise DeliveryDeferred(refused.message, finding=refused.finding, retry_after_s=refused.retry_after_s)
+        raise DeliveryRefused(refused.message, finding=refused.finding)
 
     def close(self) -> None:
         """Leave the transport to those who share it."""

@@ -2,16 +2,39 @@
 """`rig.toml` and `panel.toml`: what one rig is, and what lies in its fixture."""
 
 import math
+from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from birthmark.core import config, ids
 from birthmark.core.config import Config
 from birthmark.core.errors import ConfigError, DecodeError
+from birthmark.line.pressure import MESPolicy
 from birthmark.line.units import LEASE_S
 
+T = TypeVar("T", bound=Config)
+
 POSITIONS_MAX = 64
+KEEP_DAYS_MAX = 36_500.0
+
+
+class WebhookSignature(StrEnum):
+    """How a call of the webhook is signed."""
+
+    HMAC = "hmac-sha256"
+    ES256 = "es256"
+
+
+class WebhookConfig(Config, frozen=True):
+    """`[mes_webhook]`: where events are posted, whom to trust there, and with what to sign."""
+
+    url: str
+    trust: Path
+    key_file: Path
+    signature: WebhookSignature = WebhookSignature.HMAC
+    timeout_s: float = 10.0
 
 
 class FixturePlace(Config, frozen=True):
@@ -48,6 +71,13 @@ class RigConfig(Config, frozen=True):
     mes_file: Path | None = None
     mes_postgres_dsn_file: Path | None = None
     mes_cfx_file: Path | None = None
+    mes_webhook: WebhookConfig | None = None
+    mes_policy: MESPolicy = MESPolicy.HOLD_FLAGS
+    mes_waiting_limit: int = 1_000
+    mes_age_limit_s: float = 600.0
+    keep_events: int = 200_000
+    keep_events_days: float = 30.0
+    keep_journal_days: float = 90.0
     ca_timeout_s: float = 10.0
     hold_retry_s: float = 1.0
     hold_limit_s: float | None = None
@@ -77,16 +107,28 @@ def load_rig(path: Path) -> RigConfig:
     if rig.units_database is not None and rig.units_dsn_file is not None:
         raise ConfigError(f"{path}: units_database and units_dsn_file", hint="name one: the rigs share one store")
     limit_s = math.inf if rig.hold_limit_s is None else rig.hold_limit_s
-    times = (rig.ca_timeout_s, rig.hold_retry_s, rig.deliver_retry_s, rig.lease_s)
+    webhook_s = rig.mes_webhook.timeout_s if rig.mes_webhook else 1.0
+    times = (webhook_s, rig.ca_timeout_s, rig.hold_retry_s, rig.deliver_retry_s, rig.lease_s, rig.mes_age_limit_s)
     # Written so that "nan" fails as well.
     if not (all(0 < time_s < math.inf for time_s in times) and 0 <= rig.deliver_wait_s < math.inf and limit_s > 0):
         raise ConfigError(f"{path}: a time is not positive", hint="give the *_s keys in seconds, above zero")
-    return _absolute(rig, path.absolute().parent)
+    _check_limits(rig, path)
+    rig = _absolute(rig, path.absolute().parent)
+    if rig.mes_webhook is None:
+        return rig
+    return msgspec.structs.replace(rig, mes_webhook=_absolute(rig.mes_webhook, path.absolute().parent))
 
 
-def _absolute(rig: RigConfig, folder: Path) -> RigConfig:
-    values = ((name, getattr(rig, name)) for name in rig.__struct_fields__)
-    return msgspec.structs.replace(rig, **{name: folder / value for name, value in values if isinstance(value, Path)})
+def _check_limits(rig: RigConfig, path: Path) -> None:
+    if rig.mes_waiting_limit < 1 or rig.keep_events < 1:
+        raise ConfigError(f"{path}: mes_waiting_limit and keep_events are numbers of events, from 1 up")
+    if not all(0 < days <= KEEP_DAYS_MAX for days in (rig.keep_events_days, rig.keep_journal_days)):
+        raise ConfigError(f"{path}: keep_events_days and keep_journal_days are above 0, at most {KEEP_DAYS_MAX:g}")
+
+
+def _absolute(part: T, folder: Path) -> T:
+    values = ((name, getattr(part, name)) for name in part.__struct_fields__)
+    return msgspec.structs.replace(part, **{name: folder / value for name, value in values if isinstance(value, Path)})
 
 
 def load_panel(path: Path) -> tuple[Position, ...]:

@@ -3,8 +3,10 @@
 What can stop a board or the line.
 
 LineError
-├── AuthorityAway       the CA cannot answer now: the line holds and resumes alone
-│   └── UnitInWork      another rig works on this unit: this position waits for its lease to end
+├── Away                somebody cannot answer now: the line holds and resumes alone
+│   ├── AuthorityAway   the CA
+│   │   └── UnitInWork  another rig works on this unit: this position waits for its lease to end
+│   └── MESBehind       the MES has too much to take yet, and the line's policy is to stop
 ├── AuthorityRefused    the CA said no, with its finding: this board fails
 ├── RigBusy             another run of the same rig is under way
 ├── UnitsAway           the store that the rigs share cannot be reached: the rig stops before its next step
@@ -28,20 +30,33 @@ class LineError(BirthmarkError):
     default_finding = "line.failed"
 
 
-class AuthorityAway(LineError):
-    """The CA is unreachable or asks for patience. `retry_after_s` is its own word, or None."""
+class Away(LineError):
+    """Somebody that the line needs is unreachable or asks for patience. `retry_after_s` is its own word, or None."""
 
-    default_finding = "line.ca.away"
+    default_finding = "line.away"
 
     def __init__(self, message: str, *, hint: str = "", finding: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(message, hint=hint, finding=finding)
         self.retry_after_s = retry_after_s
 
 
+class AuthorityAway(Away):
+    """The CA is unreachable or asks for patience."""
+
+    default_finding = "line.ca.away"
+
+
 class UnitInWork(AuthorityAway):
     """Another rig holds this unit's nonce. Its lease ends by itself."""
 
     default_finding = "line.unit-in-work"
+
+
+class MESBehind(Away):
+    """More waits for the MES, or for longer, than the policy "stop" allows."""
+
+    default_finding = "line.mes.behind"
+    default_hint = "see that the MES runs and is reachable, and what it says: birthmark line outbox list"
 
 
 class AuthorityRefused(LineError):

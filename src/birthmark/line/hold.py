@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Holding: the CA cannot answer, so positions wait, one message says why, and work resumes by itself.
+Holding: CA or MES cannot go on, so positions wait, one message says why, and work resumes by itself.
 
 Positions that wait for the same reason share one hold: the first to be turned away announces it, the first to get
 through announces its end and wakes the others.
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from birthmark.line.errors import AuthorityAway, HoldEnded, LineStopped, UnitInWork
+from birthmark.line.errors import Away, HoldEnded, LineStopped, UnitInWork
 from birthmark.line.events import Events
 from birthmark.line.ports import Stopwatch
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Holds:
-    """The holds of one run. Thread-safe. `retry_s` is the pause between tries when the CA names none."""
+    """The holds of one run. Thread-safe. `retry_s` is the pause between tries when nobody names one."""
 
     def __init__(self, events: Events, stopwatch: Stopwatch, retry_s: float, limit_s: float | None) -> None:
         self._events = events
@@ -26,12 +26,12 @@ class Holds:
         self._retry_s = retry_s
         self._limit_s = limit_s
         self._changed = threading.Condition()
-        self._held: set[str] = set()
+        self._held: dict[str, str] = {}
         self._stopped = False
 
     def call(self, unit: str, act: Callable[[], T]) -> T:
         """
-        Return what `act` returns, trying again while the CA is away or the unit is in work elsewhere.
+        Return what `act` returns, trying again while CA or MES is away or the unit is in work elsewhere.
 
         Raises:
             HoldEnded: `limit_s` has passed.
@@ -44,7 +44,7 @@ class Holds:
         while True:
             try:
                 result = act()
-            except AuthorityAway as away:
+            except Away as away:
                 reason = unit if isinstance(away, UnitInWork) else ""
                 held.add(reason)
                 self._wait(reason, away, began)
@@ -73,7 +73,7 @@ class Holds:
         if self._stopped:
             raise LineStopped("the run was ended", hint="run the panel again: it goes on from where it is")
 
-    def _wait(self, reason: str, away: AuthorityAway, began: float) -> None:
+    def _wait(self, reason: str, away: Away, began: float) -> None:
         pause_s = max(self._retry_s, away.retry_after_s or 0.0)
         if self._limit_s is not None and self._stopwatch() - began + pause_s > self._limit_s:
             raise HoldEnded(
@@ -82,8 +82,8 @@ class Holds:
         with self._changed:
             self.check_running()
             if reason not in self._held:
-                self._held.add(reason)
-                self._events.emit(event="hold", what=away.message, hint=away.hint, finding=away.finding)
+                self._held[reason] = away.finding
+                self._events.emit(event="hold", unit=reason, what=away.message, hint=away.hint, finding=away.finding)
             self._changed.wait_for(lambda: self._stopped or reason not in self._held, pause_s)
             self.check_running()
 
@@ -91,8 +91,7 @@ class Holds:
         if not reasons:
             return
         with self._changed:
-            ended = self._held & reasons
-            self._held -= reasons
-            for reason in sorted(ended):
-                self._events.emit(event="resume", unit=reason)
+            ended = {reason: self._held.pop(reason) for reason in sorted(reasons) if reason in self._held}
             self._changed.notify_all()
+            for reason, finding in ended.items():
+                self._events.emit(event="resume", unit=reason, finding=finding)

@@ -3,10 +3,11 @@
 The journal of one board's run: each step is on disk, and announced, before it happens.
 
 The end of a step is written together with the beginning of the next, in one transaction: what is lost by a power cut
-in between is a duration, never the knowledge of what was begun.
+in between is a duration, never the knowledge of what was begun. What the factory is told of it is in the transaction
+of the entry that it tells.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -15,10 +16,12 @@ from typing import Literal
 from birthmark.core.clock import Clock
 from birthmark.core.delivery import JournalEntry, SignedBirth
 from birthmark.core.errors import StoreError
+from birthmark.core.line_events import LineEvent
 from birthmark.line.chip_time import TimedChip
 from birthmark.line.errors import JournalUnwritable
 from birthmark.line.events import Events
 from birthmark.line.ports import LineStore, Stopwatch
+from birthmark.line.telling import Teller, Told
 
 _MS = 1000.0
 _WRONG_FILE = frozenset({"store.foreign", "store.version"})
@@ -50,17 +53,27 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What all journals of one run write with. `run` names the run in the journal."""
+    """What all journals of one panel write with."""
 
-    run: str
+    teller: Teller
     store: LineStore
     events: Events
     clock: Clock
     stopwatch: Stopwatch
 
+    @property
+    def run(self) -> str:
+        """Return the name of the run in the journal."""
+        return self.teller.run
+
     def now(self) -> str:
         """Return the moment in RFC 3339, as journal and births have it."""
-        return self.clock().isoformat(timespec="milliseconds")
+        return self.teller.now()
+
+    def keep(self, *events: LineEvent, entries: tuple[JournalEntry, ...] = ()) -> None:
+        """Put events on disk, and the journal entries that they tell. Raises JournalUnwritable."""
+        with writable():
+            self.store.journal(entries, events)
 
 
 class BoardJournal:
@@ -71,6 +84,7 @@ class BoardJournal:
         self._position = position
         self._unit = unit
         self._ended: list[JournalEntry] = []
+        self._started = False
         self.step_ms: dict[str, float] = {}
 
     @contextmanager
@@ -82,7 +96,9 @@ class BoardJournal:
             JournalUnwritable: the beginning could not be written; nothing has happened.
 
         """
-        self._write(replace(self._entry("begin"), step=step.value))
+        begun = () if self._started else (self._desk.teller.started(self._position, self._unit),)
+        self._write(replace(self._entry("begin"), step=step.value), *begun)
+        self._started = True
         self._desk.events.emit(event="step.begin", position=self._position, unit=self._unit, step=step.value)
         began, chip_began = self._desk.stopwatch(), chip.seconds if chip else 0.0
         yield
@@ -90,27 +106,25 @@ class BoardJournal:
         chip_ms = (chip.seconds - chip_began) * _MS if chip else 0.0
         self._end(step, ms, chip_ms)
 
-    def commit_birth(self, birth: SignedBirth, destinations: Sequence[str], result: Result) -> None:
+    def commit_birth(self, birth: SignedBirth, result: Result) -> None:
         """
-        Put birth, parcels and verdict on disk in one transaction.
+        Put birth and verdict on disk in one transaction.
 
         Raises:
             JournalUnwritable: none of it is there.
 
         """
-        verdict = replace(self._entry("verdict"), verdict=result.value)
-        with writable():
-            self._desk.store.commit_birth(birth, destinations, (*self._ended, verdict))
-        self._ended.clear()
+        told = Told(result.value, certificate_sha256=birth.key)
+        self._write_verdict(told, self._desk.teller.born(self._position, birth))
 
     def has_birth(self, key: str) -> bool:
         """Say whether this rig has the birth record with this key on disk."""
         with writable():
-            return self._desk.store.birth(key) is not None
+            return self._desk.store.has(key)
 
-    def verdict(self, result: Result, finding: str, detail: str) -> None:
+    def verdict(self, told: Told) -> None:
         """Journal a verdict that comes without a birth. Raises JournalUnwritable."""
-        self._write(replace(self._entry("verdict"), verdict=result.value, finding=finding, detail=detail))
+        self._write_verdict(told)
 
     def check_room(self) -> None:
         """Raise JournalUnwritable when the disk could not take the birth that an issuance must end in."""
@@ -129,13 +143,23 @@ class BoardJournal:
             chip_ms=round(chip_ms, 3),
         )
 
-    def _write(self, entry: JournalEntry) -> None:
-        with writable():
-            self._desk.store.journal((*self._ended, entry))
+    def _write_verdict(self, told: Told, *births: LineEvent) -> None:
+        entry = replace(self._entry("verdict"), verdict=told.verdict, finding=told.finding, detail=told.reason)
+        self._write(entry, *births, self._desk.teller.verdict(self._position, self._unit, told))
+
+    def _write(self, entry: JournalEntry, *events: LineEvent) -> None:
+        self._desk.keep(*events, entries=(*self._ended, entry))
         self._ended.clear()
 
     def _entry(self, event: Literal["begin", "end", "verdict"]) -> JournalEntry:
         return JournalEntry(self._desk.now(), self._desk.run, self._position, self._unit, event)
+
+
+def skip(desk: Desk, position: int, unit: str) -> tuple[JournalEntry, LineEvent]:
+    """Return what is to be journalled and told of a position that is marked bad."""
+    told = Told(Result.SKIP.value)
+    entry = JournalEntry(desk.now(), desk.run, position, unit, "verdict", verdict=told.verdict)
+    return entry, desk.teller.verdict(position, unit, told)
 
 
 @contextmanager

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 
 from birthmark.core.errors import BirthmarkError
 from birthmark.core.ids import fingerprint
+from birthmark.core.line_events import Place
 from birthmark.line.chip_time import TimedChip
 from birthmark.line.config import Position
 from birthmark.line.errors import AuthorityRefused, Contradiction, JournalUnwritable, UnitStopped
-from birthmark.line.journal import BoardJournal, Result, Step
+from birthmark.line.journal import BoardJournal, Result, Step, skip
 from birthmark.line.outcomes import state_after
 from birthmark.line.ports import OpenChip
 from birthmark.line.sequence import Sequence, Station
+from birthmark.line.telling import Told
 
 _log = logging.getLogger(__name__)
 _QUARANTINE_FINDINGS = ("evidence.", "ca.3.", "ca.7.", "line.unit.chip", "line.unit.twin", "line.unit.quarantined")
@@ -62,17 +64,42 @@ class Panel:
         self._boards = boards
 
     def run(self, positions: Several[Position]) -> tuple[tuple[Verdict, ...], float]:
-        """Return one verdict per position, and the seconds from the boards being offered to the last verdict."""
-        self._station.desk.events.emit(event="panel.start", positions=len(positions))
+        """
+        Return one verdict per position, and the seconds from the boards being offered to the last verdict.
+
+        Raises:
+            JournalUnwritable: no board was touched.
+
+        """
+        desk = self._station.desk
+        numbered = list(enumerate(positions, 1))
+        skips = [skip(desk, number, position.unit) for number, position in numbered if position.bad]
+        places = [Place(position=number, unit=position.unit, bad=position.bad) for number, position in numbered]
+        told = (desk.teller.panel_begun(places), *(event for _, event in skips))
+        desk.keep(*told, entries=tuple(entry for entry, _ in skips))
+        desk.events.emit(event="panel.start", positions=len(positions))
         boards = []
-        for number, position in enumerate(positions, 1):
+        for number, position in numbered:
             if position.bad:
                 self._announce(number, position.unit, Verdict(Result.SKIP))
             else:
-                boards.append(_Board(number, position, BoardJournal(self._station.desk, number, position.unit)))
+                boards.append(_Board(number, position, BoardJournal(desk, number, position.unit)))
         verdicts, panel_s = self._run(boards)
         skipped = Verdict(Result.SKIP)
-        return tuple(verdicts.get(number, skipped) for number in range(1, len(positions) + 1)), panel_s
+        whole = tuple(verdicts.get(number, skipped) for number in range(1, len(positions) + 1))
+        self._tell_end(whole, panel_s)
+        return whole, panel_s
+
+    def _tell_end(self, verdicts: Several[Verdict], panel_s: float) -> None:
+        desk = self._station.desk
+        passed = sum(verdict.passed for verdict in verdicts)
+        failed = sum(verdict.failed for verdict in verdicts)
+        skipped = len(verdicts) - passed - failed
+        ended = desk.teller.panel_ended(passed=passed, failed=failed, skipped=skipped, panel_s=panel_s)
+        try:
+            desk.keep(ended)
+        except JournalUnwritable as error:
+            _log.error("the panel's end is not in the outbox: %s", error)
 
     def _run(self, boards: list[_Board]) -> tuple[dict[int, Verdict], float]:
         try:
@@ -122,7 +149,7 @@ class Panel:
 
     def _journal_failure(self, board: _Board, verdict: Verdict) -> None:
         try:
-            board.journal.verdict(verdict.result, verdict.finding, verdict.reason)
+            board.journal.verdict(Told(verdict.result.value, verdict.finding, verdict.reason))
         except JournalUnwritable as error:
             _log.error("%s: %s is not in the journal: %s", board.position.unit, verdict.result, error)
 

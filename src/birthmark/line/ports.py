@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What the line needs from outside: a CA, a store, a way to chips, destinations for births, somebody who listens.
+What the line needs from outside: a CA, a store, a way to chips, destinations for events, somebody who listens.
 
 Each is a small Protocol; `wiring.py` chooses what stands behind it.
 """
@@ -12,7 +12,8 @@ from typing import Protocol, runtime_checkable
 
 from cryptography.x509 import Certificate, ObjectIdentifier
 
-from birthmark.core.delivery import JournalEntry, Parcel, SignedBirth
+from birthmark.core.delivery import Aside, Backlog, JournalEntry, Keep, Parcel
+from birthmark.core.line_events import LineEvent
 from birthmark.core.work import Transition, UnitChange, UnitWork
 from birthmark.silicon.port import Algorithm, SecureElement
 
@@ -69,45 +70,66 @@ class Authority(Protocol):
 
 class LineStore(Protocol):
     """
-    Journal, births and outbox of one rig, on disk when a call returns. Thread-safe.
+    Journal, events and outbox of one rig, on disk when a call returns. Thread-safe.
 
     Every call raises a BirthmarkError when the disk or the database does not do what was asked; nothing is halved.
     """
 
-    def journal(self, entries: Sequence[JournalEntry]) -> None:
-        """Append the entries, all or none."""
+    def journal(self, entries: Sequence[JournalEntry], events: Sequence[LineEvent] = ()) -> None:
+        """
+        Append the entries, and the events that tell them, all or none.
+
+        Each event gets the next sequence of this journal, and is a parcel for every destination that wants it. One
+        whose key is there already is not added again.
+        """
+        ...
+
+    def has(self, key: str) -> bool:
+        """Say whether an event with this idempotency key is on the disk."""
         ...
 
     def require_room(self) -> None:
         """Raise when the disk has too little room for a panel's births: asked before anything is issued."""
         ...
 
-    def birth(self, key: str) -> SignedBirth | None:
-        """Return the birth with this idempotency key, or None."""
+    def parcels(self, destination: str, limit: int) -> tuple[Parcel, ...]:
+        """Return the first that wait for a destination: what was let go again, then the others in their order."""
         ...
 
-    def commit_birth(self, birth: SignedBirth, destinations: Sequence[str], entries: Sequence[JournalEntry]) -> None:
-        """Keep birth, one parcel per destination and the journal entries in one transaction. A known key adds none."""
+    def delivered(self, parcels: Sequence[Parcel]) -> None:
+        """Note that their destination has taken these parcels, the first ones that `parcels` gave."""
         ...
 
-    def next_parcel(self, destination: str) -> Parcel | None:
-        """Return the first waiting parcel for the destination, in the order of the births."""
+    def deferred(self, parcel: Parcel, reason: str, pause_until: str) -> None:
+        """Note a failed attempt, and until when (RFC 3339, or empty) the destination asks for patience."""
         ...
 
-    def delivered(self, parcel: Parcel) -> None:
-        """Note that the destination has taken the parcel."""
+    def pause_until(self, destination: str) -> str:
+        """Return until when the destination asks for patience (RFC 3339), or nothing."""
         ...
 
-    def deferred(self, parcel: Parcel, reason: str) -> None:
-        """Note a failed attempt. The parcel stays first in its line."""
+    def parked(self, parcel: Parcel, reason: str, at: str) -> None:
+        """Put a parcel aside, with the reason and the moment; the next one moves up."""
         ...
 
-    def parked(self, parcel: Parcel, reason: str) -> None:
-        """Put a refused parcel aside, with the reason; the next one moves up."""
+    def unpark(self, destination: str, sequence: int | None = None) -> int:
+        """Let the parked parcels of a destination, or one of them, wait again; return how many there were."""
         ...
 
-    def unpark(self, destination: str) -> int:
-        """Let the parked parcels wait again and return how many there were."""
+    def waiting_parcel(self, destination: str, sequence: int) -> Parcel | None:
+        """Return a parcel that waits for the destination, or None."""
+        ...
+
+    def aside(self, destination: str = "") -> tuple[Aside, ...]:
+        """Return what is parked, for one destination or all, in the order of the events."""
+        ...
+
+    def event_at(self, sequence: int) -> Parcel | None:
+        """Return the event with this number, as a parcel for nobody; None when there is none, or no more."""
+        ...
+
+    def backlog(self) -> tuple[Backlog, ...]:
+        """Return how every destination stands."""
         ...
 
     def waiting(self) -> int:
@@ -116,6 +138,22 @@ class LineStore(Protocol):
 
     def parked_count(self) -> int:
         """Return how many parcels are parked, over all destinations."""
+        ...
+
+    def forget(self, destination: str) -> bool:
+        """Give up what waits for a destination. Return False when there is no such one."""
+        ...
+
+    def prune(self, keep: Keep) -> int:
+        """Take away some of what need not be kept; return how many rows went."""
+        ...
+
+    def decisions_told(self) -> int | None:
+        """Return up to which change in the units' history the decisions were told, or None before the first look."""
+        ...
+
+    def tell_decisions(self, number: int, events: Sequence[LineEvent]) -> None:
+        """Keep events about leads' decisions, up to this change in the units' history, in one transaction."""
         ...
 
     def close(self) -> None:
@@ -163,15 +201,16 @@ class UnitStore(Protocol):
 
 
 class Destination(Protocol):
-    """Somebody who takes births, each once per key however often it is offered. Used by one thread."""
+    """Somebody who takes events, each once per key however often it is offered. Used by one thread."""
 
-    def deliver(self, birth: SignedBirth) -> None:
+    def deliver(self, parcel: Parcel) -> None:
         """
-        Return once the birth is safe at the destination.
+        Return once the event is safe at the destination.
 
         Raises:
-            DeliveryDeferred: not now; offer it again.
+            DeliveryDeferred: not now; offer it again, not before `retry_after_s` where that is said.
             DeliveryRefused: never; park it.
+            DecodeError: it cannot be read; park it.
 
         """
         ...

@@ -42,6 +42,7 @@ from birthmark.line.observation import (
 from birthmark.line.ports import Authority
 from birthmark.line.recipe import Recipe
 from birthmark.line.retries import Tries
+from birthmark.line.telling import Told
 from birthmark.pki.algorithms import sign_data, verify_data, verifying_key
 from birthmark.pki.csr import build_csr
 from birthmark.pki.errors import AlgorithmRefused
@@ -68,7 +69,6 @@ class Station:
     recipe: Recipe
     key_type: Algorithm
     """What the chips' keys are to be."""
-    destinations: tuple[str, ...]
     background: Executor
 
 
@@ -127,7 +127,7 @@ class Sequence:
         der = certificate.public_bytes(Encoding.DER)
         self._prove(seen.slot, der, certificate)
         if plan is Plan.VERIFY:
-            self._journal.verdict(Result.PASS_ALREADY, "", "")
+            self._journal.verdict(Told(Result.PASS_ALREADY.value, certificate_sha256=fingerprint(der)))
             return Identified(Result.PASS_ALREADY, certificate, der)
         result = Result.PASS if plan is Plan.PERSONALISE else Result.RESUMED
         self._record(seen.chip, certificate, der, result)
@@ -241,7 +241,7 @@ class Sequence:
         """Sign the birth record and put it on disk: when this returns, PASS may be shown."""
         with self._step(Step.RECORD):
             birth = self._station.rig.sign(self._birth(chip, certificate, der, result))
-            self._journal.commit_birth(birth, self._station.destinations, result)
+            self._journal.commit_birth(birth, result)
 
     def _birth(self, chip: ChipIdentity, certificate: x509.Certificate, der: bytes, result: Result) -> BirthRecord:
         rig = self._station.rig

@@ -3,12 +3,15 @@
 
 import logging
 import secrets
+import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from birthmark.core.clock import Clock
-from birthmark.core.errors import BirthmarkError, ConfigError
+from birthmark.core.delivery import Keep
+from birthmark.core.errors import BirthmarkError, ConfigError, StoreError
+from birthmark.core.line_events import LineEvent
 from birthmark.core.work import Holder
 from birthmark.evidence.ear import ResultSigners
 from birthmark.evidence.endorsements import Endorsements
@@ -22,8 +25,11 @@ from birthmark.line.observation import Rules
 from birthmark.line.outbox import Outbox
 from birthmark.line.panel import Panel, Verdict
 from birthmark.line.ports import Authority, Destination, LineStore, OpenChip, Stopwatch, UnitStore
+from birthmark.line.pressure import Pressure, admit
 from birthmark.line.recipe import Recipe
+from birthmark.line.retention import Retention
 from birthmark.line.sequence import Station
+from birthmark.line.telling import Teller, telling_holds
 from birthmark.line.units import UnitLimits
 from birthmark.pki.paths import TrustAnchors
 from birthmark.silicon.port import Algorithm
@@ -34,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PanelReport:
-    """A finished panel. `outbox` counts the births that still wait for a destination, `parked` the refused ones."""
+    """A finished panel. `outbox` counts the events that still wait for a destination, `parked` the refused ones."""
 
     verdicts: tuple[Verdict, ...]
     panel_s: float
@@ -67,6 +73,8 @@ class LineParts:
     authority: Authority
     destinations: Mapping[str, Destination]
     outbox: Outbox
+    pressure: Pressure
+    retention: Retention
     hold_retry_s: float
     hold_limit_s: float | None
 
@@ -92,7 +100,7 @@ class Line:
         Raises:
             JournalUnwritable: the disk is nearly full; no board was touched.
             AuthorityRefused: the CA refuses this rig; no board was touched.
-            HoldEnded: the CA was away for too long; no board was touched.
+            HoldEnded: the CA was away, or the MES behind, for too long; no board was touched.
 
         """
         with writable():
@@ -101,7 +109,9 @@ class Line:
         with ThreadPoolExecutor(2 * len(positions)) as threads:
             station = self._station(threads, operator)
             self.parts.authority.warm(sum(not position.bad for position in positions), threads)
-            return Panel(station, self._open_chip, threads).run(positions)
+            done = Panel(station, self._open_chip, threads).run(positions)
+        prune(self.parts.store, self.parts.retention.at(self._clock()))
+        return done
 
     def ended(self, verdicts: tuple[Verdict, ...], panel_s: float, waiting: int) -> PanelReport:
         """Announce and return the report of a panel, of whose births so many wait to be delivered."""
@@ -118,20 +128,31 @@ class Line:
 
     def _station(self, threads: ThreadPoolExecutor, operator: str) -> Station:
         parts, run = self.parts, secrets.token_hex(_RUN_ID_BYTES)
-        holds = Holds(self.events, self._stopwatch, parts.hold_retry_s, parts.hold_limit_s)
+        teller = Teller(parts.rig, run, str(uuid.uuid4()), self._clock)
+        holds = Holds(self._telling(teller), self._stopwatch, parts.hold_retry_s, parts.hold_limit_s)
+        mes_hold = admit(parts.pressure, parts.store, holds, self.events, self._clock)
+        teller = replace(teller, mes_hold=mes_hold)
         issuing = holds.call("", parts.authority.issuing_certificates)
         return Station(
             rig=replace(parts.rig, operator=operator or parts.rig.operator),
             authority=parts.authority,
             rules=Rules(parts.trust, issuing, parts.endorsements, parts.result_signers),
-            desk=Desk(run, parts.store, self.events, self._clock, self._stopwatch),
+            desk=Desk(teller, parts.store, self.events, self._clock, self._stopwatch),
             holds=holds,
             leases=Leases(parts.units, Holder(parts.rig.name, run), parts.limits, self._stopwatch),
             recipe=parts.recipe,
             key_type=_agreed(holds.call("", parts.authority.key_type), parts.recipe),
-            destinations=tuple(parts.destinations),
             background=threads,
         )
+
+    def _telling(self, teller: Teller) -> Events:
+        """Return events whose holds the factory hears of too."""
+
+        def keep(event: LineEvent) -> None:
+            with writable():
+                self.parts.store.journal((), (event,))
+
+        return Events(telling_holds(lambda event: self.events.emit(**event), teller, keep))
 
 
 def _agreed(wanted: Algorithm, recipe: Recipe) -> Algorithm:
@@ -146,9 +167,9 @@ def _agreed(wanted: Algorithm, recipe: Recipe) -> Algorithm:
 
 def personalise(line: Line, positions: Sequence[Position], deliver_wait_s: float) -> PanelReport:
     """
-    Return the report of one panel, after its births have had `deliver_wait_s` seconds to be delivered.
+    Return the report of one panel, after its events have had `deliver_wait_s` seconds to be delivered.
 
-    Births are delivered in the background meanwhile; a destination that is away holds up no board.
+    They are delivered in the background meanwhile; a destination that is away holds up no board.
 
     Raises what `Line.run` does.
 
@@ -156,6 +177,14 @@ def personalise(line: Line, positions: Sequence[Position], deliver_wait_s: float
     line.parts.outbox.start()
     verdicts, panel_s = line.run(positions)
     return line.ended(verdicts, panel_s, line.parts.outbox.finish(deliver_wait_s))
+
+
+def prune(store: LineStore, keep: Keep) -> None:
+    """Take away some of what need not be kept. What cannot be done now is done after the next panel."""
+    try:
+        store.prune(keep)
+    except StoreError as error:
+        _log.warning("nothing was taken away: %s", error)
 
 
 def deliver(store: LineStore, outbox: Outbox, destinations: Sequence[str]) -> int:

@@ -19,15 +19,16 @@ from birthmark.core.errors import ConfigError, StoreError
 from birthmark.core.secret_files import read_secret
 from birthmark.evidence.ear import NO_SIGNERS, ResultSigners, read_signers
 from birthmark.evidence.endorsements import read_endorsements
-from birthmark.line.authority import Confirmation, WireAuthority
+from birthmark.line.authority import WireAuthority
 from birthmark.line.births import Rig
 from birthmark.line.config import Position, RigConfig, load_panel, load_rig
 from birthmark.line.errors import RigBusy, UnitsAway
 from birthmark.line.events import Events
 from birthmark.line.journal import writable
 from birthmark.line.lead import UnitOffice
+from birthmark.line.mes import wiring as mes
 from birthmark.line.outbox import Outbox
-from birthmark.line.ports import Destination, Emit, Event, NetworkDestination, UnitStore
+from birthmark.line.ports import Emit, Event, NetworkDestination, UnitStore
 from birthmark.line.recipe import Recipe, load_recipe
 from birthmark.line.service import Line, LineParts, personalise
 from birthmark.line.service import deliver as deliver_all
@@ -39,7 +40,6 @@ from birthmark.net.transport import HTTPTransport
 from birthmark.pki.paths import TrustAnchors, read_trust
 from birthmark.silicon.address import open_chip
 from birthmark.stores.line_sqlite import LineSQLite
-from birthmark.stores.mes_jsonl import MESFile
 from birthmark.stores.units_sqlite import UnitsSQLite
 
 EXIT_DONE = 0
@@ -70,8 +70,9 @@ def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
 @contextmanager
 def opened_line(rig: RigConfig, emit: Emit) -> Iterator[Line]:
     """Open everything of a rig, for one panel after the other. Raises as `run_panel`."""
-    with _opened(rig) as parts, _alone(rig):
-        yield Line(parts, Events(emit), open_chip, system_clock, time.monotonic)
+    events = Events(emit)
+    with _opened(rig, events) as parts, _alone(rig):
+        yield Line(parts, events, open_chip, system_clock, time.monotonic)
 
 
 @contextmanager
@@ -113,9 +114,11 @@ def open_units(config_path: Path) -> UnitOffice:
     return UnitOffice(_units(load_rig(config_path)))
 
 
-def deliver(config_path: Path) -> int:
+def deliver(config_path: Path, emit: Emit) -> int:
     """
     Offer everything in the rig's outbox to its destinations and return how many parcels still wait.
+
+    `emit` hears of what is refused.
 
     Raises:
         ConfigError: a file that cannot be used.
@@ -123,7 +126,7 @@ def deliver(config_path: Path) -> int:
         StoreError: it cannot be written.
 
     """
-    with _opened(load_rig(config_path)) as parts:
+    with _opened(load_rig(config_path), Events(emit)) as parts:
         return deliver_all(parts.store, parts.outbox, tuple(parts.destinations))
 
 
@@ -140,7 +143,7 @@ def _alone(rig: RigConfig) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(rig: RigConfig) -> Iterator[LineParts]:
+def _opened(rig: RigConfig, events: Events) -> Iterator[LineParts]:
     trust_pem = read_file(rig.trust)
     trust = _trust(rig, trust_pem)
     context = client_context(trust_pem, rig.certificate, rig.key)
@@ -148,10 +151,10 @@ def _opened(rig: RigConfig) -> Iterator[LineParts]:
     signer, endorsements = _signer(rig, recipe), read_endorsements(rig.endorsements, read_file)
     with ExitStack() as stack:
         transport = stack.enter_context(closing(HTTPTransport(rig.ca_url, context, rig.ca_timeout_s)))
-        destinations = _destinations(rig, transport)
+        destinations = mes.destinations(rig, transport)
         # Last, when all files have been read: a rig that cannot work leaves no empty database behind.
         with writable():
-            store = stack.enter_context(LineSQLite(rig.database))
+            store = stack.enter_context(LineSQLite(rig.database, mes.routes(rig)))
         units = stack.enter_context(closing(_units(rig)))
         for destination in destinations.values():
             stack.callback(destination.close)
@@ -168,7 +171,16 @@ def _opened(rig: RigConfig) -> Iterator[LineParts]:
             limits=UnitLimits(recipe.failures, recipe.interruptions, rig.lease_s),
             authority=WireAuthority(transport, recipe.order),
             destinations=destinations,
-            outbox=Outbox(store, destinations, time.monotonic, rig.deliver_retry_s),
+            outbox=Outbox(
+                store,
+                destinations,
+                events,
+                clock=system_clock,
+                stopwatch=time.monotonic,
+                retry_s=rig.deliver_retry_s,
+            ),
+            pressure=mes.pressure(rig),
+            retention=mes.retention(rig),
             hold_retry_s=rig.hold_retry_s,
             hold_limit_s=rig.hold_limit_s,
         )
@@ -202,34 +214,6 @@ def _result_signers(rig: RigConfig) -> ResultSigners:
     if rig.result_signers is None:
         return NO_SIGNERS
     return read_signers(read_file(rig.result_signers), str(rig.result_signers))
-
-
-def _destinations(rig: RigConfig, transport: HTTPTransport) -> dict[str, Destination]:
-    destinations: dict[str, Destination] = {"ca": Confirmation(transport)}
-    if rig.mes_file is not None:
-        destinations["mes-file"] = MESFile(rig.mes_file)
-    if rig.mes_postgres_dsn_file is not None:
-        destinations["mes-postgres"] = _postgres(rig.mes_postgres_dsn_file)
-    if rig.mes_cfx_file is not None:
-        destinations["mes-cfx"] = _cfx(rig.mes_cfx_file)
-    return destinations
-
-
-def _postgres(dsn_file: Path) -> Destination:
-    try:
-        from birthmark.stores.mes_postgres import MESPostgreSQL  # noqa: PLC0415 psycopg is in the extra "line" only
-    except ImportError as error:
-        raise ConfigError(f"mes_postgres_dsn_file: {error}", hint="install birthmark[line]") from error
-    return MESPostgreSQL(read_secret(dsn_file).decode().strip())
-
-
-def _cfx(path: Path) -> Destination:
-    try:
-        from birthmark.line.cfx.config import load_cfx  # noqa: PLC0415 proton is in the extra "cfx" only
-        from birthmark.line.cfx.joining import endpoint  # noqa: PLC0415 as above
-    except ImportError as error:
-        raise ConfigError(f"mes_cfx_file: {error}", hint="install birthmark[cfx]") from error
-    return endpoint(load_cfx(path), system_clock, time.monotonic)
 
 
 def _signer(rig: RigConfig, recipe: Recipe) -> Rig:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Births for a MES that reads a file: one JSON object per line, appended and on disk before the delivery counts.
+Events for a MES that reads a file: one JSON object per line, appended and on disk before the delivery counts.
 
-A line is {"idempotency_key", "record", "jws"}. Each key stands in the file once, whatever was delivered twice. A line
-that a power cut has left unfinished is cut off before the next one is written; its birth is then delivered again.
+A line is the event as receivers get it (`core.line_events`); that of a birth has its `record` in plain, beside the
+`jws`. Each key stands in the file once, whatever was delivered twice. A line that a power cut has left unfinished is
+cut off before the next one is written; its event is then delivered again.
 """
 
 import errno
@@ -11,24 +12,24 @@ import fcntl
 import os
 from io import FileIO
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from birthmark.core.birth import BirthRecord, read_birth
-from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, SignedBirth
-from birthmark.core.errors import DecodeError
+from birthmark.core.delivery import DeliveryDeferred, Parcel
+from birthmark.core.line_events import delivered_form
 
-
-class _Line(msgspec.Struct, frozen=True):
-    idempotency_key: str
-    record: BirthRecord
-    jws: str
+READ_BYTES: Final = 1 << 20
+"""How much of the file is looked at in one go: what other rigs have written may be long."""
 
 
 class _Key(msgspec.Struct, frozen=True):
     """What is read of an earlier line."""
 
     idempotency_key: str
+
+
+_KEY: Final = msgspec.json.Decoder(_Key)
 
 
 class MESFile:
@@ -44,32 +45,29 @@ class MESFile:
         self._keys: set[str] = set()
         self._read_bytes = 0
 
-    def deliver(self, birth: SignedBirth) -> None:
+    def deliver(self, parcel: Parcel) -> None:
         """
-        Append the birth unless its key is in the file; return when it is on the disk.
+        Append the event unless its key is in the file; return when it is on the disk.
 
         Raises:
             DeliveryDeferred: the file cannot be written now, or holds a line that is not ours.
-            DeliveryRefused: not a birth record.
+            DecodeError: not an event, or not a birth record in it.
 
         """
+        line = delivered_form(parcel.event()) + b"\n"
         try:
-            line = _Line(birth.key, read_birth(birth.jws), birth.jws)
-        except DecodeError as error:
-            raise DeliveryRefused(error.message) from error
-        try:
-            self._append(line)
+            self._append(parcel.key, line)
         except (OSError, msgspec.MsgspecError) as error:
             self.close()
             raise DeliveryDeferred(f"{self._path}: {error}", hint="look at the file and its disk") from error
 
-    def _append(self, line: _Line) -> None:
+    def _append(self, key: str, line: bytes) -> None:
         file = self._file or self._open()
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
             self._catch_up(file)
-            if line.idempotency_key not in self._keys:
-                _write(file, msgspec.json.encode(line) + b"\n")
+            if key not in self._keys:
+                _write(file, line)
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
 
@@ -84,11 +82,13 @@ class MESFile:
     def _catch_up(self, file: FileIO) -> None:
         """Learn the keys that were added since the last look, and cut off what was not written to its end."""
         file.seek(self._read_bytes)
-        new = file.readall()
-        whole = new[: new.rfind(b"\n") + 1]
-        self._keys.update(msgspec.json.decode(line, type=_Key).idempotency_key for line in whole.splitlines())
-        self._read_bytes += len(whole)
-        if len(whole) < len(new):
+        rest = b""
+        while new := file.read(READ_BYTES):
+            whole, end, rest = (rest + new).rpartition(b"\n")
+            # Not splitlines: it takes more for the end of a line than we write.
+            self._keys.update(_KEY.decode(line).idempotency_key for line in whole.split(b"\n") if end)
+            self._read_bytes += len(whole) + len(end)
+        if rest:
             file.truncate(self._read_bytes)
 
     def close(self) -> None:

@@ -1,26 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Births for a MES that reads a PostgreSQL table: `birth (idempotency_key primary key, record jsonb, jws text)`.
+Events for a MES that reads PostgreSQL.
 
-Each delivery is one transaction of its own; a key that is there already changes nothing.
+`event (idempotency_key primary key, rig, journal, sequence, event, unit, at, mes_hold, body jsonb)` has every event,
+`birth (idempotency_key primary key, record jsonb, jws text)` the birth records. A birth is in both, by one transaction;
+each delivery is one of its own, and a key that is there already changes nothing.
 """
 
-from typing import LiteralString
+from typing import Final, LiteralString
 
 import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from birthmark.core.birth import read_birth
-from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, SignedBirth
-from birthmark.core.errors import ConfigError, DecodeError
+from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, Parcel
+from birthmark.core.errors import ConfigError
+from birthmark.core.line_events import LineEvent, UnitBorn, encode_event
 
-CONNECT_TIMEOUT_S = 5
-_TABLE: LiteralString = (
-    "create table if not exists birth (idempotency_key text primary key, record jsonb not null, jws text not null)"
+CONNECT_TIMEOUT_S: Final = 5
+STATEMENT_TIMEOUT_MS: Final = 10_000
+_TABLES: Final[dict[str, LiteralString]] = {
+    "birth": """
+create table if not exists birth (idempotency_key text primary key, record jsonb not null, jws text not null)
+""",
+    "event": """
+create table if not exists event (
+    idempotency_key text primary key,
+    rig text not null,
+    journal text not null,
+    sequence bigint not null,
+    event text not null,
+    unit text not null,
+    at timestamptz not null,
+    mes_hold boolean not null,
+    body jsonb not null
 )
-_INSERT: LiteralString = """
+""",
+}
+_BIRTH: Final[LiteralString] = """
 insert into birth (idempotency_key, record, jws) values (%s, %s::jsonb, %s) on conflict (idempotency_key) do nothing
+"""
+_EVENT: Final[LiteralString] = """
+insert into event (idempotency_key, rig, journal, sequence, event, unit, at, mes_hold, body)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb) on conflict (idempotency_key) do nothing
 """
 
 
@@ -39,34 +62,39 @@ class MESPostgreSQL:
         self._dsn = dsn
         self._connection: psycopg.Connection | None = None
 
-    def deliver(self, birth: SignedBirth) -> None:
+    def deliver(self, parcel: Parcel) -> None:
         """
-        Insert the birth unless its key is in the table; return when it is committed.
+        Insert the event unless its key is in the table; return when it is committed.
 
         Raises:
             DeliveryDeferred: no connection, no table or no right to write it: all of that can be mended.
-            DeliveryRefused: not a birth record, or one that the database cannot hold.
+            DeliveryRefused: an event that the database cannot hold.
+            DecodeError: not an event, or not a birth record in it.
 
         """
+        event = parcel.event()
+        statements = _statements(event)
         try:
-            record = msgspec.json.encode(read_birth(birth.jws)).decode()
-        except DecodeError as error:
-            raise DeliveryRefused(error.message) from error
-        try:
-            (self._connection or self._connect()).execute(_INSERT, (birth.key, record, birth.jws))
+            connection = self._connection or self._connect()
+            with connection.transaction():
+                for statement, values in statements:
+                    connection.execute(statement, values)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
-            raise DeliveryRefused(f"the MES database refuses the record: {_first_line(error)}") from error
+            raise DeliveryRefused(f"the MES database refuses the event: {_first_line(error)}") from error
         except psycopg.Error as error:
             self.close()
             raise DeliveryDeferred(
-                f"the MES database does not take births: {_first_line(error)}", hint="see its log; births wait here"
+                f"the MES database does not take events: {_first_line(error)}", hint="see its log; events wait here"
             ) from error
 
     def _connect(self) -> psycopg.Connection:
         connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
         try:
-            if connection.execute("select to_regclass('birth')").fetchone() == (None,):
-                connection.execute(_TABLE)
+            connection.execute("select set_config('statement_timeout', %s, false)", (str(STATEMENT_TIMEOUT_MS),))
+            for name, table in _TABLES.items():
+                # Looked for first: a role that may only insert need not be allowed to create.
+                if connection.execute("select to_regclass(%s)", (name,)).fetchone() == (None,):
+                    connection.execute(table)
         except BaseException:
             connection.close()
             raise
@@ -78,6 +106,17 @@ class MESPostgreSQL:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _statements(event: LineEvent) -> list[tuple[LiteralString, tuple[object, ...]]]:
+    row = (event.rig, event.journal, event.sequence, event.kind, event.about, event.at, event.mes_hold)
+    statements: list[tuple[LiteralString, tuple[object, ...]]] = [
+        (_EVENT, (event.idempotency_key, *row, encode_event(event).decode()))
+    ]
+    if isinstance(event, UnitBorn):
+        record = msgspec.json.encode(read_birth(event.jws)).decode()
+        statements.append((_BIRTH, (event.idempotency_key, record, event.jws)))
+    return statements
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The births in a MES file (`{"idempotency_key", "record", "jws"}`, one JSON object per line), as they can be looked at.
+The births in a MES file (one event of the line per line, those of births with a `record`), as they can be looked at.
 
 The file belongs to the rigs that append to it; here it is only read, and only what was added since the last look. What
 is kept between looks is where each line stands and the counts, so a year's births cost memory but no waiting.
@@ -17,6 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from birthmark.core.birth import BirthRecord
+from birthmark.core.line_events import BIRTH_KIND
 
 LINE_MAX_BYTES = 65_536
 """A longer line is no birth: a record has at most 16 KiB, and stands in its line twice."""
@@ -25,7 +26,9 @@ LINE_MAX_BYTES = 65_536
 class _Line(msgspec.Struct, frozen=True):
     """What is read of a line. The signature in `jws` is for the auditor; a page does not check it."""
 
-    record: BirthRecord
+    record: BirthRecord | None = None
+    event: str = BIRTH_KIND
+    """Earlier releases wrote births alone, and did not say so."""
 
 
 @dataclass(slots=True)
@@ -43,9 +46,12 @@ class _Index:
 
     def add(self, offset: int, line: bytes) -> None:
         """Take in one whole line."""
-        record = _record(line)
-        if record is None:
+        read = _read(line)
+        if read is None or (read.record is None and read.event == BIRTH_KIND):
             self.unreadable += 1
+            return
+        record = read.record
+        if record is None:  # another event
             return
         self.offsets.append(offset)
         self.units.setdefault(record.unit_serial, []).append(offset)
@@ -144,7 +150,12 @@ def _line_at(file: BinaryIO, offset: int) -> bytes:
 
 
 def _record(line: bytes) -> BirthRecord | None:
+    read = _read(line)
+    return read.record if read else None
+
+
+def _read(line: bytes) -> _Line | None:
     try:
-        return msgspec.json.decode(line, type=_Line).record
+        return msgspec.json.decode(line, type=_Line)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None

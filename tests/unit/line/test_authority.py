@@ -27,10 +27,12 @@ from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.silicon.port import Algorithm
 from support.births import Births
 from support.https_server import serving
+from support.parcels import born, parcel
 from support.tls_files import TLSFiles
 
 UNIT = "BM-000001"
 BIRTH = Births().of(UNIT)
+PARCEL = parcel(born(BIRTH))
 
 
 @dataclass
@@ -143,7 +145,7 @@ def test_a_state_that_cannot_be_read_is_final(ca: ToldCA, authority: WireAuthori
 
 def test_a_birth_is_posted_as_it_is(ca: ToldCA, transport: HTTPTransport) -> None:
     ca.tell(204)
-    Confirmation(transport).deliver(BIRTH)
+    Confirmation(transport).deliver(PARCEL)
     assert ca.asked == [("POST", "/v1/births", "application/jose")]
 
 
@@ -164,7 +166,7 @@ def test_a_birth_that_is_not_taken_waits_or_is_parked(
 ) -> None:
     ca.tell(status, "birth.signer: not this rig's")
     with pytest.raises(expected) as caught:
-        Confirmation(transport).deliver(BIRTH)
+        Confirmation(transport).deliver(PARCEL)
     assert getattr(caught.value, "finding", "") == "birth.signer"
 
 

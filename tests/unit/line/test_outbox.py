@@ -1,34 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, SignedBirth
-from birthmark.line.outbox import Outbox
+from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, Parcel, Wants
+from birthmark.line.events import Events
+from birthmark.line.outbox import PAUSE_MAX_S, Outbox
+from birthmark.line.ports import Event
 from birthmark.stores.line_sqlite import LineSQLite
+from support.parcels import started
 
 RETRY_S = 0.01
 PATIENCE_S = 5.0
+MOMENT = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+ROUTES = {"ca": Wants.EVERYTHING, "mes": Wants.EVERYTHING}
 
 
 class Taker:
-    """A destination that takes births into a list; away while told so, and never takes poison."""
+    """A destination that takes events into a list; away while told so, and never takes poison."""
 
     def __init__(self, *, away: bool = False, poison: frozenset[str] = frozenset()) -> None:
         self.away = away
+        self.retry_after_s: float | None = None
         self.poison = poison
         self.taken: list[str] = []
 
-    def deliver(self, birth: SignedBirth) -> None:
+    def deliver(self, parcel: Parcel) -> None:
         if self.away:
-            raise DeliveryDeferred("away")
-        if birth.unit in self.poison:
+            raise DeliveryDeferred("away", retry_after_s=self.retry_after_s)
+        if parcel.unit in self.poison:
             raise DeliveryRefused("poison", finding="birth.signature")
-        self.taken.append(birth.unit)
+        self.taken.append(parcel.event().about)
 
     def close(self) -> None:
         """Nothing to close."""
@@ -36,20 +43,27 @@ class Taker:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[LineSQLite]:
-    with LineSQLite(tmp_path / "rig-a.sqlite") as store:
+    with LineSQLite(tmp_path / "rig-a.sqlite", {"mes": Wants.EVERYTHING}) as store:
         yield store
 
 
-def commit(store: LineSQLite, *units: str, to: tuple[str, ...] = ("mes",)) -> None:
+@pytest.fixture
+def both(tmp_path: Path) -> Iterator[LineSQLite]:
+    with LineSQLite(tmp_path / "rig-b.sqlite", ROUTES) as store:
+        yield store
+
+
+def commit(store: LineSQLite, *units: str) -> None:
     for unit in units:
-        store.commit_birth(SignedBirth(unit.encode().hex(), unit, "jws"), to, [])
+        store.journal((), (started(unit),))
 
 
-def outbox(store: LineSQLite, **takers: Taker) -> Outbox:
-    return Outbox(store, takers, time.monotonic, RETRY_S)
+def outbox(store: LineSQLite, heard: list[Event] | None = None, moment: datetime = MOMENT, **takers: Taker) -> Outbox:
+    events = Events([].append if heard is None else heard.append)
+    return Outbox(store, takers, events, clock=lambda: moment, stopwatch=time.monotonic, retry_s=RETRY_S)
 
 
-def test_births_of_earlier_runs_are_delivered_in_their_order(store: LineSQLite) -> None:
+def test_events_of_earlier_runs_are_delivered_in_their_order(store: LineSQLite) -> None:
     commit(store, "BM-000002", "BM-000001", "BM-000003")
     mes = Taker()
     running = outbox(store, mes=mes)
@@ -58,7 +72,7 @@ def test_births_of_earlier_runs_are_delivered_in_their_order(store: LineSQLite) 
     assert mes.taken == ["BM-000002", "BM-000001", "BM-000003"]
 
 
-def test_a_birth_that_is_committed_while_the_outbox_runs_is_delivered(store: LineSQLite) -> None:
+def test_an_event_that_is_committed_while_the_outbox_runs_is_delivered(store: LineSQLite) -> None:
     mes = Taker()
     running = outbox(store, mes=mes)
     running.start()
@@ -67,15 +81,15 @@ def test_a_birth_that_is_committed_while_the_outbox_runs_is_delivered(store: Lin
     assert mes.taken == ["BM-000001"]
 
 
-def test_a_destination_that_is_away_loses_nothing_and_holds_up_no_other(store: LineSQLite) -> None:
-    commit(store, "BM-000001", "BM-000002", to=("ca", "mes"))
+def test_a_destination_that_is_away_loses_nothing_and_holds_up_no_other(both: LineSQLite) -> None:
+    commit(both, "BM-000001", "BM-000002")
     ca, mes = Taker(), Taker(away=True)
-    running = outbox(store, ca=ca, mes=mes)
+    running = outbox(both, ca=ca, mes=mes)
     running.start()
     assert running.finish(PATIENCE_S) == 2
     assert (ca.taken, mes.taken) == (["BM-000001", "BM-000002"], [])
     mes.away = False
-    running = outbox(store, ca=ca, mes=mes)
+    running = outbox(both, ca=ca, mes=mes)
     running.start()
     assert running.finish(PATIENCE_S) == 0
     assert mes.taken == ["BM-000001", "BM-000002"]
@@ -94,21 +108,73 @@ def test_a_destination_that_comes_back_while_the_outbox_runs_gets_everything(sto
     assert running.finish(PATIENCE_S) == 0
 
 
-def test_a_poison_birth_parks_itself_and_blocks_nothing(store: LineSQLite) -> None:
+def test_a_poison_event_parks_itself_with_an_alarm_and_blocks_nothing(store: LineSQLite) -> None:
     commit(store, "BM-000001", "BM-000002", "BM-000003")
-    mes = Taker(poison=frozenset({"BM-000002"}))
-    outbox(store, mes=mes).drain("mes")
+    mes, heard = Taker(poison=frozenset({"BM-000002"})), list[Event]()
+    outbox(store, heard, mes=mes).drain("mes")
     assert mes.taken == ["BM-000001", "BM-000003"]
     assert (store.waiting(), store.parked_count()) == (0, 1)
+    (alarm,) = heard
+    assert (alarm["event"], alarm["destination"], alarm["sequence"]) == ("alarm", "mes", 2)
+    assert (alarm["unit"], alarm["finding"], alarm["reason"]) == ("BM-000002", "birth.signature", "poison")
+    assert alarm["hint"] == "mend the cause, then: birthmark line outbox retry mes 2"
+
+
+def test_a_copy_that_is_damaged_on_the_disk_is_parked_and_blocks_nothing(store: LineSQLite) -> None:
+    commit(store, "BM-000001", "BM-000002", "BM-000003")
+    store._file.write("update event set body = substr(body, 1, 100) where sequence = 2")
+    mes = Taker()
+    outbox(store, mes=mes).drain("mes")
+    assert mes.taken == ["BM-000001", "BM-000003"]
+    (parked,) = store.aside()
+    assert "not an event of a line" in parked.reason
+
+
+def test_what_was_taken_before_an_outage_is_not_offered_again(store: LineSQLite) -> None:
+    commit(store, "BM-000001", "BM-000002", "BM-000003")
+
+    class Leaving(Taker):
+        def deliver(self, parcel: Parcel) -> None:
+            self.away = len(self.taken) == 2
+            super().deliver(parcel)
+
+    with pytest.raises(DeliveryDeferred):
+        outbox(store, mes=Leaving()).drain("mes")
+    mes = Taker()
+    outbox(store, mes=mes).drain("mes")
+    assert mes.taken == ["BM-000003"]
+
+
+def test_a_destination_that_asks_for_patience_gets_it_also_from_the_next_run(store: LineSQLite) -> None:
+    commit(store, "BM-000001")
+    mes = Taker(away=True)
+    mes.retry_after_s = 60.0
+    with pytest.raises(DeliveryDeferred):
+        outbox(store, mes=mes).drain("mes")
+    mes.away = False
+    for seconds, taken in ((59, []), (61, ["BM-000001"])):
+        running = outbox(store, moment=MOMENT + timedelta(seconds=seconds), mes=mes)
+        running.start()
+        running.finish(PATIENCE_S)
+        assert mes.taken == taken
+
+
+def test_no_destination_is_left_alone_for_longer_than_an_hour(store: LineSQLite) -> None:
+    commit(store, "BM-000001")
+    mes = Taker(away=True)
+    mes.retry_after_s = 1e9
+    with pytest.raises(DeliveryDeferred):
+        outbox(store, mes=mes).drain("mes")
+    assert store.pause_until("mes") == (MOMENT + timedelta(seconds=PAUSE_MAX_S)).isoformat(timespec="milliseconds")
 
 
 def test_a_destination_that_hangs_is_waited_for_no_longer_than_told(store: LineSQLite) -> None:
     commit(store, "BM-000001")
 
     class Hanging(Taker):
-        def deliver(self, birth: SignedBirth) -> None:
+        def deliver(self, parcel: Parcel) -> None:
             time.sleep(0.5)
-            super().deliver(birth)
+            super().deliver(parcel)
 
     running = outbox(store, mes=Hanging())
     running.start()
@@ -124,7 +190,7 @@ def test_a_destination_that_hangs_is_waited_for_no_longer_than_told(store: LineS
     poison=st.frozensets(st.integers(1, 30), max_size=4),
     outages=st.lists(st.integers(0, 12), max_size=4),
 )
-def test_whatever_fails_each_birth_arrives_once_and_in_order(
+def test_whatever_fails_each_event_arrives_once_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, units: list[int], poison: frozenset[int], outages: list[int]
 ) -> None:
     names = [f"BM-{unit:06d}" for unit in units]
@@ -133,13 +199,13 @@ def test_whatever_fails_each_birth_arrives_once_and_in_order(
     left = list(outages)
 
     class Flaky(Taker):
-        def deliver(self, birth: SignedBirth) -> None:
+        def deliver(self, parcel: Parcel) -> None:
             if left and left[0] <= len(self.taken):
                 left.pop(0)
                 raise DeliveryDeferred("away")
-            super().deliver(birth)
+            super().deliver(parcel)
 
-    with LineSQLite(tmp_path_factory.mktemp("outbox") / "rig-a.sqlite") as store:
+    with LineSQLite(tmp_path_factory.mktemp("outbox") / "rig-a.sqlite", {"mes": Wants.EVERYTHING}) as store:
         commit(store, *names)
         mes = Flaky(poison=poisoned)
         box = outbox(store, mes=mes)

@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Positions side by side: what one of them meets is no other's affair."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from birthmark.core.delivery import SignedBirth
+from birthmark.core.delivery import Parcel
 from birthmark.line.config import Position
 from birthmark.line.journal import Result
-from birthmark.line.outbox import Outbox
 from birthmark.line.panel import Panel, Verdict
 from birthmark.line.ports import Event
 from birthmark.line.service import deliver, personalise
 from birthmark.silicon.errors import ChipAbsent
 from birthmark.silicon.port import SecureElement
-from support.line_bench import DESTINATIONS, RETRY_S, UNIT, Bench
+from support.line_bench import ROUTES, UNIT, Bench
 
 GOOD = Position(unit=UNIT, chip="local")
 
@@ -91,8 +89,8 @@ class Taker:
     def __init__(self) -> None:
         self.taken: list[str] = []
 
-    def deliver(self, birth: SignedBirth) -> None:
-        self.taken.append(birth.unit)
+    def deliver(self, parcel: Parcel) -> None:
+        self.taken.append(parcel.unit)
 
     def close(self) -> None:
         """Nothing to close."""
@@ -101,17 +99,16 @@ class Taker:
 def test_the_report_counts_boards_and_births(bench: Bench) -> None:
     positions = [GOOD, Position(unit="BM-000002", chip="absent"), Position(bad=True)]
     report = personalise(bench.line({"ca": Taker()}, Fixture(bench).open), positions, 1.0)
-    assert (report.passed, report.failed, report.outbox) == (1, 1, 1)
+    # For the MES: the panel's two ends, two starts, three verdicts, one birth.
+    assert (report.passed, report.failed, report.outbox) == (1, 1, 8)
     assert bench.events[-1]["event"] == "panel.end"
-    assert bench.events[-1]["outbox"] == 1
+    assert bench.events[-1]["outbox"] == 8
 
 
 def test_what_was_parked_is_offered_again_when_a_person_asks_for_delivery(bench: Bench) -> None:
     bench.run()
-    parcel = bench.store.next_parcel("ca")
-    assert parcel is not None
-    bench.store.parked(parcel, "birth.signer")
-    destinations = {name: Taker() for name in DESTINATIONS}
-    outbox = Outbox(bench.store, destinations, time.monotonic, RETRY_S)
-    assert deliver(bench.store, outbox, DESTINATIONS) == 0
+    (parcel,) = bench.store.parcels("ca", 1)
+    bench.store.parked(parcel, "birth.signer", "2026-05-04T12:00:00.000+00:00")
+    destinations = {name: Taker() for name in ROUTES}
+    assert deliver(bench.store, bench.outbox(destinations), tuple(ROUTES)) == 0
     assert destinations["ca"].taken == [UNIT]

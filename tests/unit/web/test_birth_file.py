@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birthmark.core.delivery import SignedBirth
+from birthmark.core.delivery import Parcel
 from birthmark.stores.mes_jsonl import MESFile
 from birthmark.web.birth_file import LINE_MAX_BYTES, BirthFile, Births
 from support import births
 from support.births import MOMENT
+from support.parcels import birth_parcel, parcel, started
 
 ALL = 1_000
 UNITS = [f"BM-{number:06d}" for number in range(1, 13)]
@@ -27,13 +28,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def signed() -> list[SignedBirth]:
+def signed() -> list[Parcel]:
     rig = births.Births()
-    return [rig.of(unit) for unit in UNITS]
+    return [birth_parcel(rig, unit, number) for number, unit in enumerate(UNITS, 1)]
 
 
 @pytest.fixture
-def mes(path: Path, signed: list[SignedBirth]) -> bytes:
+def mes(path: Path, signed: list[Parcel]) -> bytes:
     """The file as the rig's own destination writes it."""
     with closing(MESFile(path)) as file:
         for birth in signed:
@@ -95,7 +96,7 @@ def test_a_torn_last_line_is_told_and_read_once_it_is_whole(path: Path, mes: byt
 
 
 def test_a_torn_line_that_the_rig_cuts_off_and_writes_anew_counts_once(
-    path: Path, mes: bytes, signed: list[SignedBirth]
+    path: Path, mes: bytes, signed: list[Parcel]
 ) -> None:
     path.write_bytes(mes[:-700])
     file = BirthFile(path)
@@ -114,6 +115,16 @@ def test_wherever_the_file_is_cut_the_whole_lines_are_read(tmp_path_factory: pyt
     seen = BirthFile(path).look(MOMENT, ALL)
     assert seen.total == path.read_bytes().count(b"\n")
     assert (seen.unreadable, seen.problem) == (0, "")
+
+
+def test_other_events_of_the_line_are_passed_over(path: Path, signed: list[Parcel]) -> None:
+    with closing(MESFile(path)) as rig:
+        rig.deliver(parcel(started("BM-000001")))
+        rig.deliver(signed[0])
+        rig.deliver(parcel(started("BM-000002"), 2))
+    seen = BirthFile(path).look(MOMENT, ALL)
+    assert units(seen) == ["BM-000001"]
+    assert (seen.total, seen.unreadable) == (1, 0)
 
 
 def test_a_file_that_is_away_is_told_and_seen_when_it_comes(path: Path) -> None:

@@ -13,6 +13,7 @@ import urllib3
 from birthmark.stores.mes_jsonl import MESFile
 from support.births import Births
 from support.labs import PROGRAM, birthmark
+from support.parcels import birth_parcel
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def test_it_prints_its_address_shows_the_births_and_ends_in_good_order(
         assert url.startswith("http://127.0.0.1:")
         assert "not there yet" in http.request("GET", url).data.decode()
         with closing(MESFile(path)) as rig:
-            rig.deliver(Births().of("BM-000463"))
+            rig.deliver(birth_parcel(Births(), "BM-000463"))
         assert "BM-000463" in http.request("GET", url).data.decode()
         assert "BM-000463" in http.request("GET", f"{url}/find?unit=0463").data.decode()
         http.clear()

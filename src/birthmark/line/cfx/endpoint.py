@@ -20,8 +20,9 @@ import proton
 
 from birthmark.core.birth import read_birth
 from birthmark.core.clock import Clock
-from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, SignedBirth
+from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, Parcel
 from birthmark.core.errors import DecodeError
+from birthmark.core.line_events import UnitBorn
 from birthmark.line.cfx.amqp import Connection, Peer, PeerAway
 from birthmark.line.cfx.envelope import Envelope, decode, encode
 from birthmark.line.cfx.framing import to_amqp
@@ -64,20 +65,24 @@ class CFXEndpoint:
         """Join the network now, and again after every outage, until `close`."""
         self._keeper.start()
 
-    def deliver(self, birth: SignedBirth) -> None:
+    def deliver(self, parcel: Parcel) -> None:
         """
         Publish what a birth says as UnitsPersonalized; return when the broker has it.
 
         Raises:
             DeliveryDeferred: the broker is away, blocked, or has not confirmed yet.
             DeliveryRefused: not a birth record, or one that the broker rejects.
+            DecodeError: not an event.
 
         """
+        birth = parcel.event()
+        if not isinstance(birth, UnitBorn):
+            raise DeliveryRefused(f"births are published, not {birth.kind}", finding="cfx.message.malformed")
         try:
             record = read_birth(birth.jws)
         except DecodeError as error:
             raise DeliveryRefused(error.message, finding="cfx.message.malformed") from error
-        envelope = personalized_by(record, birth.key, self._station.handle)
+        envelope = personalized_by(record, parcel.key, self._station.handle)
         self.publish(envelope.unique_id, encode(envelope))
 
     def publish(self, message_id: UUID, content: bytes) -> None:
