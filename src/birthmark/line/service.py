@@ -128,13 +128,14 @@ class Line:
 
     def _station(self, threads: ThreadPoolExecutor, operator: str) -> Station:
         parts, run = self.parts, secrets.token_hex(_RUN_ID_BYTES)
-        teller = Teller(parts.rig, run, str(uuid.uuid4()), self._clock)
+        rig = replace(parts.rig, operator=operator or parts.rig.operator)
+        teller = Teller(rig, run, str(uuid.uuid4()), self._clock)
         holds = Holds(self._telling(teller), self._stopwatch, parts.hold_retry_s, parts.hold_limit_s)
         mes_hold = admit(parts.pressure, parts.store, holds, self.events, self._clock)
         teller = replace(teller, mes_hold=mes_hold)
         issuing = holds.call("", parts.authority.issuing_certificates)
         return Station(
-            rig=replace(parts.rig, operator=operator or parts.rig.operator),
+            rig=rig,
             authority=parts.authority,
             rules=Rules(parts.trust, issuing, parts.endorsements, parts.result_signers),
             desk=Desk(teller, parts.store, self.events, self._clock, self._stopwatch),
