@@ -18,7 +18,7 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
 from birthmark.core.clock import system_clock
-from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, SignedBirth
+from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, SignedBirth, Wants
 from birthmark.line.cfx import mapping, story
 from birthmark.line.cfx.amqp import Connection, Peer, PeerAway
 from birthmark.line.cfx.endpoint import CFXEndpoint, Station
@@ -26,6 +26,7 @@ from birthmark.line.cfx.envelope import Envelope, encode, transaction_id
 from birthmark.line.cfx.errors import InterlockUnanswered
 from birthmark.line.cfx.interlock import Desk, Interlock, Refusal, Unanswered
 from birthmark.line.cfx.mapping import Ended, personalized_by
+from birthmark.line.events import Events
 from birthmark.line.outbox import Outbox
 from birthmark.net.tls import client_context
 from birthmark.stores.line_sqlite import LineSQLite
@@ -33,6 +34,7 @@ from support.births import Births, record
 from support.cfx import AT, PLACES, WORK, demand_envelope
 from support.cfx_mes import response
 from support.labs import births, run_panel, running_lab
+from support.parcels import born, parcel
 from support.rabbitmq import LOW_LIMIT_BYTES, PASSWORD, USER, RabbitMQ, TLSFiles, rabbitmq
 from support.tls_files import TLSFiles as Plant
 
@@ -168,7 +170,7 @@ def test_the_same_message_offered_again_after_a_restart_has_the_same_id(
     birth = BIRTHS.of("BM-000001")
     for _ in range(2):
         with closing(endpoint(peer(broker))) as rig:
-            rig.deliver(birth)
+            rig.deliver(parcel(born(birth)))
     first, second = bodies(channel)
     assert first == second
 
@@ -177,11 +179,12 @@ def test_the_same_message_offered_again_after_a_restart_has_the_same_id(
 def delivering(rig: CFXEndpoint, folder: Path, made: list[SignedBirth]) -> Iterator[tuple[LineSQLite, Outbox]]:
     """A rig's own outbox over these births."""
     with ExitStack() as stack:
-        store = stack.enter_context(LineSQLite(folder / "rig-a.sqlite"))
+        store = stack.enter_context(LineSQLite(folder / "rig-a.sqlite", {"mes-cfx": Wants.BIRTHS}))
         stack.callback(rig.close)
         for birth in made:
-            store.commit_birth(birth, ("mes-cfx",), [])
-        outbox = Outbox(store, {"mes-cfx": rig}, time.monotonic, 0.05)
+            store.journal((), (born(birth),))
+        events = Events(lambda _: None)
+        outbox = Outbox(store, {"mes-cfx": rig}, events, clock=system_clock, stopwatch=time.monotonic, retry_s=0.05)
         outbox.start()
         yield store, outbox
 
@@ -224,7 +227,7 @@ def test_what_is_no_message_of_ours_never_reaches_the_broker(
 
 def test_what_is_no_birth_is_refused(broker: RabbitMQ) -> None:
     with closing(endpoint(peer(broker))) as rig, pytest.raises(DeliveryRefused):
-        rig.deliver(SignedBirth("f" * 64, "BM-000001", "not.a.jws"))
+        rig.deliver(parcel(born(SignedBirth("f" * 64, "BM-000001", "not.a.jws"))))
 
 
 def test_a_broker_that_stands_still_gets_each_message_once(broker: RabbitMQ, channel: BlockingChannel) -> None:
