@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from birthmark.ca.admin.administration import Administration
 from birthmark.ca.anchors import Lineage
 from birthmark.ca.demands import Client, Terms
+from birthmark.ca.issuing.attributes import AttributeDesk
 from birthmark.ca.issuing.signers import Signers
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore, Ledger, LedgerReader
@@ -105,6 +106,7 @@ class CAParts:
         self.store = store or SQLiteCAStore()
         self.policy = self._policy()
         self.ca = self.service(self.store)
+        self.attributes = AttributeDesk(self.store, self.policy, self.clock)
         self.desk = self.status()
         self.administration = Administration(self.store, AUTHORITY, self.clock)
         self.put_order(order())

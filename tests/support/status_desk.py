@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from birthmark.ca.errors import NotNow, Refused
 from birthmark.ca.status.publishing import (
+    Kept,
     Published,
     Signed,
     SigningBudget,
@@ -60,6 +61,11 @@ class MemoryDesk:
         lines = partitioned(listed(self.revocations, None), self.base, count)
         partition = Partition(self.base, count, index)
         return self._list(partition.uri, tuple(lines[partition]), partition)
+
+    def kept_list(self, issuer: str, part: tuple[int, int] | None) -> Kept | None:
+        """The full list as it was made last, once nothing answers any more."""
+        made = self.published.get("crl") if part is None and not issuer else None
+        return None if made is None else Kept(made[1], fresh=False)
 
     def _list(self, key: str, lines: tuple[RevokedCertificate, ...], partition: Partition | None) -> Signed:
         self._alive()

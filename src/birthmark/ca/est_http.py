@@ -2,13 +2,17 @@
 """EST as an ASGI application without a router: nothing else of the authority is asked as often."""
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import TypeVar
 
 from birthmark.ca.demands import Client
 from birthmark.ca.edge import client_in, refusal
+from birthmark.ca.errors import NotNow
+from birthmark.ca.issuing.attributes import AttributeDesk, Items, key_of
 from birthmark.ca.issuing.batches import Batches
 from birthmark.ca.issuing.jobs import Job
+from birthmark.ca.lanes import Lane
 from birthmark.ca.service import CA
 from birthmark.ca.watch.observation import note
 from birthmark.core.errors import BirthmarkError
@@ -19,15 +23,19 @@ from birthmark.est.server import ESTAnswer, ESTRequest
 from birthmark.net.asgi import Receive, Scope, Send, read_body
 
 CONTENT_TYPE = b"content-type"
+LANE_THREADS = 1
 _Asked = TypeVar("_Asked")
+_csrattrs_answer = functools.lru_cache(64)(server.csrattrs_answer)
 
 
 class ESTHTTP:
     """All that lies below EST's prefix. EST says itself which methods an operation has (405 with Allow)."""
 
-    def __init__(self, ca: CA, batches: Batches) -> None:
+    def __init__(self, ca: CA, batches: Batches, attributes: AttributeDesk) -> None:
         self._ca = ca
         self._batches = batches
+        self._attributes = attributes
+        self._lane = Lane("csrattrs", LANE_THREADS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -54,8 +62,21 @@ class ESTHTTP:
             case Operation.CACERTS, _:
                 return server.cacerts_answer(self._ca.ca_certificates())
             case Operation.CSRATTRS, _:
-                return server.csrattrs_answer(await asyncio.to_thread(self._ca.wanted_attributes, client, asked.label))
+                return _csrattrs_answer(await self._wanted(client, asked.label))
         raise ESTRefusal(501, "est.not-offered", "this operation is not offered")
+
+    async def _wanted(self, client: Client | None, label: str | None) -> Items:
+        """Return what a CSR should hold. Strangers ask: none of them comes near the threads that requests need."""
+        known = self._attributes.known(client, label)
+        if known is not None:
+            return known
+        try:
+            return await self._lane.run(key_of(client, label), lambda: self._attributes.wanted(client, label))
+        except NotNow:
+            remembered = self._attributes.remembered(client, label)
+            if remembered is None:
+                raise
+            return remembered
 
     async def _renewed(self, client: Client | None, csr: bytes) -> bytes:
         return await self._batches.run(await asyncio.to_thread(self._ca.renewal, client, csr))

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from birthmark.ca.edge import client_of, refusal
 from birthmark.ca.errors import Refused
 from birthmark.ca.est_http import ESTHTTP
+from birthmark.ca.issuing.attributes import AttributeDesk
 from birthmark.ca.issuing.batches import Batches
 from birthmark.ca.service import CA
 from birthmark.ca.watch.observation import note
@@ -34,13 +35,14 @@ _Endpoint = Callable[[Request], Awaitable[Response]]
 class CAHTTP:
     """The endpoints of one CA."""
 
-    def __init__(self, ca: CA, seen: Callable[[int, int], None] | None = None) -> None:
+    def __init__(self, ca: CA, attributes: AttributeDesk, seen: Callable[[int, int], None] | None = None) -> None:
         self._ca = ca
+        self._attributes = attributes
         self._batches = Batches(ca.settle, seen)
 
     def app(self, more: Sequence[BaseRoute] = ()) -> ASGIApp:
         """Return the ASGI application, with what others serve beside it."""
-        est = ESTHTTP(self._ca, self._batches)
+        est = ESTHTTP(self._ca, self._batches, self._attributes)
         others = Starlette(
             routes=[
                 Route("/v1/births", _answered(self._birth), methods=["POST"]),

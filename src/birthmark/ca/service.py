@@ -48,11 +48,8 @@ from birthmark.core import ids
 from birthmark.core.clock import Clock
 from birthmark.core.errors import DecodeError, StoreError
 from birthmark.core.issuance import ChipID, Issuance, Order
-from birthmark.est import wishes
 from birthmark.est.messages import NONCE_BYTES, NonceRequest, NonceResponse
-from birthmark.evidence.eligibility import algorithm_of
 from birthmark.evidence.verdict import AttestedKey
-from birthmark.pki.algorithms import KeyAlgorithm
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,27 +83,6 @@ class CA:
     def ca_certificates(self) -> tuple[x509.Certificate, ...]:
         """Return the issuing CA and what stands above it."""
         return self._policy.ca_chain if self._cacerts is None else self._cacerts()
-
-    def wanted_attributes(self, client: Client | None, label: str | None) -> tuple[wishes.Item, ...]:
-        """
-        Return what a CSR should hold: names, evidence, and a key of the type that the profile prefers.
-
-        The profile is that of the order that the label names; without a label, that of the device that asks. Nobody has
-        to show a certificate, and one that is not of this CA is no reason to refuse (RFC 7030 §4.5). Raises NotNow.
-        """
-        at = self._clock()
-        with _store_answers():
-            if label is not None:
-                order = self._order(label, at)
-                return wishes.for_first_request(self._preferred(None if order is None else order.profile, None, at))
-            current = self._issuance_of(client)
-        if current is None:
-            return wishes.for_renewal(self._preferred(None, None, at))
-        return wishes.for_renewal(self._preferred(current.profile, algorithm_of(current.spki), at))
-
-    def _preferred(self, profile: str | None, held: KeyAlgorithm | None, at: datetime) -> KeyAlgorithm:
-        terms = None if profile is None else self._policy.terms.get(profile)
-        return KeyAlgorithm.P256 if terms is None else terms.preferred(held, at)
 
     def remembers(self, label: str | None) -> bool:
         """Say whether a rig's request under this label can be judged now without a look at the ledger."""

@@ -24,6 +24,7 @@ from birthmark.ca.anchors import AnchorDesk, Lineage, RootOffice, handed_out
 from birthmark.ca.anchors_http import AnchorsHTTP
 from birthmark.ca.config import CAConfig, FrontSection, load_config
 from birthmark.ca.http import CAHTTP
+from birthmark.ca.issuing.attributes import AttributeDesk
 from birthmark.ca.issuing.grounds import keep_signers
 from birthmark.ca.issuing.nonces import forget_nonces
 from birthmark.ca.issuing.setup import chains_of, signers_of, terms_of
@@ -33,6 +34,7 @@ from birthmark.ca.life.lapses import write_lapses
 from birthmark.ca.life.lifecycle import Lifecycle
 from birthmark.ca.notices import NoticeBoard
 from birthmark.ca.orders.book import OrderBook
+from birthmark.ca.pace import Paced
 from birthmark.ca.people.approvals import Approvals
 from birthmark.ca.people.denials import doorkeeper
 from birthmark.ca.policy import Policy
@@ -226,7 +228,8 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
             *admin.routes(),
             *LogHTTP(log, policy.trust, system_clock).routes(),
         ]
-        app = Observed(CAHTTP(ca, measures.settled).app(more), system_clock, sinks)
+        edge = CAHTTP(ca, AttributeDesk(store, policy, system_clock), measures.settled)
+        app = Observed(Paced(edge.app(more)), system_clock, sinks)
         own = (Chore("outages", OUTAGES_EVERY_S, lambda: outages.write(store)),)
         shared = (
             Chore("nonces", FORGET_EVERY_S, lambda: forget_nonces(store, system_clock)),

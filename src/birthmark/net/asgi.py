@@ -37,6 +37,10 @@ HEAD_TIME_S: Final = 20.0
 BODY_TIME_S: Final = 20.0
 UNREAD_BODY_TIME_S: Final = 2 * BODY_TIME_S
 """From the end of the head to the end of a body that nobody reads: `read_body` has given up long before."""
+SEND_TIME_S: Final = 60.0
+"""For so long what waits for a client may wait. Long answers are sent in pieces: each of them has this time."""
+PIPELINED_MAX: Final = 16
+"""Requests of one connection that wait for the answers before them; who sends more at once is dropped."""
 KEEP_ALIVE_S: Final = 75
 STOP_TIME_S: Final = 5
 """After SIGTERM: what running requests get before they are cancelled."""
@@ -106,6 +110,10 @@ def _verified_chain(session: ssl.SSLObject) -> tuple[bytes, ...]:
     return tuple(each if isinstance(each, bytes) else each.public_bytes(_ENCODING_DER) for each in found)
 
 
+class _TooManyAtOnce(Exception):
+    """One read may hold thousands of small requests: each would be parsed before anybody else has a turn."""
+
+
 # --- the protocol ----------------------------------------------------------------------------------------------
 
 
@@ -114,6 +122,7 @@ class MTLSProtocol(HttpToolsProtocol):
 
     _tls: dict[str, Any] | None = None
     _arrival_timer: asyncio.TimerHandle | None = None
+    _taking_timer: asyncio.TimerHandle | None = None
     _in_head = True
     _head_bytes = 0
 
@@ -126,6 +135,7 @@ class MTLSProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching for what will not come."""
         self._stop_expecting()
+        self._stop_offering()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -138,7 +148,10 @@ class MTLSProtocol(HttpToolsProtocol):
             self.send_400_response(f"The request's head is longer than {HEAD_MAX_BYTES} bytes.")
 
     def on_message_begin(self) -> None:
-        """Put the client into the scope of the request that begins."""
+        """Put the client into the scope of the request that begins. Of too many at once none is read any more."""
+        if len(self.pipeline) >= PIPELINED_MAX:
+            self.transport.abort()
+            raise _TooManyAtOnce
         super().on_message_begin()
         if self._tls is not None:
             self.scope["extensions"] = {"tls": self._tls}  # type: ignore[dict-item] # invariance of dict
@@ -157,6 +170,17 @@ class MTLSProtocol(HttpToolsProtocol):
         self._stop_expecting()
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        """The client is slower than we are: what it does not take within its time ends the connection."""
+        super().pause_writing()
+        if self._taking_timer is None:
+            self._taking_timer = self.loop.call_later(SEND_TIME_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has taken enough for the next piece."""
+        self._stop_offering()
+        super().resume_writing()
+
     def shutdown(self) -> None:
         """Close after the running request; drop a client that is idle."""
         super().shutdown()
@@ -168,6 +192,11 @@ class MTLSProtocol(HttpToolsProtocol):
         """Drop the client after that time, unless something stops the timer. One that runs already runs on."""
         if self._arrival_timer is None:
             self._arrival_timer = self.loop.call_later(time_s, self.transport.abort)
+
+    def _stop_offering(self) -> None:
+        if self._taking_timer is not None:
+            self._taking_timer.cancel()
+            self._taking_timer = None
 
     def _stop_expecting(self) -> None:
         if self._arrival_timer is not None:

@@ -245,6 +245,75 @@ def test_a_body_that_is_there_in_time_leaves_the_connection_open(
         assert ask(link, _post(50))[0] == 200
 
 
+def test_some_requests_at_once_are_answered_in_their_order(server: HTTPSServer, files: TLSFiles) -> None:
+    with connected(server, tls.client_context(files.trust)) as link:
+        link.sendall(GET * asgi.PIPELINED_MAX)
+        answers = b""
+        while answers.count(b"HTTP/1.1 200") < asgi.PIPELINED_MAX:
+            part = link.recv(65_536)
+            assert part
+            answers += part
+
+
+def test_who_sends_a_thousand_requests_at_once_is_dropped_and_holds_up_nobody(
+    server: HTTPSServer, files: TLSFiles
+) -> None:
+    context = tls.client_context(files.trust)
+    with connected(server, context) as crowd, connected(server, context) as link:
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            crowd.sendall(GET * 1_000)
+        assert ask(link, GET)[0] == 200
+        assert taken(crowd, 0.0) < 1_000 * len(b"HTTP/1.1 200")
+
+
+PIECE = bytes(65_536)
+PIECES = 256
+"""16 MiB: more than all buffers between a server and its client hold."""
+
+
+async def talkative(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 as ASGI calls it
+    """Answer at length, piece by piece."""
+    if scope["type"] == "http":
+        length = str(PIECES * len(PIECE)).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        for number in range(PIECES):
+            await send({"type": "http.response.body", "body": PIECE, "more_body": number + 1 < PIECES})
+
+
+def taken(link: ssl.SSLSocket, pause_s: float) -> int:
+    """Take what comes until nothing does, with a pause once in a while; return how much that was."""
+    total = since = 0
+    with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError):
+        while total < PIECES * len(PIECE) and (part := link.recv(65_536)):
+            total, since = total + len(part), since + len(part)
+            if since > 1 << 20:
+                time.sleep(pause_s)
+                since = 0
+    return total
+
+
+@pytest.fixture
+def long_answers(files: TLSFiles, monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPSServer]:
+    monkeypatch.setattr(asgi, "SEND_TIME_S", 1.0)
+    identity = files.server()
+    with serving(talkative, tls.server_context(identity.certificate, identity.key, files.trust)) as server:
+        yield server
+
+
+def test_a_client_that_does_not_take_its_answer_is_dropped(long_answers: HTTPSServer, files: TLSFiles) -> None:
+    with connected(long_answers, tls.client_context(files.trust)) as link:
+        link.sendall(GET)
+        assert link.recv(12) == b"HTTP/1.1 200"
+        time.sleep(2.0)
+        assert taken(link, 0.0) < PIECES * len(PIECE)
+
+
+def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(long_answers: HTTPSServer, files: TLSFiles) -> None:
+    with connected(long_answers, tls.client_context(files.trust)) as link:
+        link.sendall(GET)
+        assert taken(link, 0.15) >= PIECES * len(PIECE)
+
+
 def test_a_client_beyond_the_limit_is_told_to_come_later(files: TLSFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asgi, "MAX_CONNECTIONS", 2)
     identity = files.server()

@@ -23,6 +23,7 @@ from birthmark.ca.issuing.signers import DEFAULT_ISSUER
 from birthmark.ca.people.roles import demand_role
 from birthmark.ca.ports import CAStore, LedgerReader
 from birthmark.ca.status.publishing import (
+    Kept,
     Published,
     Signed,
     SigningBudget,
@@ -132,6 +133,15 @@ class SigningDesk:
             return None
         partition = Partition(named.list_base, count, index)
         return self._list(named, partition.uri, partition)
+
+    def kept_list(self, issuer: str, part: tuple[int, int] | None) -> Kept | None:
+        """Return a list as it was found right last, without waiting for anything. Raises Refused as `full_list`."""
+        named = self._issuer(issuer)
+        name = named.list_name if part is None else Partition(named.list_base, *part).uri
+        known, at = self._looked.get(name), self._clock()
+        if known is None or at >= known.signed.next_update:
+            return None
+        return Kept(known.signed, known.at <= at < known.at + LOOK_AGAIN)
 
     def _issuer(self, name: str) -> StatusIssuer:
         found = self._issuers.get(name)

@@ -21,12 +21,13 @@ from starlette.routing import Route
 
 from birthmark.ca.errors import CAError, NotNow, Refused
 from birthmark.ca.issuing.signers import DEFAULT_ISSUER
-from birthmark.ca.status.publishing import Signed, cache_headers, matches
+from birthmark.ca.lanes import Lane
+from birthmark.ca.status.publishing import Kept, Signed, cache_headers, matches
 from birthmark.ca.watch.observation import note
 from birthmark.core.clock import Clock
 from birthmark.core.errors import BirthmarkError, DecodeError
 from birthmark.core.revocation import WAIT_MAX_S, RevocationPage, encode_page
-from birthmark.net.asgi import Peer, ending, peer, read_body
+from birthmark.net.asgi import Peer, Receive, Scope, Send, ending, peer, read_body
 from birthmark.net.errors import BodyRefused
 from birthmark.pki.ocsp import (
     REQUEST_MAX_BYTES,
@@ -47,6 +48,9 @@ OCSP_PATH: Final = "/v1/ocsp"
 FEED_PATH: Final = "/v1/revocations"
 FEED_POLL_S: Final = 0.5
 """Changes are written by other processes too, so the ledger is looked at this often for each follower that waits."""
+LIST_THREADS: Final = 1
+OCSP_THREADS: Final = 2
+PIECE_BYTES: Final = 65_536
 _INDEX_MAX_DIGITS: Final = 5
 
 _LOG = logging.getLogger(__name__)
@@ -64,6 +68,10 @@ class StatusDesk(Protocol):
         """Return the current list of one partition; None when the authority does not divide its lists so."""
         ...
 
+    def kept_list(self, issuer: str, part: tuple[int, int] | None) -> Kept | None:
+        """Return a list, or one partition of it (count, index), as it was found right last; None when it never was."""
+        ...
+
     def ocsp(self, asked: tuple[CertID, ...]) -> Signed | ErrorStatus:
         """
         Return a response that answers for all certificates asked about.
@@ -78,6 +86,18 @@ class StatusDesk(Protocol):
         ...
 
 
+class Pieces(Response):
+    """A long body, sent in pieces: the next one when the client has taken the last one."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 as ASGI calls it
+        """Send it."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        body = memoryview(self.body)
+        for begin in range(0, len(body), PIECE_BYTES):
+            piece = bytes(body[begin : begin + PIECE_BYTES])
+            await send({"type": "http.response.body", "body": piece, "more_body": begin + PIECE_BYTES < len(body)})
+
+
 class _FeedQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
     wait_s: Annotated[float, msgspec.Meta(ge=0, le=WAIT_MAX_S)] = 0.0
@@ -90,6 +110,8 @@ class StatusHTTP:
         self._desk = desk
         self._clock = clock
         self._max_age_s = max_age_s
+        self._lists = Lane("lists", LIST_THREADS)
+        self._responses = Lane("ocsp", OCSP_THREADS)
 
     def public_routes(self) -> list[Route]:
         """Return what anybody may call, with or without TLS."""
@@ -111,31 +133,56 @@ class StatusHTTP:
         return Starlette(routes=self.public_routes())
 
     async def _full_list(self, request: Request) -> Response:
-        return self._list(request, await run_in_threadpool(self._desk.full_list, _issuer(request)))
+        return await self._list(request, None)
 
     async def _partition(self, request: Request) -> Response:
-        count, index = (_number(request.path_params[name]) for name in ("count", "index"))
-        found = await run_in_threadpool(self._desk.partition_list, count, index, _issuer(request))
+        return await self._list(request, (_number(request, "count"), _number(request, "index")))
+
+    async def _list(self, request: Request, part: tuple[int, int] | None) -> Response:
+        signed = await self._found(_issuer(request), part)
+        headers = cache_headers(signed, self._clock(), self._max_age_s)
+        if matches(request.headers.get("if-none-match", ""), signed):
+            return Response(status_code=304, headers=headers)
+        return Pieces(signed.body, headers=headers, media_type=CRL_MEDIA_TYPE)
+
+    async def _found(self, issuer: str, part: tuple[int, int] | None) -> Signed:
+        """Return the list; the one that was found right last, where the ledger or the key does not answer in time."""
+        kept = self._desk.kept_list(issuer, part)
+        if kept is not None and kept.fresh:
+            return kept.signed
+        try:
+            return await self._lists.run((issuer, part), lambda: self._read(issuer, part))
+        except NotNow:
+            if kept is None:
+                raise
+            return kept.signed
+
+    def _read(self, issuer: str, part: tuple[int, int] | None) -> Signed:
+        if part is None:
+            return self._desk.full_list(issuer)
+        found = self._desk.partition_list(*part, issuer)
         if found is None:
             raise _no_partition()
-        return self._list(request, found)
-
-    def _list(self, request: Request, signed: Signed) -> Response:
-        headers = cache_headers(signed, self._clock(), self._max_age_s)
-        if matches(request.headers.get("if-none-match", ""), signed.body):
-            return Response(status_code=304, headers=headers)
-        return Response(signed.body, headers=headers, media_type=CRL_MEDIA_TYPE)
+        return found
 
     async def _ocsp_post(self, request: Request) -> Response:
         if request.headers.get("content-type", "").split(";")[0].strip().lower() != REQUEST_MEDIA_TYPE:
             raise Refused(415, "ca.ocsp.media-type", f"an OCSP request is sent as {REQUEST_MEDIA_TYPE}")
-        return await run_in_threadpool(self._ocsp, await read_body(request.receive, REQUEST_MAX_BYTES))
+        return await self._responded(await read_body(request.receive, REQUEST_MAX_BYTES))
 
     async def _ocsp_get(self, request: Request) -> Response:
         try:
-            return await run_in_threadpool(self._ocsp, read_request_path(request.path_params["request"]))
+            asked = read_request_path(request.path_params["request"])
         except DecodeError:
             return _ocsp_error(ErrorStatus.MALFORMED_REQUEST)
+        return await self._responded(asked)
+
+    async def _responded(self, asked: bytes) -> Response:
+        try:
+            return await self._responses.run(asked, lambda: self._ocsp(asked))
+        except NotNow as error:
+            _LOG.error("ocsp finding=%s: %s", error.finding, error.message)
+            return _ocsp_error(ErrorStatus.TRY_LATER)
 
     def _ocsp(self, request: bytes) -> Response:
         """Answer in OCSP's own terms: whatever goes wrong has HTTP status 200 and is said inside (RFC 6960 §4.2.1)."""
@@ -170,8 +217,9 @@ def _issuer(request: Request) -> str:
     return str(request.path_params.get("issuer", DEFAULT_ISSUER))
 
 
-def _number(text: str) -> int:
+def _number(request: Request, name: str) -> int:
     """Return a count or an index in its one form: a list has one URL, which is its name."""
+    text = str(request.path_params[name])
     if not (text.isascii() and text.isdecimal() and len(text) <= _INDEX_MAX_DIGITS) or str(int(text)) != text:
         raise _no_partition()
     return int(text)

@@ -11,7 +11,7 @@ together again.
 import hashlib
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from enum import IntEnum
@@ -212,6 +212,20 @@ class Signed:
     body: bytes
     this_update: datetime
     next_update: datetime
+    tag: str = field(init=False)
+    """The strong entity tag of the body."""
+
+    def __post_init__(self) -> None:
+        """Compute the tag once: the same list is handed out many times."""
+        object.__setattr__(self, "tag", entity_tag(self.body))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A list that was found right a while ago; `fresh` when that was within the last second."""
+
+    signed: Signed
+    fresh: bool
 
 
 def cache_headers(signed: Signed, at: datetime, max_age_s: int) -> dict[str, str]:
@@ -223,7 +237,7 @@ def cache_headers(signed: Signed, at: datetime, max_age_s: int) -> dict[str, str
     left_s = max(0, int((signed.next_update - at).total_seconds()))
     return {
         "Cache-Control": f"max-age={min(max_age_s, left_s)}, public, no-transform, must-revalidate",
-        "ETag": entity_tag(signed.body),
+        "ETag": signed.tag,
         "Expires": format_datetime(signed.next_update, usegmt=True),
         "Last-Modified": format_datetime(signed.this_update, usegmt=True),
     }
@@ -234,7 +248,7 @@ def entity_tag(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()}"'
 
 
-def matches(tags: str, body: bytes) -> bool:
-    """Say whether an If-None-Match header holds the tag of these bytes, or any (RFC 9110 §13.1.2)."""
+def matches(tags: str, signed: Signed) -> bool:
+    """Say whether an If-None-Match header holds the tag of this, or any (RFC 9110 §13.1.2)."""
     found: Sequence[str] = [each.strip().removeprefix("W/") for each in tags.split(",")]
-    return "*" in found or entity_tag(body) in found
+    return "*" in found or signed.tag in found

@@ -198,7 +198,7 @@ def test_the_state_of_a_certificate_is_told_to_rigs_only(parts: CAParts) -> None
 
 
 def test_the_ca_says_which_attributes_it_wants(parts: CAParts) -> None:
-    first, renewal = (wishes.read(parts.ca.wanted_attributes(None, label)) for label in (ORDER, None))
+    first, renewal = (wishes.read(parts.attributes.wanted(None, label)) for label in (ORDER, None))
     for each in (first, renewal):
         assert each.attestation
         assert each.key is not None
@@ -208,9 +208,10 @@ def test_the_ca_says_which_attributes_it_wants(parts: CAParts) -> None:
 
 def test_labels_that_name_no_order_leave_nothing_in_memory_whoever_asks_about_them(parts: CAParts) -> None:
     for number in range(100):
-        assert parts.ca.wanted_attributes(None, f"no-order-{number}")
-    assert parts.ca.wanted_attributes(None, ORDER)
-    assert list(parts.ca._orders) == [ORDER]
+        assert parts.attributes.wanted(None, f"no-order-{number}")
+        assert parts.attributes.known(None, f"no-order-{number}") is None
+    assert parts.attributes.wanted(None, ORDER)
+    assert len(parts.attributes._known) == 1
 
 
 def test_a_request_that_waits_for_an_approval_keeps_its_nonce(parts: CAParts) -> None:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.ca.demands import Terms
 from birthmark.ca.errors import Refused
+from birthmark.ca.issuing.attributes import AttributeDesk
 from birthmark.ca.issuing.signers import Signers, Verifier
 from birthmark.ca.service import CA
 from birthmark.core.ids import fingerprint
@@ -53,6 +54,7 @@ class Next:
     def start(self, store: object = None) -> None:
         store = store or self.parts.store
         self.parts.ca = CA(store, self.signers, self.policy, self.parts.clock)  # type: ignore[arg-type] # a store
+        self.parts.attributes = AttributeDesk(self.parts.store, self.policy, self.parts.clock)
 
     def issuance(self, certificate: x509.Certificate) -> Issuance:
         with self.parts.store.reading() as ledger:
@@ -67,7 +69,7 @@ class Next:
 
 def key_wanted(parts: CAParts, certificate: x509.Certificate | None, label: str | None = None) -> KeyAlgorithm:
     client = None if certificate is None else parts.device(certificate)
-    wanted = wishes.read(parts.ca.wanted_attributes(client, label)).key
+    wanted = wishes.read(parts.attributes.wanted(client, label)).key
     assert wanted is not None
     return wishes.algorithm_of(wanted)
 

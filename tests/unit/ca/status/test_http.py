@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from urllib3 import PoolManager
 from urllib3.response import BaseHTTPResponse
 
-from birthmark.ca.status.http import StatusHTTP
+from birthmark.ca.status.http import PIECE_BYTES, StatusHTTP
 from birthmark.core.revocation import decode_page
 from birthmark.net.asgi import LoopbackServer
 from birthmark.net.tls import client_context, server_context
@@ -228,6 +228,22 @@ def test_a_signer_that_is_away_is_said_in_each_calls_own_terms(site: Site) -> No
     answer = site.get("/v1/crl")
     assert (answer.status, finding(answer), answer.headers["retry-after"]) == (503, "ca.signer", "5")
     assert error_of(site.post(build_request([CertID.of(ISSUER, 1)]))) == "try-later"
+
+
+def test_a_list_that_cannot_be_looked_after_now_is_served_as_it_was(site: Site) -> None:
+    first = site.get("/v1/crl")
+    site.desk.broken = True
+    again = site.get("/v1/crl")
+    assert (again.status, again.data, again.headers["etag"]) == (200, first.data, first.headers["etag"])
+
+
+def test_a_list_in_several_pieces_arrives_whole(site: Site) -> None:
+    for serial in range(1, 9_000):
+        site.desk.revoke(serial, now())
+    answer = site.get("/v1/crl")
+    assert len(answer.data) > 2 * PIECE_BYTES
+    assert int(answer.headers["content-length"]) == len(answer.data)
+    assert len(read_crl(answer.data, ISSUER, now()).serials) == 9_000
 
 
 def test_the_feed_is_not_served_without_tls(site: Site) -> None:
