@@ -12,7 +12,6 @@ from msgspec import structs
 
 from birthmark.ca.ports import CAStore
 from birthmark.core.audit import AuditRow, decode_row, encode_row, link
-from birthmark.core.dossier import Tally
 from birthmark.core.errors import StoreError
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import (
@@ -399,34 +398,6 @@ def test_more_rows_than_a_socket_takes_at_once_are_committed(store: CAStore) -> 
             ledger.append(rows)
     with store.reading() as ledger:
         assert ledger.log_size() == 2 * len(rows)
-
-
-def test_a_dossier_holds_everything_about_an_issuance(store: CAStore) -> None:
-    other = replace(INTENT, serial="40bb", chip=ChipID("Smith", "FF"), unit_serial="BM-000002")
-    put(store, INTENT, other)
-    end = End("40aa", AT, Ending.REVOKED)
-    about_other = structs.replace(ROW, unit_serial="BM-000002")
-    with store.writing() as ledger:
-        ledger.record([("40aa", b"certificate")])
-        ledger.take_quota([("order-1", "BM-000001"), ("order-1", "BM-000003")])
-        ledger.confirm([(fingerprint(b"certificate"), "j.w.s")], AT)
-        ledger.end([end])
-        ledger.append([about_other, ROW, structs.replace(ROW, unit_serial=""), ROW])
-    with store.reading() as ledger:
-        first, second = ledger.dossiers(0, 10)
-        assert (first.number, first.certificate_sha256, first.birth) == (1, fingerprint(b"certificate"), "j.w.s")
-        assert first.issuance == ledger.issuance("40aa")
-        assert (first.ends, first.holds_place) == ((end,), True)
-        assert [leaf.number for leaf in first.leaves] == [1, 3]
-        assert (second.number, second.certificate_sha256, second.birth) == (2, "", None)
-        assert (second.ends, second.holds_place) == ((), False)
-        assert ledger.dossiers(1, 10) == (second,)
-        assert ledger.known_serials(["40aa", "40cc"]) == {"40aa"}
-        assert ledger.stray_places(10) == (("order-1", "BM-000003"),)
-        assert ledger.tally() == Tally(4, 3, 1, 0, 0, 0)
-        assert [leaf.number for leaf in ledger.leaves(1, 2)] == [1, 2]
-        assert [leaf.number for leaf in ledger.leaves_by_unit(("", 0), 10)] == [1, 3, 0]
-        assert [leaf.number for leaf in ledger.leaves_by_unit(("BM-000001", 1), 1)] == [3]
 
 
 def test_an_error_undoes_the_whole_transaction(store: CAStore) -> None:

@@ -100,7 +100,7 @@ def test_a_scrapped_unit_keeps_its_place_until_it_is_reworked(store: CAStore) ->
         ledger.mark_unit(ORDER.id, "BM-000001", UnitMark.REWORKED)
         ledger.mark_unit(ORDER.id, "BM-000001", UnitMark.REWORKED)
     with store.reading() as ledger:
-        assert ledger.order_use(ORDER.id, "BM-000001") == OrderUse(1, holds_unit=True)
+        assert ledger.order_use(ORDER.id, "BM-000001") == OrderUse(1, holds_unit=True, reworked=2)
         assert ledger.order_account(ORDER.id, AT) == OrderAccount(ordered=2, lapsed=1, reworked=2)
 
 

@@ -18,10 +18,10 @@ from birthmark.ca.service import CA
 from birthmark.ca.transparency import bundle_format as bundle
 from birthmark.ca.transparency.bundle_format import AuditObject, Manifest
 from birthmark.ca.transparency.bundle_making import Auditing, BundleRequest
+from birthmark.ca.transparency.in_force import announce_configuration, announce_policy
 from birthmark.ca.transparency.log import Log
-from birthmark.ca.transparency.policy_log import announce_policy
 from birthmark.ca.transparency.trust_log import announce_trust
-from birthmark.core.audit import POLICY_ACT, TRUST_ACT, AuditRow, decode_row, order_thread
+from birthmark.core.audit import BELIEVED_ACTS, AuditRow, decode_row, order_thread
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import Order
 from birthmark.evidence.ear import VerifierID
@@ -38,6 +38,7 @@ from support.ca_parts import AUTHORITY, UNIT, CAParts, order, renewed
 OTHER_UNIT, OTHER_ORDER = "BM-000002", "order-2"
 PRIVATE_UNIT, PRIVATE_PROFILE = "BM-000003", "device-private"
 AUDITOR = "auditor:Ada"
+CONFIGURATION = b'{"birth_grace_s": 86400}'
 
 
 class AnnouncedParts(CAParts):
@@ -57,6 +58,8 @@ class AnnouncedParts(CAParts):
         self.policy = replace(self.policy, terms={**self.policy.terms, PRIVATE_PROFILE: private})
         announce_policy(self.store, self.policy.endorsements.canonical, self.texts(), self.clock)
         announce_trust(self.store, self.policy.trust, self.clock)
+        configuration = announce_configuration(self.store, CONFIGURATION, self.clock)
+        self.policy = replace(self.policy, configuration=configuration)
         verifier = Verifier(software.generate(KeyAlgorithm.ED25519), VerifierID("Forge", "birthmark test"))
         self.signers = Signers(self.forge.issuing, verifier=verifier)
         keep_signers(self.store, self.signers)
@@ -131,7 +134,7 @@ class Audited:
         with self.parts.store.reading() as ledger:
             entries = ledger.entries_of_unit(unit)
             orders = {decode_row(entry).order for _, entry in entries} - {""}
-            threads = (POLICY_ACT, TRUST_ACT, *map(order_thread, orders))
+            threads = (*BELIEVED_ACTS, *map(order_thread, orders))
             others = [number for name in threads for number, _ in ledger.entries_of_thread(name)]
         return [*(number for number, _ in entries), *others]
 

@@ -39,6 +39,7 @@ from birthmark.core.anchors import AnchorsContact, Digest, UnitAnchors, decode_a
 from birthmark.core.audit import AuditRow
 from birthmark.core.clock import Clock
 from birthmark.core.errors import DecodeError, StoreError
+from birthmark.core.ledger_rows import retired_root_row, said
 from birthmark.pki.algorithms import verifying_key
 from birthmark.pki.errors import PKIError
 from birthmark.pki.extensions import key_identifier
@@ -162,7 +163,9 @@ class RootActs:
         """Retire the root, by what the fleet shows now. Refused: ca.root.*."""
         reached, terms = self._demanded(ledger, asked), asked.terms
         ledger.retire_root(asked.subject, terms.successor, asked.at)
-        return [asked.row(f"root {asked.subject} is retired in favour of {terms.successor}: {reached.text}")]
+        row = asked.row(f"root {asked.subject} is retired in favour of {terms.successor}: {reached.text}")
+        retired = retired_root_row(asked.subject, terms.successor, asked.at)
+        return [msgspec.structs.replace(row, state=said("retired_root", retired))]
 
     def _demanded(self, ledger: Ledger, asked: Asked) -> Coverage:
         terms: RootRetireTerms = asked.terms

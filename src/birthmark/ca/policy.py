@@ -8,6 +8,7 @@ from datetime import timedelta
 from cryptography import x509
 
 from birthmark.ca.demands import Terms
+from birthmark.core.in_force import InForce
 from birthmark.evidence.endorsements import Endorsements
 from birthmark.pki.paths import TrustAnchors
 
@@ -27,3 +28,5 @@ class Policy:
     nonces_per_rig: int
     birth_grace: timedelta
     rotation_overlap: timedelta
+    configuration: InForce | None = None
+    """What the log has of the configuration that this worker was started with; None where none was announced."""

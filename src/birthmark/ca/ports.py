@@ -16,7 +16,8 @@ from birthmark.core.anchors import AnchorsContact, UnitAnchors
 from birthmark.core.audit import AuditRow
 from birthmark.core.census import Census
 from birthmark.core.clients import ClientDenial, DeniedClient
-from birthmark.core.dossier import Dossier, Leaf, PolicyInForce, Tally
+from birthmark.core.dossier import Dossier, Leaf, Numbered
+from birthmark.core.in_force import InForce
 from birthmark.core.issuance import (
     Ask,
     ChipGroup,
@@ -33,6 +34,7 @@ from birthmark.core.issuance import (
     Unit,
     UnitMark,
 )
+from birthmark.core.ledger_rows import RowValues
 from birthmark.core.proposals import Proposal, Ruling
 from birthmark.core.revocation import SignedStatus
 
@@ -212,8 +214,16 @@ class LedgerReader(Protocol):
         """Return the kept documents among those with these SHA-256."""
         ...
 
-    def policies(self) -> tuple[PolicyInForce, ...]:
+    def policies(self) -> tuple[InForce, ...]:
         """Return every appraisal policy that was put in force, the first one first."""
+        ...
+
+    def recent_configurations(self) -> tuple[InForce, ...]:
+        """Return the configurations that were put in force last, at most 8, the latest one first; without `files`."""
+        ...
+
+    def configurations(self) -> tuple[InForce, ...]:
+        """Return every configuration of what is signed that was put in force, the first one first."""
         ...
 
     def leaves(self, first: int, limit: int) -> tuple[Leaf, ...]:
@@ -225,19 +235,35 @@ class LedgerReader(Protocol):
         ...
 
     def dossiers(self, after: int, limit: int) -> tuple[Dossier, ...]:
-        """Return the issuances with numbers above `after`, by number, each with all that hangs on it."""
+        """Return the issuances with numbers above `after`, by number, each with all that hangs on it, unread."""
+        ...
+
+    def table_rows(self, table: str, after: RowValues | None, limit: int) -> tuple[RowValues, ...]:
+        """Return up to `limit` rows of a table as they lie there, by its key, beginning behind a row."""
         ...
 
     def known_serials(self, serials: Sequence[str]) -> frozenset[str]:
         """Return those of the serials that are those of issuances."""
         ...
 
-    def stray_places(self, limit: int) -> tuple[tuple[str, str], ...]:
-        """Return units (order, unit serial) that count towards an order under which nothing was issued to them."""
+    def known_documents(self, digests: Sequence[str]) -> frozenset[str]:
+        """Return those of the SHA-256 under which a document is kept."""
         ...
 
-    def tally(self) -> Tally:
-        """Return how many rows there are."""
+    def nonce_uses(self, digests: Sequence[str]) -> Mapping[str, str | None]:
+        """Return which issuance has used each of the nonces (by SHA-256) that are not forgotten; None for none."""
+        ...
+
+    def tile_count(self) -> int:
+        """Return how many hash tiles are stored."""
+        ...
+
+    def strays(self, limit: int) -> tuple[tuple[str, str], ...]:
+        """Return rows (table, key) that belong to an issuance which is not there, up to `limit` of each table."""
+        ...
+
+    def numbered(self) -> tuple[Numbered, ...]:
+        """Return how many rows there are in the tables whose rows are numbered without a gap."""
         ...
 
     def tiles(self, wanted: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], bytes]:
@@ -364,8 +390,12 @@ class Ledger(LedgerReader, Protocol):
         """Keep documents, each under its SHA-256; one that is there already stays."""
         ...
 
-    def put_policy(self, policy: PolicyInForce) -> None:
+    def put_policy(self, policy: InForce) -> None:
         """Write down that a policy is in force from now on."""
+        ...
+
+    def put_configuration(self, configuration: InForce) -> None:
+        """Write down that a configuration is in force from now on."""
         ...
 
     def put_tiles(self, tiles: Mapping[tuple[int, int], bytes]) -> None:

@@ -68,4 +68,5 @@ class Trail:
     def end_row(self, end: End) -> AuditRow:
         """Return the audit row of another certificate that ends because of this request."""
         detail = f"{end.ending.value} from {end.dies_at.isoformat(timespec='milliseconds')}"
-        return replace(self.row(certificate=end.serial, detail=detail), act="end")
+        row = self.row(certificate=end.serial, detail=detail)
+        return replace(row, act="end", dies=end.dies_at, ending=end.ending.value)

@@ -44,9 +44,11 @@ from birthmark.ca.status.desk import SigningDesk, StatusIssuer
 from birthmark.ca.status.http import StatusHTTP
 from birthmark.ca.status.setup import published, status_desk, status_issuers
 from birthmark.ca.transparency.bundle_making import Auditing
+from birthmark.ca.transparency.configuration import Signing, signing_configuration
 from birthmark.ca.transparency.http import LogHTTP
+from birthmark.ca.transparency.in_force import announce_configuration, announce_policy
 from birthmark.ca.transparency.log import Log
-from birthmark.ca.transparency.policy_log import announce_policy, read_policy
+from birthmark.ca.transparency.policy_log import read_policy
 from birthmark.ca.transparency.trust_log import announce_trust
 from birthmark.ca.watch.chores import Chore, doing
 from birthmark.ca.watch.health import Health, HealthDesk
@@ -58,6 +60,7 @@ from birthmark.ca.watch.outages import Outages
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
+from birthmark.core.ids import fingerprint
 from birthmark.core.secret_files import read_secret
 from birthmark.est.messages import EST_PREFIX
 from birthmark.evidence.difference import PolicyDifference
@@ -202,11 +205,13 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
         announce_trust(store, policy.trust, system_clock)
         signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
         keep_signers(store, signers)
+        issuers = status_issuers(config, folder, keys, signers)
+        text = signing_configuration(config, policy, _signing(signers, signer, issuers))
+        policy = replace(policy, configuration=announce_configuration(store, text, system_clock))
         lineage = _lineage(config, folder, policy)
         board = NoticeBoard(issuing)
         policy = replace(policy, trust=replace(policy.trust, why_denied=doorkeeper(board.current)))
         ca = CA(issuing, signers, policy, system_clock, handed_out(policy.ca_chain, board.latest))
-        issuers = status_issuers(config, folder, keys, signers)
         desk = status_desk(config, store, issuers, policy, system_clock)
         status = StatusHTTP(desk, system_clock, config.status_max_age_s)
         life = Lifecycle(store, system_clock)
@@ -241,6 +246,11 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
         )
         with board.followed():
             yield _Served(app, status, own, shared)
+
+
+def _signing(signers: Signers, signer: Signer, issuers: Mapping[str, StatusIssuer]) -> Signing:
+    responders = {name: each.responder.certificate for name, each in issuers.items() if each.responder is not None}
+    return Signing(signers=signers, log_key=signer.verifier.text, responders=responders)
 
 
 def _organs(
@@ -300,8 +310,10 @@ def examine(config_path: Path) -> Health:
     with Keyring(folder) as keys, configured_store(config, folder) as store:
         signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
         issuers = status_issuers(config, folder, keys, signers)
+        text = signing_configuration(config, policy, _signing(signers, signer, issuers))
         desk = status_desk(config, store, issuers, policy, system_clock)
         organs = _organs(store, policy, signers, signer, (issuers, desk), folder)
+        organs = replace(organs, unannounced=fingerprint(text))
         return HealthDesk(organs, system_clock).health(EXAMINE_MAX_S)
 
 

@@ -99,6 +99,16 @@ def policy(config: Path, digest: str, out: Path) -> None:
         click.echo(str(target))
 
 
+@audit.command(short_help="Print a configuration that was in force.")
+@CONFIG
+@click.argument("digest")
+def configuration(config: Path, digest: str) -> None:
+    """Print the configuration with this DIGEST: what of ca.toml decided what was signed, as it was in force."""
+    from birthmark.ca.audit.wiring import configuration_text
+
+    click.echo(configuration_text(config, digest), nl=False)
+
+
 @audit.command()
 @click.argument("file", type=FILE)
 @LOG_KEY

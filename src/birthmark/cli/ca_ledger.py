@@ -21,7 +21,7 @@ def ledger() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def check(config: Path, *, as_json: bool) -> None:
     """
-    Hold the tables against the log: certificates, births, endings, quotas, one by one.
+    Hold every table against the log, row by row; the reference of the ledger says what is seen and what is not.
 
     May run beside the serving process. Prints one line for each discrepancy and ends with 1 when there is any.
     """

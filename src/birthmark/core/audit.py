@@ -22,6 +22,9 @@ FIRMWARE_MAX = 128
 """Characters of what a chip says of its firmware: the chip chooses them, and the log must be able to hold them."""
 POLICY_ACT = "policy.in-force"
 TRUST_ACT = "trust.in-force"
+CONFIGURATION_ACT = "configuration.changed"
+BELIEVED_ACTS = (POLICY_ACT, TRUST_ACT, CONFIGURATION_ACT)
+"""What was in force from then on: each is a thread of its own."""
 
 _LEAF = b"\x00"
 
@@ -59,6 +62,11 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     `about` is the SHA-256 of what the act is about: certificate, birth record, order document, policy.
     `grounds` are there where a certificate was issued. `previous` is the link to the entry before this one of the same
     thread; "" for the first one of a thread, and for what belongs to none. The ledger sets it.
+
+    What the tables must say from then on: `state` has the digests of the rows that the act wrote (`core.ledger_rows`);
+    `dies` and `ending` say when and why the certificate counts as revoked (of one that is issued: when nobody confirms
+    it); `nonce` is the SHA-256 of the nonce that it consumed. `configuration` is the number of the entry of the
+    configuration that a certificate was signed by.
     """
 
     at: _Moment
@@ -73,6 +81,11 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     finding: str = ""
     detail: str = ""
     grounds: Grounds | None = None
+    dies: _Moment | None = None
+    ending: str = ""
+    nonce: str = ""
+    configuration: int | None = None
+    state: dict[str, str] = {}
     previous: str = ""
 
     @property
@@ -80,12 +93,12 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
         """
         The thread of entries that it is linked to, "" where it belongs to none.
 
-        That of its unit; of its order, where it is about no unit and was granted; of the policies, or of the trust
-        anchors, that were in force.
+        That of its unit; of its order, where it is about no unit and was granted; of the policies, the trust anchors,
+        or the configurations, that were in force.
         """
         if self.unit_serial:
             return unit_thread(self.unit_serial)
-        if self.act in (POLICY_ACT, TRUST_ACT):
+        if self.act in BELIEVED_ACTS:
             return self.act
         return order_thread(self.order) if self.order and not self.finding else ""
 
@@ -118,7 +131,8 @@ def decode_row(data: bytes) -> AuditRow:
         row = _DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DecodeError(f"not an audit row: {error}", finding="audit.row") from error
-    if row.at.utcoffset() != UTC.utcoffset(None) or encode_row(row) != data:
+    moments = (row.at,) if row.dies is None else (row.at, row.dies)
+    if any(each.utcoffset() != UTC.utcoffset(None) for each in moments) or encode_row(row) != data:
         raise DecodeError("an audit row that is not in its one form", finding="audit.row")
     return row
 

@@ -3,9 +3,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from typing import TypeAlias
 
-from birthmark.core.issuance import End, Issuance
+_Row: TypeAlias = Mapping[str, str | bytes | int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +19,20 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dossier:
-    """An issuance with all that hangs on it, as it is in the tables: nothing here is checked yet."""
+    """
+    An issuance with all that hangs on it: rows as they are in the tables, values by column names.
+
+    Nothing here is checked yet: a row may hold what no program has written.
+    """
 
     number: int
     """Issuances are numbered from 1 without a gap."""
-    issuance: Issuance
-    certificate_sha256: str
-    """Under which digest the certificate is found; "" when there is none."""
-    birth: str | None
-    """The birth record (compact JWS)."""
-    ends: tuple[End, ...]
+    issuance: _Row
+    life: _Row | None
+    certificate: _Row | None
+    birth: _Row | None
+    hold: _Row | None
+    ends: tuple[_Row, ...]
     """Every decision to end its life, in order."""
     holds_place: bool
     """Whether its unit counts towards its order."""
@@ -37,27 +41,11 @@ class Dossier:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """How many rows there are of what is written once and never changed."""
+class Numbered:
+    """How many rows there are in a table whose rows are numbered without a gap, and the last number."""
 
-    entries: int
-    last_entry: int
-    """Entries are numbered from 0; -1 when there is none."""
-    endings: int
-    last_ending: int
-    """Endings are numbered from 0; -1 when there is none."""
-    proposals: int
-    rulings: int
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyInForce:
-    """Which appraisal policy was in force from a moment on, until the next one."""
-
-    digest: str
-    """That of `Endorsements.digest`."""
-    files: Mapping[str, str]
-    """SHA-256 of each file that it is made of, by name; the first is the policy's own."""
-    entry: int
-    """Number of the log entry that says so."""
-    since: datetime
+    table: str
+    rows: int
+    first: int
+    """The number of the first row that there ever was."""
+    last: int

@@ -12,6 +12,7 @@ from enum import Enum
 
 from birthmark.core import ids
 from birthmark.core.errors import DecodeError
+from birthmark.core.in_force import InForce
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ class OrderUse:
     holds_unit: bool
     scrapped: bool = False
     """Whether the unit was scrapped. It keeps its place: scrap gives none back."""
+    reworked: int = 0
+    """How often the unit was let be made again in its place."""
 
 
 class UnitMark(Enum):
@@ -321,6 +324,8 @@ class LedgerFacts:
     denial: str | None
     """Why the chip, or a group that it belongs to, gets no certificate."""
     unit: Unit | None = None
+    configurations: tuple[InForce, ...] = ()
+    """The configurations that were put in force last, the latest one first."""
 
 
 @dataclass(frozen=True, slots=True)

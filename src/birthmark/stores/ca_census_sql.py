@@ -7,7 +7,7 @@ from typing import Final
 
 from birthmark.core.census import Census
 from birthmark.core.issuance import Ending
-from birthmark.stores import ca_rows as rows
+from birthmark.core.ledger_rows import us
 from birthmark.stores.ca_database import Database
 
 _DECIDED: Final = ", ".join(f"'{ending.value}'" for ending in Ending if ending.decided)
@@ -35,10 +35,10 @@ class CensusReads:
     _db: Database
 
     def census(self, at: datetime) -> Census:
-        now = rows.us(at)
+        now = us(at)
         states, nonces = self._db.read_all(((_STATES, (now, now)), (_OPEN_NONCES, (now,))))
         return Census(dict(states), int(nonces[0][0]))
 
     def probe(self, at: datetime) -> None:
         upsert = "INSERT INTO probe (id, at_us) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at_us = excluded.at_us"
-        self._db.write(upsert, rows.us(at))
+        self._db.write(upsert, us(at))

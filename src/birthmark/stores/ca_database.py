@@ -4,7 +4,8 @@
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
-from birthmark.stores.ca_rows import Row, Table, Value
+from birthmark.core.ledger_rows import Value
+from birthmark.stores.ca_rows import Row, Table
 
 Argument: TypeAlias = Value | Sequence[str]
 Query: TypeAlias = tuple[str, tuple[Argument, ...]]

@@ -19,8 +19,9 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from birthmark.core.errors import ConfigError, StoreError
+from birthmark.core.ledger_rows import Value
 from birthmark.stores.ca_database import Argument, Query
-from birthmark.stores.ca_rows import Row, Table, Value
+from birthmark.stores.ca_rows import Row, Table
 from birthmark.stores.ca_schema import migrations
 from birthmark.stores.ca_sql import SQLLedger
 from birthmark.stores.postgres_arrays import array_of, register

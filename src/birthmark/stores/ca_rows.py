@@ -4,14 +4,12 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from birthmark.core.anchors import AnchorsContact, UnitAnchors
 from birthmark.core.clients import ClientDenial, read_client
 from birthmark.core.issuance import (
     ChipGroup,
-    ChipID,
     End,
     Ending,
     GroupDenial,
@@ -23,14 +21,11 @@ from birthmark.core.issuance import (
     UnitRange,
     UnitState,
 )
+from birthmark.core.ledger_rows import RowValues, Value, chip_key, chip_of, maybe_moment, maybe_us, moment, us
 from birthmark.core.proposals import Proposal, Ruling, State
 from birthmark.core.revocation import SignedStatus
 
 Row: TypeAlias = tuple[Any, ...]
-Value: TypeAlias = str | bytes | int | None
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +68,7 @@ RULING = _table("ruling", "proposal_id state decided_by decided_us:bigint reason
 UNIT_COLUMNS: Final = "serial, chip, state, since_us, order_id, reason, resumes"
 DOCUMENT = _table("document", "sha256 content:bytea")
 POLICY = _table("policy", "digest files entry:bigint since_us:bigint", first_number=1)
+CONFIGURATION = _table("configuration", "digest files entry:bigint since_us:bigint", first_number=1)
 LEAF = _table("leaf", "unit_serial entry:bytea", first_number=0)
 THREAD = _table("thread", "name number:bigint")
 
@@ -94,54 +90,9 @@ ISSUANCE_TABLES: Final = "life l JOIN issuance i ON i.serial = l.serial LEFT JOI
 SELECT_ISSUANCE: Final = f"SELECT {ISSUANCE_COLUMNS} FROM {ISSUANCE_TABLES}"  # noqa: S608 constant text
 
 
-def us(moment: datetime) -> int:
-    """Return microseconds since 1970 in UTC: exact, sortable, without a float."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def maybe_us(moment: datetime | None) -> int | None:
-    """Return `us` of the moment, or None."""
-    return None if moment is None else us(moment)
-
-
-def moment(microseconds: int) -> datetime:
-    """Return the moment that `us` wrote."""
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-def maybe_moment(microseconds: int | None) -> datetime | None:
-    """Return `moment` of the number, or None."""
-    return None if microseconds is None else moment(microseconds)
-
-
-def chip_key(chip: ChipID) -> str:
-    """Return a chip as one text: serials have no slash, makers may."""
-    return f"{chip.maker}/{chip.serial}"
-
-
-def chip_of(key: str) -> ChipID:
-    """Return the chip that `chip_key` wrote."""
-    maker, _, serial = key.rpartition("/")
-    return ChipID(maker, serial)
-
-
-def order_values(order: Order) -> tuple[Value, ...]:
-    """Return the values in the order of ORDER_COLUMNS."""
-    return (
-        order.id,
-        order.product,
-        order.quantity,
-        json.dumps(order.chip_models),
-        json.dumps(order.rigs),
-        order.units.first,
-        order.units.last,
-        us(order.not_before),
-        us(order.not_after),
-        order.profile,
-        order.document,
-        maybe_us(order.approved_at),
-        maybe_us(order.closed_at),
-    )
+def values_of(row: RowValues) -> tuple[Value, ...]:
+    """Return the values of a row, in the order of its columns."""
+    return tuple(row.values())
 
 
 def order_of(row: Row) -> Order:
@@ -185,29 +136,6 @@ def nonce_of(row: Row) -> NonceGrant:
 def queue_text(waiting: tuple[str, ...]) -> str:
     """Return a queue as it lies in a row."""
     return json.dumps(waiting) if waiting else ""
-
-
-def issuance_values(issuance: Issuance) -> tuple[Value, ...]:
-    """Return the values in the order of ISSUANCE's columns."""
-    return (
-        issuance.serial,
-        issuance.unit_serial,
-        chip_key(issuance.chip),
-        issuance.chip_model,
-        issuance.hw_type,
-        issuance.spki,
-        issuance.evidence,
-        issuance.order,
-        issuance.product,
-        issuance.organization,
-        issuance.profile,
-        issuance.requested_by,
-        us(issuance.intended_at),
-        issuance.validity_days,
-        issuance.ak_fingerprint,
-        issuance.kind,
-        issuance.result,
-    )
 
 
 def life_values(issuance: Issuance) -> tuple[Value, ...]:
@@ -263,19 +191,6 @@ def end_of(row: Row) -> End:
     return End(serial, moment(dies_us), Ending(ending))
 
 
-def unit_values(unit: Unit) -> tuple[Value, ...]:
-    """Return the values in the order of UNIT_COLUMNS."""
-    return (
-        unit.serial,
-        None if unit.chip is None else chip_key(unit.chip),
-        unit.state.value,
-        us(unit.since),
-        unit.order,
-        unit.reason,
-        None if unit.resumes is None else unit.resumes.value,
-    )
-
-
 def anchors_values(contact: AnchorsContact) -> tuple[str, str, str, int]:
     """Return the row of a contact."""
     return contact.unit_serial, contact.certificate, " ".join(sorted(contact.anchors)), us(contact.at)
@@ -326,11 +241,6 @@ def client_denial_of(row: Row) -> ClientDenial:
     return ClientDenial(client=read_client(client), reason=reason, since=moment(since_us))
 
 
-def group_key(group: ChipGroup) -> str:
-    """Return a group as one text, as the denials are asked for it."""
-    return f"{group.kind.value}:{group.name}"
-
-
 def signed_status_values(status: SignedStatus) -> tuple[Value, ...]:
     """Return the values: digest, number, this_us, next_us, refresh_us, body."""
     times = (us(status.this_update), us(status.next_update), us(status.refresh_at))
@@ -341,33 +251,6 @@ def signed_status_of(row: Row) -> SignedStatus:
     """Return the list or response of a row: digest, number, this_us, next_us, refresh_us, body."""
     digest, number, this_us, next_us, refresh_us, body = row
     return SignedStatus(bytes(digest), number, moment(this_us), moment(next_us), moment(refresh_us), bytes(body))
-
-
-def proposal_values(proposal: Proposal) -> tuple[Value, ...]:
-    """Return the values in the order of PROPOSAL's columns."""
-    return (
-        proposal.id,
-        proposal.act,
-        proposal.subject,
-        proposal.document,
-        proposal.certificate,
-        proposal.proposed_by,
-        us(proposal.proposed_at),
-        us(proposal.expires_at),
-    )
-
-
-def ruling_values(proposal_id: str, ruling: Ruling) -> tuple[Value, ...]:
-    """Return the values in the order of RULING's columns."""
-    return (
-        proposal_id,
-        ruling.state.value,
-        ruling.decided_by,
-        us(ruling.decided_at),
-        ruling.reason,
-        ruling.document,
-        ruling.certificate,
-    )
 
 
 def proposal_of(row: Row) -> Proposal:

@@ -9,11 +9,13 @@ value and `IN LIST` for "among these texts"; a database that says it otherwise r
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from birthmark.core.errors import StoreError
 from birthmark.core.ids import fingerprint
+from birthmark.core.in_force import InForce
 from birthmark.core.issuance import (
     Ask,
     ChipID,
@@ -26,11 +28,22 @@ from birthmark.core.issuance import (
     Unit,
     UnitMark,
 )
+from birthmark.core.ledger_rows import (
+    chip_key,
+    denied_chip_row,
+    group_key,
+    issuance_row,
+    order_row,
+    proposal_row,
+    ruling_row,
+    us,
+)
 from birthmark.core.proposals import Proposal, Ruling
 from birthmark.stores import ca_rows as rows
 from birthmark.stores.ca_census_sql import CensusReads
-from birthmark.stores.ca_rows import ORDER_COLUMNS, SELECT_ISSUANCE, SELECT_PROPOSAL
-from birthmark.stores.ca_sql_audit import AuditReads
+from birthmark.stores.ca_rows import ORDER_COLUMNS, SELECT_ISSUANCE, SELECT_PROPOSAL, values_of
+from birthmark.stores.ca_sql_audit import RECENT, AuditReads, recent_of
+from birthmark.stores.ca_sql_check import CheckReads
 from birthmark.stores.ca_sql_status import OPEN, SELECT_UNIT, SQLStatus
 
 PAGE: Final = 500
@@ -70,31 +83,36 @@ _SELECT_DENIALS = (
 )
 
 
-class SQLLedger(SQLStatus, CensusReads, AuditReads):
+class SQLLedger(SQLStatus, CensusReads, AuditReads, CheckReads):
     """The operations of `ca.ports.Ledger` inside one open transaction."""
 
     # --- what candidates are decided by ---
 
     def facts(self, asks: Sequence[Ask]) -> tuple[LedgerFacts, ...]:
-        units, chips = [ask.unit_serial for ask in asks], [rows.chip_key(ask.chip) for ask in asks]
-        groups = [rows.group_key(group) for ask in asks for group in ask.groups]
-        orders, nonces, near, held, denied, known_units = self._db.read_all(
+        units, chips = [ask.unit_serial for ask in asks], [chip_key(ask.chip) for ask in asks]
+        groups = [group_key(group) for ask in asks for group in ask.groups]
+        orders, nonces, near, held, denied, known_units, recent = self._db.read_all(
             (
                 (_SELECT_ORDERS_IN_USE, (_once(ask.order for ask in asks),)),
                 (f"{_SELECT_NONCE} WHERE n.digest IN LIST", ([ask.nonce for ask in asks],)),
                 (f"{SELECT_ISSUANCE} WHERE l.chip IN LIST OR l.unit_serial IN LIST ORDER BY i.number", (chips, units)),
-                ("SELECT order_id, unit_serial, scrapped FROM order_unit WHERE unit_serial IN LIST", (units,)),
+                (
+                    "SELECT order_id, unit_serial, scrapped, reworked FROM order_unit WHERE unit_serial IN LIST",
+                    (units,),
+                ),
                 (_SELECT_DENIALS, (chips, groups)),
                 (f"{SELECT_UNIT} WHERE serial IN LIST", (units,)),
+                (RECENT, ()),
             )
         )
         known = _Known(
             orders={row[0]: (rows.order_of(row[:-1]), row[-1]) for row in orders},
             grants={row[0]: rows.nonce_of(row) for row in nonces},
             issuances=tuple(rows.issuance_of(row) for row in near),
-            held={(order_id, unit): scrapped > 0 for order_id, unit, scrapped in held},
+            held={(order_id, unit): (scrapped > 0, reworked) for order_id, unit, scrapped, reworked in held},
             denied={(kind, name): reason for kind, name, reason in denied},
             units={row[0]: rows.unit_of(row) for row in known_units},
+            configurations=tuple(map(recent_of, recent)),
         )
         return tuple(known.of(ask) for ask in asks)
 
@@ -107,14 +125,16 @@ class SQLLedger(SQLStatus, CensusReads, AuditReads):
 
     def order_use(self, order_id: str, unit_serial: str) -> OrderUse:
         row = self._one("SELECT units FROM production_order WHERE id = ?", order_id)
-        query = "SELECT scrapped FROM order_unit WHERE unit_serial = ? AND order_id = ?"
+        query = "SELECT scrapped, reworked FROM order_unit WHERE unit_serial = ? AND order_id = ?"
         held = self._one(query, unit_serial, order_id)
         units = 0 if row is None else row[0]
-        return OrderUse(units, holds_unit=held is not None, scrapped=held is not None and held[0] > 0)
+        if held is None:
+            return OrderUse(units, holds_unit=False)
+        return OrderUse(units, holds_unit=True, scrapped=held[0] > 0, reworked=held[1])
 
     def order_account(self, order_id: str, at: datetime) -> OrderAccount:
         ordered = self._one("SELECT quantity FROM production_order WHERE id = ?", order_id)
-        counts = {row[0]: row[1:] for row in self._db.read(_ACCOUNT, rows.us(at), order_id, order_id)}
+        counts = {row[0]: row[1:] for row in self._db.read(_ACCOUNT, us(at), order_id, order_id)}
         fates = {fate: count for fate, (count, _) in counts.items()}
         reworked = sum(int(times) for _, times in counts.values())
         return OrderAccount(ordered=0 if ordered is None else ordered[0], reworked=reworked, **fates)
@@ -125,14 +145,14 @@ class SQLLedger(SQLStatus, CensusReads, AuditReads):
 
     def leases(self, unit_serials: Sequence[str], at: datetime) -> tuple[NonceGrant, ...]:
         where = "WHERE n.unit_serial IN LIST AND (n.waiting <> '' OR u.serial IS NULL AND n.expires_us > ?)"
-        return tuple(map(rows.nonce_of, self._db.read(f"{_SELECT_NONCE} {where}", unit_serials, rows.us(at))))
+        return tuple(map(rows.nonce_of, self._db.read(f"{_SELECT_NONCE} {where}", unit_serials, us(at))))
 
     def living_nonces(self, holder: str, at: datetime) -> int:
         query = (
             "SELECT count(*) FROM nonce n WHERE n.holder = ? AND n.expires_us > ?"
             " AND NOT EXISTS (SELECT 1 FROM nonce_use u WHERE u.digest = n.digest)"
         )
-        return int(self._db.read(query, holder, rows.us(at))[0][0])
+        return int(self._db.read(query, holder, us(at))[0][0])
 
     # --- certificates ---
 
@@ -148,7 +168,7 @@ class SQLLedger(SQLStatus, CensusReads, AuditReads):
 
     def issuances_near(self, chip: ChipID, unit_serial: str) -> tuple[Issuance, ...]:
         where = "WHERE l.chip = ? OR l.unit_serial = ? ORDER BY i.number"
-        found = self._db.read(f"{SELECT_ISSUANCE} {where}", rows.chip_key(chip), unit_serial)
+        found = self._db.read(f"{SELECT_ISSUANCE} {where}", chip_key(chip), unit_serial)
         return tuple(rows.issuance_of(row) for row in found)
 
     def issuances_of_unit(self, unit_serial: str) -> tuple[Issuance, ...]:
@@ -168,10 +188,10 @@ class SQLLedger(SQLStatus, CensusReads, AuditReads):
             "SELECT l.serial FROM life l LEFT JOIN certificate c ON c.serial = l.serial"  # noqa: S608 constant text
             f" WHERE l.serial IN LIST AND c.serial IS NULL AND {OPEN}"
         )
-        return frozenset(row[0] for row in self._db.read(query, serials, rows.us(at)))
+        return frozenset(row[0] for row in self._db.read(query, serials, us(at)))
 
     def denial(self, chip: ChipID) -> str | None:
-        row = self._one("SELECT reason FROM denied_chip WHERE chip = ?", rows.chip_key(chip))
+        row = self._one("SELECT reason FROM denied_chip WHERE chip = ?", chip_key(chip))
         return None if row is None else str(row[0])
 
     def birth(self, certificate_sha256: str) -> str | None:
@@ -190,15 +210,15 @@ class SQLLedger(SQLStatus, CensusReads, AuditReads):
 
     def overdue_proposals(self, at: datetime, limit: int) -> tuple[Proposal, ...]:
         where = "WHERE r.state IS NULL AND p.expires_us <= ? ORDER BY p.number LIMIT ?"
-        return tuple(rows.proposal_of(row) for row in self._db.read(f"{SELECT_PROPOSAL} {where}", rows.us(at), limit))
+        return tuple(rows.proposal_of(row) for row in self._db.read(f"{SELECT_PROPOSAL} {where}", us(at), limit))
 
     def put_proposal(self, proposal: Proposal) -> None:
-        self._db.insert(rows.PROPOSAL, [rows.proposal_values(proposal)])
+        self._db.insert(rows.PROPOSAL, [values_of(proposal_row(proposal))])
         if proposal.ruling is not None:
             self.rule(proposal.id, proposal.ruling)
 
     def rule(self, proposal_id: str, ruling: Ruling) -> None:
-        self._db.insert(rows.RULING, [rows.ruling_values(proposal_id, ruling)])
+        self._db.insert(rows.RULING, [values_of(ruling_row(proposal_id, ruling))])
 
     # --- the transparency log ---
 
@@ -228,7 +248,7 @@ class SQLLedger(SQLStatus, CensusReads, AuditReads):
     # --- writes ---
 
     def put_order(self, order: Order) -> None:
-        self._db.write(_PUT_ORDER, *rows.order_values(order))
+        self._db.write(_PUT_ORDER, *values_of(order_row(order)))
 
     def take_quota(self, takes: Sequence[tuple[str, str]]) -> None:
         self._db.insert(rows.ORDER_UNIT, takes)
@@ -254,7 +274,7 @@ class SQLLedger(SQLStatus, CensusReads, AuditReads):
 
     def extend_nonces(self, extensions: Sequence[tuple[str, datetime]]) -> None:
         update = "UPDATE nonce SET expires_us = ? WHERE digest = ? AND expires_us < ? AND waiting = ''"
-        self._db.write_each(update, [(rows.us(until), digest, rows.us(until)) for digest, until in extensions])
+        self._db.write_each(update, [(us(until), digest, us(until)) for digest, until in extensions])
 
     def queue_for_nonces(self, queues: Sequence[tuple[str, tuple[str, ...]]]) -> None:
         update = "UPDATE nonce SET waiting = ? WHERE digest = ?"
@@ -263,28 +283,28 @@ class SQLLedger(SQLStatus, CensusReads, AuditReads):
     def forget_nonces(self, expired_before: datetime, limit: int) -> int:
         # Use and nonce go together: a used nonce is never an unused one, not for a moment.
         old = "(SELECT digest FROM nonce WHERE expires_us < ? ORDER BY expires_us, digest LIMIT ?)"
-        arguments = rows.us(expired_before), limit
+        arguments = us(expired_before), limit
         self._db.write(f"DELETE FROM nonce_use WHERE digest IN {old}", *arguments)  # noqa: S608 constant text
         return self._db.change(f"DELETE FROM nonce WHERE digest IN {old}", *arguments)  # noqa: S608 constant text
 
     def intend(self, issuances: Sequence[Issuance]) -> None:
-        self._db.insert(rows.ISSUANCE, [rows.issuance_values(issuance) for issuance in issuances])
+        self._db.insert(rows.ISSUANCE, [values_of(issuance_row(issuance)) for issuance in issuances])
         self._db.insert(rows.LIFE, [rows.life_values(issuance) for issuance in issuances])
 
     def record(self, certificates: Sequence[tuple[str, bytes]]) -> None:
         self._db.insert(rows.CERTIFICATE, [(serial, fingerprint(der), der) for serial, der in certificates])
 
     def confirm(self, births: Sequence[tuple[str, str]], at: datetime) -> None:
-        self._db.insert(rows.BIRTH, [(sha256, rows.us(at), jws) for sha256, jws in births])
+        self._db.insert(rows.BIRTH, [(sha256, us(at), jws) for sha256, jws in births])
         update = (
             "UPDATE life SET confirmed_us = ?, dies_us = NULL, ending = NULL"
             " WHERE serial = (SELECT serial FROM certificate WHERE sha256 = ?)"
         )
-        self._db.write_each(update, [(rows.us(at), sha256) for sha256, _ in births])
+        self._db.write_each(update, [(us(at), sha256) for sha256, _ in births])
 
     def deny(self, chip: ChipID, reason: str) -> None:
         insert = "INSERT INTO denied_chip (chip, reason) VALUES (?, ?) ON CONFLICT (chip) DO UPDATE SET reason = ?"
-        self._db.write(insert, rows.chip_key(chip), reason, reason)
+        self._db.write(insert, *values_of(denied_chip_row(chip, reason)), reason)
 
     def put_tiles(self, tiles: Mapping[tuple[int, int], bytes]) -> None:
         insert = (
@@ -298,42 +318,36 @@ class SQLLedger(SQLStatus, CensusReads, AuditReads):
         self._db.write("INSERT INTO checkpoint (size, note) VALUES (?, ?) ON CONFLICT (size) DO NOTHING", size, note)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
     """What one set of reads found, to be dealt out to the candidates."""
 
-    def __init__(
-        self,
-        *,
-        orders: Mapping[str, tuple[Order, int]],
-        grants: Mapping[str, NonceGrant],
-        issuances: tuple[Issuance, ...],
-        held: Mapping[tuple[str, str], bool],
-        denied: Mapping[tuple[str, str], str],
-        units: Mapping[str, Unit],
-    ) -> None:
-        self._orders = orders
-        self._grants = grants
-        self._issuances = issuances
-        self._held = held
-        self._denied = denied
-        self._units = units
+    orders: Mapping[str, tuple[Order, int]]
+    grants: Mapping[str, NonceGrant]
+    issuances: tuple[Issuance, ...]
+    held: Mapping[tuple[str, str], tuple[bool, int]]
+    denied: Mapping[tuple[str, str], str]
+    units: Mapping[str, Unit]
+    configurations: tuple[InForce, ...]
 
     def of(self, ask: Ask) -> LedgerFacts:
-        order, units = self._orders.get(ask.order, (None, 0))
-        scrapped = self._held.get((ask.order, ask.unit_serial))
+        order, units = self.orders.get(ask.order, (None, 0))
+        held = self.held.get((ask.order, ask.unit_serial))
+        scrapped, reworked = held or (False, 0)
         return LedgerFacts(
             order=order,
-            grant=self._grants.get(ask.nonce),
-            near=tuple(i for i in self._issuances if i.chip == ask.chip or i.unit_serial == ask.unit_serial),
-            use=OrderUse(units, holds_unit=scrapped is not None, scrapped=bool(scrapped)),
-            denial=next((self._denied[key] for key in _denial_keys(ask) if key in self._denied), None),
-            unit=self._units.get(ask.unit_serial),
+            grant=self.grants.get(ask.nonce),
+            near=tuple(i for i in self.issuances if i.chip == ask.chip or i.unit_serial == ask.unit_serial),
+            use=OrderUse(units, holds_unit=held is not None, scrapped=scrapped, reworked=reworked),
+            denial=next((self.denied[key] for key in _denial_keys(ask) if key in self.denied), None),
+            unit=self.units.get(ask.unit_serial),
+            configurations=self.configurations,
         )
 
 
 def _denial_keys(ask: Ask) -> Iterator[tuple[str, str]]:
-    yield "chip", rows.chip_key(ask.chip)
-    yield from (("group", rows.group_key(group)) for group in ask.groups)
+    yield "chip", chip_key(ask.chip)
+    yield from (("group", group_key(group)) for group in ask.groups)
 
 
 def _once(texts: Iterable[str]) -> list[str]:

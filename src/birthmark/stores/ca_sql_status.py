@@ -19,10 +19,19 @@ from birthmark.core.issuance import (
     Unit,
     UnitState,
 )
+from birthmark.core.ledger_rows import (
+    chip_key,
+    denied_client_row,
+    denied_group_row,
+    moment,
+    retired_root_row,
+    unit_row,
+    us,
+)
 from birthmark.core.revocation import SignedStatus
 from birthmark.stores import ca_rows as rows
 from birthmark.stores.ca_database import Argument, Database
-from birthmark.stores.ca_rows import SELECT_ISSUANCE, UNIT_COLUMNS, Row
+from birthmark.stores.ca_rows import SELECT_ISSUANCE, UNIT_COLUMNS, Row, values_of
 
 _DECIDED = ", ".join(f"'{ending.value}'" for ending in Ending if ending.decided)
 OPEN = f"(l.dies_us IS NULL OR l.dies_us > ?) AND (l.ending IS NULL OR l.ending NOT IN ({_DECIDED}))"
@@ -67,15 +76,15 @@ class SQLStatus:
             "SELECT serial, dies_us, ending, expires_us, issuer FROM life WHERE dies_us <= ?"
             " AND (expires_us >= ? OR dies_us > ?) ORDER BY dies_us, serial"
         )
-        since_us = rows.us(earlier) if earlier is not None else 0
+        since_us = us(earlier) if earlier is not None else 0
         return tuple(
-            Revocation(serial, rows.moment(dies_us), Ending(ending), rows.moment(expires_us), issuer)
-            for serial, dies_us, ending, expires_us, issuer in self._db.read(query, rows.us(at), since_us, since_us)
+            Revocation(serial, moment(dies_us), Ending(ending), moment(expires_us), issuer)
+            for serial, dies_us, ending, expires_us, issuer in self._db.read(query, us(at), since_us, since_us)
         )
 
     def deaths(self, after: datetime, until: datetime, limit: int) -> tuple[str, ...]:
         query = "SELECT serial FROM life WHERE dies_us > ? AND dies_us <= ? ORDER BY dies_us LIMIT ?"
-        return tuple(row[0] for row in self._db.read(query, rows.us(after), rows.us(until), limit))
+        return tuple(row[0] for row in self._db.read(query, us(after), us(until), limit))
 
     def issuances_after(self, number: int, limit: int) -> tuple[tuple[int, Issuance], ...]:
         found = self._db.read(_ISSUANCES_AFTER, number, limit)
@@ -85,7 +94,7 @@ class SQLStatus:
         return int(self._db.read("SELECT coalesce(max(number), -1) + 1 FROM ending")[0][0])
 
     def feed_position(self, at: datetime) -> int:
-        ahead = self._db.read("SELECT min(number) FROM ending WHERE dies_us > ?", rows.us(at))[0][0]
+        ahead = self._db.read("SELECT min(number) FROM ending WHERE dies_us > ?", us(at))[0][0]
         return self.feed_head() if ahead is None else int(ahead)
 
     def endings(self, after: int, limit: int) -> tuple[tuple[int, End], ...]:
@@ -97,11 +106,11 @@ class SQLStatus:
             "WHERE l.dies_us <= ? AND l.ending = ?"
             " AND NOT EXISTS (SELECT 1 FROM ending e WHERE e.serial = l.serial) ORDER BY l.dies_us LIMIT ?"
         )
-        arguments = (rows.us(at), Ending.UNCONFIRMED.value, limit)
+        arguments = (us(at), Ending.UNCONFIRMED.value, limit)
         return tuple(rows.issuance_of(row) for row in self._db.read(f"{SELECT_ISSUANCE} {where}", *arguments))
 
     def end(self, ends: Sequence[End]) -> None:
-        values = [(end.serial, rows.us(end.dies_at), end.ending.value) for end in ends]
+        values = [(end.serial, us(end.dies_at), end.ending.value) for end in ends]
         update = "UPDATE life SET dies_us = ?, ending = ? WHERE serial = ?"
         self._db.write_each(update, [(dies_us, ending, serial) for serial, dies_us, ending in values])
         self._db.insert(rows.ENDING, values)
@@ -113,17 +122,17 @@ class SQLStatus:
         return None if row is None else rows.unit_of(row)
 
     def units_of_chip(self, chip: ChipID) -> tuple[Unit, ...]:
-        found = self._db.read(f"{SELECT_UNIT} WHERE chip = ? ORDER BY serial", rows.chip_key(chip))
+        found = self._db.read(f"{SELECT_UNIT} WHERE chip = ? ORDER BY serial", chip_key(chip))
         return tuple(rows.unit_of(row) for row in found)
 
     def issuances_of_chip(self, chip: ChipID) -> tuple[Issuance, ...]:
-        found = self._db.read(f"{SELECT_ISSUANCE} WHERE l.chip = ? ORDER BY i.number", rows.chip_key(chip))
+        found = self._db.read(f"{SELECT_ISSUANCE} WHERE l.chip = ? ORDER BY i.number", chip_key(chip))
         return tuple(rows.issuance_of(row) for row in found)
 
     def anchors_of_units(self, after: str, at: datetime, limit: int) -> tuple[UnitAnchors, ...]:
         page = "SELECT serial FROM unit WHERE serial > ? AND state <> ? ORDER BY serial LIMIT ?"
         units = [row[0] for row in self._db.read(page, after, UnitState.RETIRED.value, limit)]
-        certificates = self._db.read(_USED, units, rows.us(at), rows.us(at), Ending.HELD.value)
+        certificates = self._db.read(_USED, units, us(at), us(at), Ending.HELD.value)
         said = "SELECT unit_serial, certificate, anchors, at_us FROM unit_anchors WHERE unit_serial IN LIST"
         used = {row[0]: (row[1], row[2]) for row in certificates}
         contacts = {row[0]: rows.anchors_contact_of(row) for row in self._db.read(said, units)}
@@ -143,7 +152,7 @@ class SQLStatus:
     def living_of_group(self, group: ChipGroup, at: datetime, limit: int) -> tuple[Issuance, ...]:
         column = "ak_fingerprint" if group.kind is GroupKind.AK else "chip_model"
         where = f"WHERE i.{column} = ? AND l.expires_us > ? AND ({OPEN} OR l.ending = ?) ORDER BY i.number LIMIT ?"
-        arguments = (group.name, rows.us(at), rows.us(at), Ending.HELD.value, limit)
+        arguments = (group.name, us(at), us(at), Ending.HELD.value, limit)
         return tuple(rows.issuance_of(row) for row in self._db.read(f"{SELECT_ISSUANCE} {where}", *arguments))
 
     def signed_status(self, name: str) -> SignedStatus | None:
@@ -153,10 +162,10 @@ class SQLStatus:
 
     def ageing_status(self, prefix: str, at: datetime, limit: int) -> tuple[str, ...]:
         query = "SELECT name FROM published WHERE refresh_us <= ? AND name LIKE ? ORDER BY refresh_us LIMIT ?"
-        return tuple(row[0] for row in self._db.read(query, rows.us(at), f"{prefix}%", limit))
+        return tuple(row[0] for row in self._db.read(query, us(at), f"{prefix}%", limit))
 
     def put_units(self, units: Sequence[Unit]) -> None:
-        self._db.write_each(_PUT_UNIT, [rows.unit_values(unit) for unit in units])
+        self._db.write_each(_PUT_UNIT, [values_of(unit_row(unit)) for unit in units])
 
     def hold(self, serials: Sequence[str], at: datetime) -> None:
         keep = "INSERT INTO hold (serial, dies_us, ending) SELECT serial, dies_us, ending FROM life WHERE serial = ?"
@@ -164,16 +173,17 @@ class SQLStatus:
         self.end([End(serial, at, Ending.HELD) for serial in serials])
 
     def release(self, serials: Sequence[str], at: datetime) -> None:
-        held = self._db.read(
+        found = self._db.read(
             "SELECT h.serial, h.dies_us, h.ending FROM hold h JOIN life l ON l.serial = h.serial"
-            " WHERE h.serial IN LIST AND l.ending = ? ORDER BY h.serial",
+            " WHERE h.serial IN LIST AND l.ending = ?",
             serials,
             Ending.HELD.value,
         )
+        held = sorted(found, key=lambda row: serials.index(row[0]))
         update = "UPDATE life SET dies_us = ?, ending = ? WHERE serial = ?"
         self._db.write_each(update, [(dies_us, ending, serial) for serial, dies_us, ending in held])
         self._db.write_each("DELETE FROM hold WHERE serial = ?", [(row[0],) for row in held])
-        released = [(row[0], rows.us(at), Ending.RELEASED.value) for row in held]
+        released = [(row[0], us(at), Ending.RELEASED.value) for row in held]
         self._db.insert(rows.ENDING, released + [row for row in held if row[1] is not None])
 
     def put_anchors(self, contacts: Sequence[AnchorsContact]) -> None:
@@ -181,28 +191,28 @@ class SQLStatus:
 
     def retire_root(self, sha256: str, successor: str, at: datetime) -> None:
         insert = "INSERT INTO retired_root (sha256, successor, at_us) VALUES (?, ?, ?)"
-        self._db.write(insert, sha256, successor, rows.us(at))
+        self._db.write(insert, *values_of(retired_root_row(sha256, successor, at)))
 
     def deny_client(self, denial: ClientDenial) -> None:
         insert = "INSERT INTO denied_client (client, reason, since_us) VALUES (?, ?, ?)"
-        self._db.write(insert, str(denial.client), denial.reason, rows.us(denial.since))
+        self._db.write(insert, *values_of(denied_client_row(denial)))
 
     def allow_client(self, client: DeniedClient) -> None:
         self._db.write("DELETE FROM denied_client WHERE client = ?", str(client))
 
     def deny_group(self, denial: GroupDenial) -> None:
-        values = (denial.group.kind.value, denial.group.name, denial.reason, rows.us(denial.since))
         insert = (
             "INSERT INTO denied_group (kind, name, reason, since_us, settled_us) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason, settled_us = excluded.settled_us"
+            " ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason, since_us = excluded.since_us,"
+            " settled_us = excluded.settled_us"
         )
-        self._db.write(insert, *values, rows.maybe_us(denial.settled_at))
+        self._db.write(insert, *values_of(denied_group_row(denial)))
 
     def put_signed_status(self, statuses: Sequence[tuple[str, SignedStatus]]) -> None:
         self._db.write_each(_PUT_STATUS, [(name, *rows.signed_status_values(status)) for name, status in statuses])
 
     def forget_signed_status(self, ended_before: datetime) -> None:
-        self._db.write("DELETE FROM published WHERE next_us < ?", rows.us(ended_before))
+        self._db.write("DELETE FROM published WHERE next_us < ?", us(ended_before))
 
     def _one(self, query: str, *arguments: Argument) -> Row | None:
         found = self._db.read(query, *arguments)

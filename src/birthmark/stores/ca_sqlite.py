@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from birthmark.core.ledger_rows import Value
 from birthmark.stores.ca_database import Argument, Query
-from birthmark.stores.ca_rows import Row, Table, Value
+from birthmark.stores.ca_rows import Row, Table
 from birthmark.stores.ca_schema import migrations
 from birthmark.stores.ca_sql import SQLLedger
 from birthmark.stores.sqlite_file import MEMORY, SQLiteFile

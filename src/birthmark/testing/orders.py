@@ -17,6 +17,7 @@ from birthmark.ca.ports import CAStore
 from birthmark.core.audit import AuditRow
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import Order
+from birthmark.core.ledger_rows import order_row, proposal_row, ruling_row, said
 from birthmark.core.proposals import Proposal, Ruling, RulingDocument, State
 from birthmark.core.roles import Role
 from birthmark.pki.authorities import Authority, make_officer
@@ -39,7 +40,7 @@ def put_order_of(store: CAStore, proposal: Proposal, order: Order) -> Order:
     with store.writing() as ledger:
         ledger.put_proposal(proposal)
         ledger.put_order(signed)
-        ledger.append(_rows(proposal, order.id))
+        ledger.append(_rows(proposal, signed))
     return signed
 
 
@@ -96,16 +97,18 @@ def hired(operations: Authority, name: str, role: Role, at: datetime) -> Credent
     return Credential((make_officer(operations, name, role, key.public_key(), at), operations.certificate), key)
 
 
-def _rows(proposal: Proposal, order_id: str) -> list[AuditRow]:
+def _rows(proposal: Proposal, order: Order) -> list[AuditRow]:
     """Return what the log says of an order that was proposed, approved and created."""
-    told = AuditRow(at=proposal.proposed_at, who=proposal.proposed_by, act="propose", about=proposal.id)
-    rows = [msgspec.structs.replace(told, fingerprint=fingerprint(proposal.certificate))]
-    if proposal.ruling is not None:
-        at, who = proposal.ruling.decided_at, proposal.ruling.decided_by
-        signer = fingerprint(proposal.ruling.certificate)
-        document = fingerprint(proposal.ruling.document.encode())
+    ruling, created = proposal.ruling, said("production_order", order_row(order))
+    state = said("proposal", proposal_row(proposal)) | (created if ruling is None else {})
+    signer = fingerprint(proposal.certificate)
+    told = AuditRow(at=proposal.proposed_at, who=proposal.proposed_by, act="propose", about=proposal.id, state=state)
+    rows = [msgspec.structs.replace(told, fingerprint=signer)]
+    if ruling is not None:
+        at, who, signer = ruling.decided_at, ruling.decided_by, fingerprint(ruling.certificate)
+        about, ruled = fingerprint(ruling.document.encode()), said("ruling", ruling_row(proposal.id, ruling))
         rows += [
-            AuditRow(at=at, who=who, fingerprint=signer, act="approve", about=document),
-            AuditRow(at=at, who=who, fingerprint=signer, act=CREATE, about=proposal.id),
+            AuditRow(at=at, who=who, fingerprint=signer, act="approve", about=about, state=ruled),
+            AuditRow(at=at, who=who, fingerprint=signer, act=CREATE, about=proposal.id, state=created),
         ]
-    return [msgspec.structs.replace(row, order=order_id) for row in rows]
+    return [msgspec.structs.replace(row, order=order.id) for row in rows]

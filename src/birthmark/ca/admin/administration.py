@@ -4,14 +4,18 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from msgspec import structs
+
 from birthmark.ca.life.lifecycle import ADMINISTRATOR as LOCAL
 from birthmark.ca.life.lifecycle import Lifecycle
 from birthmark.ca.ports import CAStore
-from birthmark.ca.transparency.check import Discrepancy, check_ledger
+from birthmark.ca.transparency.check import check_ledger
+from birthmark.ca.transparency.discrepancy import Discrepancy
 from birthmark.core.audit import AuditRow, decode_row
 from birthmark.core.clock import Clock
 from birthmark.core.ids import fingerprint
 from birthmark.core.issuance import ChipID, Issuance
+from birthmark.core.ledger_rows import denied_chip_row, said
 from birthmark.evidence.difference import PolicyDifference, difference
 from birthmark.evidence.endorsements import Endorsements
 
@@ -51,7 +55,7 @@ class Administration:
         with self._store.writing() as ledger:
             ledger.deny(chip, reason)
             row = AuditRow(at=self._clock(), who=LOCAL.holder, act="deny", chip_serial=chip.serial, detail=reason)
-            ledger.append([row])
+            ledger.append([structs.replace(row, state=said("denied_chip", denied_chip_row(chip, reason)))])
 
     def certificates(self) -> Iterator[dict[str, str]]:
         """Return every certificate that was intended or issued, oldest first, as plain text. Raises StoreError."""

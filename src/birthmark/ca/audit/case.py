@@ -11,7 +11,7 @@ from cryptography import x509
 from birthmark.ca.transparency import bundle_format as bundle
 from birthmark.ca.transparency.bundle_format import AuditObject, Manifest
 from birthmark.ca.transparency.trust_log import read_trust_document
-from birthmark.core.audit import POLICY_ACT, TRUST_ACT, AuditRow, unit_thread
+from birthmark.core.audit import BELIEVED_ACTS, TRUST_ACT, AuditRow, unit_thread
 from birthmark.core.errors import DecodeError
 from birthmark.pki.errors import PathError
 from birthmark.pki.paths import TrustAnchors
@@ -72,7 +72,7 @@ class Case:
     @cached_property
     def granted(self) -> tuple[Entry, ...]:
         """What was granted to or said of the unit, and decided about its orders."""
-        threads = [entries for name, entries in self.threads.items() if name not in ("", POLICY_ACT, TRUST_ACT)]
+        threads = [entries for name, entries in self.threads.items() if name not in ("", *BELIEVED_ACTS)]
         return tuple(sorted((each for entries in threads for each in entries if not each.row.finding), key=_number))
 
     @cached_property

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from birthmark.ca.audit.case import Case, Entry, last, moment
 from birthmark.ca.audit.findings import AuditFinding, Proven, Told, Unproven
 from birthmark.ca.transparency import bundle_format as bundle
-from birthmark.core.audit import POLICY_ACT, TRUST_ACT, decode_row, link, order_thread
+from birthmark.core.audit import BELIEVED_ACTS, CONFIGURATION_ACT, decode_row, link, order_thread
 from birthmark.core.errors import DecodeError
 from birthmark.core.ids import fingerprint
 from birthmark.tlog.bundle import ProofBundle, ProvenEntry
@@ -53,18 +53,35 @@ def _name(each: ProvenEntry) -> str:
 def check_history(case: Case, told: bytes) -> Iterator[Told]:
     """Pass entries of the threads that belong here, each whole, and the manifest `told` that the last one names."""
     orders = [order_thread(order) for order in dict.fromkeys(each.row.order for each in case.issued)]
-    wanted = (case.unit_thread, *orders, POLICY_ACT, TRUST_ACT)
+    believed = [act for act in BELIEVED_ACTS if act != CONFIGURATION_ACT or _are_configured(case)]
+    wanted = (case.unit_thread, *orders, *believed)
     for each in case.entries:
         if each.row.thread not in wanted:
             detail = f"it is about {each.row.thread or 'nothing here'}: {each.row.act}"
             yield AuditFinding("audit.entry", f"entry {each.number}", detail)
     yield from _check_manifest(case, told)
     ends = {end.thread: end.last for end in case.manifest.threads}
-    for name in (*orders, POLICY_ACT, TRUST_ACT):
+    for name in (*orders, *believed):
         yield from _check_thread(case, name, ends.pop(name, ""))
     yield from _check_links(case.unit_thread, case.threads[case.unit_thread], "")
     yield from (AuditFinding("audit.manifest", f"thread {name}", "it belongs to nothing here") for name in ends)
+    yield from _check_configurations(case)
     yield from _told(case, orders)
+
+
+def _are_configured(case: Case) -> bool:
+    """Say whether a certificate names a configuration, or one is there: before the first one, none is named."""
+    return any(each.row.configuration is not None for each in case.issued) or CONFIGURATION_ACT in case.threads
+
+
+def _check_configurations(case: Case) -> Iterator[Told]:
+    """Pass certificates that were signed by a configuration which the log had by then."""
+    known = {each.number for each in case.threads.get(CONFIGURATION_ACT, ())}
+    for each in case.issued:
+        number = each.row.configuration
+        if number is not None and (number not in known or number > each.number):
+            detail = f"it was signed by the configuration of entry {number}, which is not here, or came later"
+            yield AuditFinding("audit.configuration", f"certificate {each.row.certificate}", detail)
 
 
 def _check_manifest(case: Case, told: bytes) -> Iterator[Told]:
@@ -82,7 +99,7 @@ def _check_thread(case: Case, name: str, end: str) -> Iterator[Told]:
         yield AuditFinding("audit.missing", name, "none of its entries is there")
         return
     first, newest = entries[0], entries[-1]
-    whole = name not in (POLICY_ACT, TRUST_ACT) or first.number > case.first_needed
+    whole = name not in BELIEVED_ACTS or first.number > case.first_needed
     yield from _check_links(name, entries, "" if whole else first.row.previous)
     if end != link(newest.number, newest.data):
         detail = f"it ends with {newest.number}, and did with {end.partition(':')[0] or 'nothing'} at the making"

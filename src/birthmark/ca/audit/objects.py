@@ -13,7 +13,7 @@ from birthmark.ca.audit.case import BIRTH, PROPOSE, RULINGS, Case, shortened
 from birthmark.ca.audit.findings import AuditFinding, Proven, Told
 from birthmark.ca.transparency import bundle_format as bundle
 from birthmark.ca.transparency.trust_log import read_trust_document
-from birthmark.core.audit import TRUST_ACT
+from birthmark.core.audit import CONFIGURATION_ACT, TRUST_ACT
 from birthmark.core.errors import DecodeError
 from birthmark.core.ids import fingerprint
 from birthmark.evidence.endorsements import files_of_canonical
@@ -61,6 +61,8 @@ def _wanted(case: Case) -> Iterator[_Key]:
         yield bundle.OFFICER, "", each.row.fingerprint
     for each in case.threads.get(TRUST_ACT, ()):
         yield bundle.TRUST, "", each.row.about
+    for each in case.threads.get(CONFIGURATION_ACT, ()):
+        yield bundle.CONFIGURATION, "", each.row.about
 
 
 def _wanted_by_objects(case: Case) -> Iterator[_Key]:

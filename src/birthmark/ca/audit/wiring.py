@@ -18,6 +18,7 @@ from birthmark.ca.transparency.bundle_making import Auditing, BundleRequest
 from birthmark.ca.transparency.log import Log
 from birthmark.ca.wiring import configured_store, log_signer
 from birthmark.core.clock import system_clock
+from birthmark.core.ids import fingerprint
 from birthmark.net.transport import HTTPTransport
 from birthmark.tlog.checkpoint import Checkpoint, open_checkpoint
 from birthmark.tlog.keys import VerifierKey
@@ -67,6 +68,18 @@ def policy_texts(config_path: Path, digest: str) -> Mapping[str, bytes]:
     texts = {name: kept[sha256] for name, sha256 in known[0].files.items() if sha256 in kept}
     demand_policy(known[0].digest, texts)
     return texts
+
+
+def configuration_text(config_path: Path, digest: str) -> str:
+    """Return the text of a configuration that was in force. Raises AuditRefused (audit.configuration), StoreError."""
+    config, folder = load_config(config_path), config_path.parent
+    with configured_store(config, folder) as store, store.reading() as ledger:
+        known = [each.digest for each in ledger.configurations() if each.digest.startswith(digest)]
+        kept = ledger.kept(known[:1])
+    text = kept.get(known[0]) if known else None
+    if text is None or fingerprint(text) != known[0]:
+        raise AuditRefused(f"no configuration {digest} is kept", finding="audit.configuration")
+    return text.decode()
 
 
 def verify_database(

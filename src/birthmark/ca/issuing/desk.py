@@ -8,6 +8,7 @@ They are settled together, in the order in which they came; what one has written
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import structs
 
 from birthmark.ca.demands import demand_rig_of_order
 from birthmark.ca.errors import Refused
@@ -18,6 +19,7 @@ from birthmark.ca.life.units import born
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore, Ledger
 from birthmark.core.ids import fingerprint
+from birthmark.core.ledger_rows import said, unit_row
 
 DeskJob = NonceJob | BirthJob | RefusedJob
 
@@ -73,4 +75,5 @@ def _take_birth(ledger: Ledger, job: BirthJob) -> None:
     ledger.confirm([(record.certificate_sha256, job.token)], at)
     ledger.put_units([unit])
     about = fingerprint(job.token.encode("ascii"))
-    ledger.append([job.trail.row(certificate=record.certificate_serial, about=about)])
+    row = job.trail.row(certificate=record.certificate_serial, about=about)
+    ledger.append([structs.replace(row, state=said("unit", unit_row(unit)))])

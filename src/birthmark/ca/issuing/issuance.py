@@ -35,6 +35,7 @@ from birthmark.ca.demands import (
     key_algorithm_of,
 )
 from birthmark.ca.errors import CAError, NotNow, Pending, Refused
+from birthmark.ca.issuing.configured import demand_configuration
 from birthmark.ca.issuing.grounds import grounds_of
 from birthmark.ca.issuing.jobs import Draft, EnrolJob, IssueJob, Outcome, RenewJob
 from birthmark.ca.issuing.renewals import decide_renewal
@@ -46,7 +47,9 @@ from birthmark.ca.ports import CAStore, Ledger
 from birthmark.ca.trail import Trail
 from birthmark.core.audit import AuditRow, Grounds
 from birthmark.core.ids import fingerprint
+from birthmark.core.in_force import InForce
 from birthmark.core.issuance import Ask, ChipGroup, End, Ending, GroupKind, Issuance, LedgerFacts, Order, Unit
+from birthmark.core.ledger_rows import said, said_issuance, unit_row
 from birthmark.evidence.verdict import AttestedKey
 from birthmark.pki.authorities import Authority, new_serial
 from birthmark.pki.cmw import Record
@@ -94,14 +97,16 @@ class _Writes:
         """Let a unit be active that renews for the first time, and let the log say so."""
         if unit is not None and unit.state in RULES[Move.ACTIVATE].sources:
             self.units.append(moved(unit, Move.ACTIVATE, trail.at, "it renewed its certificate"))
-            self.rows.append(structs.replace(trail.row(), act=Move.ACTIVATE.act))
+            state = said("unit", unit_row(self.units[-1]))
+            self.rows.append(structs.replace(trail.row(), act=Move.ACTIVATE.act, state=state))
 
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """An intent that is written down and waits for its signature."""
+    """An intent that is written down and waits for its signature; the digest is that of the nonce it has used."""
 
-    serial: str
+    intent: Issuance
+    nonce: str
     linted: LintedCertificate
     authority: Authority
     trail: Trail
@@ -199,7 +204,7 @@ class Issuer:
         # 3. record
         if signed:
             with self._store.writing() as ledger:
-                outcomes |= _recorded(ledger, signed)
+                outcomes |= _recorded(ledger, signed, self._policy.configuration)
         return outcomes
 
     def _intend(
@@ -207,8 +212,12 @@ class Issuer:
     ) -> tuple[list[tuple[int, _Begun]], dict[int, Outcome]]:
         begun: list[tuple[int, _Begun]] = []
         outcomes: dict[int, Outcome] = {}
-        writes, taken = _Writes(), Counter[str]()
+        writes, taken, own = _Writes(), Counter[str](), self._policy.configuration
         facts = ledger.facts([_ask(job.candidate) for _, job in jobs])
+        try:
+            demand_configuration(own, facts[0].configurations, max(job.trail.at for _, job in jobs))
+        except NotNow as refusal:
+            return [], dict.fromkeys((index for index, _ in jobs), refusal)
         for (index, job), known in zip(jobs, facts, strict=True):
             try:
                 self._demand_warrant(ledger, job, known)
@@ -246,7 +255,7 @@ class Issuer:
         if decision.existing is not None and decision.existing.certificate is not None:
             existing = decision.existing
             writes.uses.append((digest, existing.serial))
-            writes.rows.append(trail.row(certificate=existing.serial, detail="again"))
+            writes.rows.append(structs.replace(trail.row(certificate=existing.serial, detail="again"), nonce=digest))
             return decision.existing.certificate
         intent, linted = draft.intent, draft.linted
         if isinstance(linted, Refused):
@@ -262,7 +271,7 @@ class Issuer:
             if isinstance(job, EnrolJob) and not facts.use.holds_unit:
                 writes.takes.append((intent.order, intent.unit_serial))
         writes.uses.append((digest, intent.serial))
-        return _Begun(intent.serial, linted, self._authority(intent), trail, draft.grounds)
+        return _Begun(intent, digest, linted, self._authority(intent), trail, draft.grounds)
 
     def _enrolment(self, job: EnrolJob, facts: LedgerFacts) -> tuple[Decision, Draft, None]:
         order = demand_rig_of_order(facts.order, job.candidate.order_id, job.candidate.caller)
@@ -399,16 +408,18 @@ def _with_taken(facts: LedgerFacts, taken: Counter[str]) -> LedgerFacts:
     return replace(facts, use=replace(facts.use, units=facts.use.units + taken[facts.order.id]))
 
 
-def _recorded(ledger: Ledger, signed: Sequence[tuple[int, _Begun, bytes]]) -> dict[int, Outcome]:
+def _recorded(
+    ledger: Ledger, signed: Sequence[tuple[int, _Begun, bytes]], configuration: InForce | None
+) -> dict[int, Outcome]:
     """Write the certificates down and return them; or those that another worker has recorded for the same intents."""
     outcomes: dict[int, Outcome] = {}
     at = max(begun.trail.at for _, begun, _ in signed)
-    unfinished = ledger.unfinished([begun.serial for _, begun, _ in signed], at)
+    unfinished = ledger.unfinished([begun.intent.serial for _, begun, _ in signed], at)
     fresh, rows = [], []
     for index, begun, certificate in signed:
-        if begun.serial in unfinished:
-            fresh.append((begun.serial, certificate))
-            rows.append(begun.trail.issued_row(begun.serial, certificate, begun.grounds))
+        if begun.intent.serial in unfinished:
+            fresh.append((begun.intent.serial, certificate))
+            rows.append(_issued_row(begun, certificate, configuration))
             outcomes[index] = certificate
         else:
             outcomes[index] = _of_another(ledger, begun)
@@ -417,8 +428,21 @@ def _recorded(ledger: Ledger, signed: Sequence[tuple[int, _Begun, bytes]]) -> di
     return outcomes
 
 
+def _issued_row(begun: _Begun, certificate: bytes, configuration: InForce | None) -> AuditRow:
+    """Return the entry of a certificate: it says what was intended, and what becomes of it when nobody confirms it."""
+    intent = begun.intent
+    return structs.replace(
+        begun.trail.issued_row(intent.serial, certificate, begun.grounds),
+        dies=intent.dies_at,
+        ending="" if intent.ending is None else intent.ending.value,
+        nonce=begun.nonce,
+        configuration=None if configuration is None else configuration.entry,
+        state=said_issuance(intent),
+    )
+
+
 def _of_another(ledger: Ledger, begun: _Begun) -> bytes | CAError:
-    found = ledger.issuance(begun.serial)
+    found = ledger.issuance(begun.intent.serial)
     if found is None or found.certificate is None or not found.alive(begun.trail.at):
         return Refused(CONFLICT, "ca.7.superseded", "a later request for this chip or unit came in between")
     return found.certificate

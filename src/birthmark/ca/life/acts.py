@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
+from msgspec import structs
 
 from birthmark.ca.demands import CONFLICT
 from birthmark.ca.errors import Refused
@@ -20,6 +21,7 @@ from birthmark.ca.people.approvals import APPROVERS, Act, Asked
 from birthmark.ca.ports import Ledger
 from birthmark.core.audit import AuditRow
 from birthmark.core.issuance import ChipID, Unit
+from birthmark.core.ledger_rows import said, unit_row
 
 RESUME, REPLACE = Move.RESUME.act, Move.REPLACE.act
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -103,9 +105,9 @@ def _demand_fresh(ledger: Ledger, chip: ChipID, unit_serial: str) -> None:
 def _said(ledger: Ledger, asked: Asked, move: Move, after: Unit) -> Sequence[AuditRow]:
     chip_serial = "" if after.chip is None else after.chip.serial
     row = asked.row(asked.reason, order=after.order, chip_serial=chip_serial)
-    ends = take_effect(ledger, move, after, row)
+    rows = take_effect(ledger, move, after, structs.replace(row, state=said("unit", unit_row(after))))
     ledger.put_units([after])
-    return [row, *ends]
+    return rows
 
 
 def since_text(unit: Unit) -> str:

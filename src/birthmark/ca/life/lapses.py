@@ -44,4 +44,6 @@ def _row(issuance: Issuance, *, at: datetime) -> AuditRow:
         chip_serial=issuance.chip.serial,
         certificate=issuance.serial,
         detail="no birth record within the grace time",
+        dies=issuance.dies_at,
+        ending=Ending.UNCONFIRMED.value,
     )

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from msgspec import structs
+
 from birthmark.ca.demands import UNKNOWN
 from birthmark.ca.errors import Refused
 from birthmark.ca.life.scrap import end_identity
@@ -22,6 +24,7 @@ from birthmark.ca.ports import CAStore, Ledger
 from birthmark.core.audit import AuditRow
 from birthmark.core.clock import Clock
 from birthmark.core.issuance import ChipGroup, ChipID, End, Ending, GroupDenial, Issuance, Unit
+from birthmark.core.ledger_rows import denied_chip_row, denied_group_row, said, unit_row
 
 SETTLE_MAX: Final = 500
 """Certificates of a denied group that end in one transaction."""
@@ -75,9 +78,8 @@ class Lifecycle:
             if RULES[move].two_persons or not RULES[move].roles:
                 raise Refused(403, "ca.unit.two-persons", f"one person alone cannot {move.value} a unit")
             after = moved(unit, move, at, reason)
-            row = row_of(actor, move, after, reason, at)
             ledger.put_units([after])
-            ledger.append([row, *take_effect(ledger, move, after, row)])
+            ledger.append(take_effect(ledger, move, after, row_of(actor, move, after, reason, at)))
         return after
 
     def revoke_certificate(self, actor: Actor, serial: str, reason: str) -> tuple[str, ...]:
@@ -126,6 +128,7 @@ class Lifecycle:
                 act="deny",
                 chip_serial=chip.serial,
                 detail=f"chip of {chip.maker}: {reason}",
+                state=said("denied_chip", denied_chip_row(chip, reason)),
             )
             ledger.append([denied])
             return _revoke(ledger, actor, revocable(ledger.issuances_of_chip(chip), at), reason, at)
@@ -134,10 +137,10 @@ class Lifecycle:
         """Deny all chips of the group for good, and revoke what they have; return how many certificates ended."""
         with self.store.writing() as ledger:
             at = self.clock()
-            ledger.deny_group(GroupDenial(group=group, reason=reason, since=at))
-            detail = f"{group.kind.value} {group.name}: {reason}"
-            row = AuditRow(at=at, who=actor.holder, fingerprint=actor.fingerprint, act="deny", detail=detail)
-            ledger.append([row])
+            earlier = [each.since for each in ledger.group_denials() if each.group == group]
+            denial = GroupDenial(group=group, reason=reason, since=min([at, *earlier]))
+            ledger.deny_group(denial)
+            ledger.append([_group_row(actor, "deny", denial, reason, at)])
         return self.settle(actor)
 
     def settle(self, actor: Actor = AUTHORITY) -> int:
@@ -150,7 +153,9 @@ class Lifecycle:
                 reason = f"{denial.group.kind.value} {denial.group.name}: {denial.reason}"
                 count += len(_revoke(ledger, actor, page, reason, at))
                 if len(page) < SETTLE_MAX:
-                    ledger.deny_group(replace(denial, settled_at=at))
+                    settled = replace(denial, settled_at=at)
+                    ledger.deny_group(settled)
+                    ledger.append([_group_row(actor, "settle", settled, "no certificate of it counts any more", at)])
         return count
 
     def _unsettled(self) -> GroupDenial | None:
@@ -169,37 +174,44 @@ def row_of(actor: Actor, move: Move, unit: Unit, reason: str, at: datetime) -> A
         unit_serial=unit.serial,
         chip_serial="" if unit.chip is None else unit.chip.serial,
         detail=reason,
+        state=said("unit", unit_row(unit)),
     )
 
 
 def take_effect(ledger: Ledger, move: Move, unit: Unit, row: AuditRow) -> Sequence[AuditRow]:
-    """Let the unit's certificates follow what was said of it; return the log entries of those that did."""
+    """Let the unit's certificates follow what was said of it; return `row` and the log entries of those that did."""
     actor, at = Actor(row.who, row.fingerprint), row.at
     match RULES[move].effect:
         case Effect.NOTHING:
-            return ()
+            return [row]
         case Effect.HOLD:
             held, ended = holdable(ledger.issuances_of_unit(unit.serial), at)
             ledger.hold([each.serial for each in held], at)
             ledger.end([End(each.serial, at, Ending.REVOKED) for each in ended])
             return [
-                *(_row(actor, "hold", each, row.detail, at) for each in held),
-                *(_row(actor, "revoke", each, "unconfirmed, and its unit is held", at) for each in ended),
+                row,
+                *(_end_row(_row(actor, "hold", each, row.detail, at), at, Ending.HELD) for each in held),
+                *(
+                    _end_row(_row(actor, "revoke", each, "unconfirmed, and its unit is held", at), at, Ending.REVOKED)
+                    for each in ended
+                ),
             ]
         case Effect.RELEASE:
             held = tuple(each for each in ledger.issuances_of_unit(unit.serial) if each.ending is Ending.HELD)
             ledger.release([each.serial for each in held], at)
-            return [_row(actor, "release", each, row.detail, at) for each in held]
+            released = (_end_row(_row(actor, "release", each, row.detail, at), at, Ending.RELEASED) for each in held)
+            return [row, *released]
         case Effect.REVOKE:
-            reason = f"{move.value}: {row.detail}"
-            return [each.row(row) for each in end_identity(ledger, unit.serial, reason, at)]
+            return end_identity(ledger, unit.serial, f"{move.value}: {row.detail}", at).rows(row)
 
 
 def _revoke(ledger: Ledger, actor: Actor, doomed: Iterable[Issuance], reason: str, at: datetime) -> tuple[str, ...]:
     issuances = tuple(doomed)
     # What has ended already keeps its moment.
-    ledger.end([End(each.serial, min(at, each.dies_at or at), Ending.REVOKED) for each in issuances])
-    ledger.append([_row(actor, "revoke", each, reason, at) for each in issuances])
+    ends = [End(each.serial, min(at, each.dies_at or at), Ending.REVOKED) for each in issuances]
+    ledger.end(ends)
+    told = zip(issuances, ends, strict=True)
+    ledger.append([_end_row(_row(actor, "revoke", each, reason, at), end.dies_at, end.ending) for each, end in told])
     return tuple(each.serial for each in issuances)
 
 
@@ -214,6 +226,22 @@ def _row(actor: Actor, act: str, issuance: Issuance, detail: str, at: datetime) 
         chip_serial=issuance.chip.serial,
         certificate=issuance.serial,
         detail=detail,
+    )
+
+
+def _end_row(row: AuditRow, dies_at: datetime, ending: Ending) -> AuditRow:
+    """Return the log entry of a certificate's end, which says when it dies and why."""
+    return structs.replace(row, dies=dies_at, ending=ending.value)
+
+
+def _group_row(actor: Actor, act: str, denial: GroupDenial, detail: str, at: datetime) -> AuditRow:
+    return AuditRow(
+        at=at,
+        who=actor.holder,
+        fingerprint=actor.fingerprint,
+        act=act,
+        detail=f"{denial.group.kind.value} {denial.group.name}: {detail}",
+        state=said("denied_group", denied_group_row(denial)),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import msgspec
+from msgspec import structs
 
 from birthmark.ca.demands import CONFLICT, MALFORMED, UNKNOWN
 from birthmark.ca.errors import Refused
@@ -21,7 +22,8 @@ from birthmark.ca.people.approvals import APPROVERS, LINE_LEADS, SECURITY_OFFICE
 from birthmark.ca.ports import Ledger
 from birthmark.core.audit import AuditRow
 from birthmark.core.errors import DecodeError
-from birthmark.core.issuance import Order, UnitMark
+from birthmark.core.issuance import Order, OrderUse, UnitMark
+from birthmark.core.ledger_rows import Said, order_row, place_row, said, said_units
 
 CREATE, EXTEND, OVERRIDE, CLOSE, REWORK = (
     "order.create",
@@ -62,13 +64,13 @@ class OrderActs:
             Act(REWORK, ReworkTerms, "unit_serial", LINE_LEADS, approvers, _ask_rework, _rework),
         )
 
-    def ask_create(self, ledger: Ledger, asked: Asked) -> None:
+    def ask_create(self, ledger: Ledger, asked: Asked) -> Said:
         """Put the order into the ledger, unapproved. Refused: ca.order.terms, ca.order.exists."""
         order = self._order(asked)
         known = ledger.order(order.id)
         if known is not None and (known.approved_at is not None or known.closed_at is None):
             raise Refused(CONFLICT, "ca.order.exists", f"there is an order {order.id} already")
-        ledger.put_order(replace(order, document=asked.proposal.id))
+        return _put(ledger, replace(order, document=asked.proposal.id))
 
     def create(self, ledger: Ledger, asked: Asked) -> Sequence[AuditRow]:
         """Open the order. Refused: ca.order.terms, ca.order.exists."""
@@ -125,10 +127,16 @@ class OrderActs:
         return order
 
     def _put(self, ledger: Ledger, asked: Asked, order: Order) -> Sequence[AuditRow]:
-        ledger.put_order(replace(order, document=asked.proposal.id))
+        state = _put(ledger, replace(order, document=asked.proposal.id))
         window = f"{order.not_before.isoformat()} to {order.not_after.isoformat()}"
         units = f"{order.quantity} of {order.product}, {order.units.first} to {order.units.last}"
-        return [asked.row(f"{units}, {window}, {order.profile}")]
+        return [structs.replace(asked.row(f"{units}, {window}, {order.profile}"), state=state)]
+
+
+def _put(ledger: Ledger, order: Order) -> Said:
+    """Put the order into the ledger; return what the log is to say of it."""
+    ledger.put_order(order)
+    return said("production_order", order_row(order))
 
 
 def _extends(order: Order, current: Order) -> bool:
@@ -165,11 +173,12 @@ def _replaced(ledger: Ledger, asked: Asked, replaces: str) -> Order:
     return current
 
 
-def _drop(ledger: Ledger, asked: Asked) -> None:
+def _drop(ledger: Ledger, asked: Asked) -> Said | None:
     """Close the order that nobody approved."""
     known = ledger.order(asked.subject)
-    if known is not None and known.document == asked.proposal.id and known.approved_at is None:
-        ledger.put_order(replace(known, closed_at=asked.at))
+    if known is None or known.document != asked.proposal.id or known.approved_at is not None:
+        return None
+    return _put(ledger, replace(known, closed_at=asked.at))
 
 
 def _ask_close(ledger: Ledger, asked: Asked) -> None:
@@ -178,22 +187,29 @@ def _ask_close(ledger: Ledger, asked: Asked) -> None:
 
 def _close(ledger: Ledger, asked: Asked) -> Sequence[AuditRow]:
     current = _replaced(ledger, asked, asked.terms.replaces)
-    ledger.put_order(replace(current, closed_at=current.closed_at or asked.at))
-    return [asked.row(asked.reason)]
+    state = _put(ledger, replace(current, closed_at=current.closed_at or asked.at))
+    return [structs.replace(asked.row(asked.reason), state=state)]
 
 
 def _ask_rework(ledger: Ledger, asked: Asked) -> None:
+    _demand_place(ledger, asked)
+
+
+def _demand_place(ledger: Ledger, asked: Asked) -> OrderUse:
     use = ledger.order_use(asked.terms.order, asked.subject)
     if not use.holds_unit:
         reason = f"unit {asked.subject[:64]} has no place in order {asked.terms.order}"
         raise Refused(UNKNOWN, "ca.order.no-place", reason)
+    return use
 
 
 def _rework(ledger: Ledger, asked: Asked) -> Sequence[AuditRow]:
     """End what the unit was, and let it be made again, with another chip, in the place that it has."""
-    _ask_rework(ledger, asked)
-    ended = end_identity(ledger, asked.subject, f"reworked: {asked.reason}", asked.at)
+    use = _demand_place(ledger, asked)
+    gone = end_identity(ledger, asked.subject, f"reworked: {asked.reason}", asked.at)
     ledger.mark_unit(asked.terms.order, asked.subject, UnitMark.REWORKED)
-    ledger.put_units(made_again(ledger.unit(asked.subject), asked.at, asked.reason))
-    row = asked.row(asked.reason, order=asked.terms.order)
-    return [row, *(each.row(row) for each in ended)]
+    units = made_again(ledger.unit(asked.subject), asked.at, asked.reason)
+    ledger.put_units(units)
+    place = place_row(asked.terms.order, asked.subject, scrapped=False, reworked=use.reworked + 1)
+    state = said("order_unit", place) | said_units(units)
+    return gone.rows(structs.replace(asked.row(asked.reason, order=asked.terms.order), state=state))

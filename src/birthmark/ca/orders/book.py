@@ -3,6 +3,8 @@
 
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from birthmark.ca.demands import UNKNOWN
 from birthmark.ca.errors import Refused
 from birthmark.ca.life.scrap import end_identity
@@ -12,6 +14,7 @@ from birthmark.ca.ports import CAStore
 from birthmark.core.audit import AuditRow
 from birthmark.core.clock import Clock
 from birthmark.core.issuance import Order, OrderAccount, UnitMark
+from birthmark.core.ledger_rows import place_row, said, said_units
 
 SCRAP = "unit.scrap"
 
@@ -70,9 +73,11 @@ class OrderBook:
                     unit_serial=unit_serial,
                     detail=reason,
                 )
-                after = scrapped(ledger.unit(unit_serial), at, reason)
-                ended = end_identity(ledger, unit_serial, f"scrapped: {reason}", at)
+                units = scrapped(ledger.unit(unit_serial), at, reason)
+                gone = end_identity(ledger, unit_serial, f"scrapped: {reason}", at)
                 ledger.mark_unit(order_id, unit_serial, UnitMark.SCRAPPED)
-                ledger.put_units(after)
-                ledger.append([row, *(each.row(row) for each in ended)])
+                ledger.put_units(units)
+                place = place_row(order_id, unit_serial, scrapped=True, reworked=use.reworked)
+                state = said("order_unit", place) | said_units(units)
+                ledger.append(gone.rows(structs.replace(row, state=state)))
         return self.entry(order_id)

@@ -36,6 +36,7 @@ from birthmark.core.audit import AuditRow
 from birthmark.core.clock import Clock
 from birthmark.core.errors import DecodeError
 from birthmark.core.ids import fingerprint
+from birthmark.core.ledger_rows import Said, proposal_row, ruling_row, said
 from birthmark.core.proposals import (
     DOCUMENT_MAX_CHARACTERS,
     PROPOSAL_TYP,
@@ -104,7 +105,7 @@ class Asked:
 
 
 def _nothing(_ledger: Ledger, _asked: Asked) -> None:
-    """Do nothing."""
+    """Do nothing, of which the log has nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +117,10 @@ class Act:
         name: in documents and in the log: `order.create`.
         terms: the type of what the proposer asks for; decoded strictly (forbid unknown fields in it).
         subject_field: under which name the log has the subject.
-        ask: demands what must hold when it is proposed; may write what is visible until the decision.
+        ask: demands what must hold when it is proposed; may write what is visible until the decision, and returns what
+            the log is to say of that.
         execute: demands what must hold now, does it, and returns the log entries of what it did.
-        drop: takes back what `ask` wrote, when it is rejected or expires.
+        drop: takes back what `ask` wrote, when it is rejected or expires; returns what the log is to say of that.
 
     """
 
@@ -127,9 +129,9 @@ class Act:
     subject_field: Field
     may_propose: frozenset[Role]
     may_approve: frozenset[Role]
-    ask: Callable[[Ledger, Asked], None]
+    ask: Callable[[Ledger, Asked], Said | None]
     execute: Callable[[Ledger, Asked], Sequence[AuditRow]]
-    drop: Callable[[Ledger, Asked], None] = _nothing
+    drop: Callable[[Ledger, Asked], Said | None] = _nothing
 
 
 class Approvals:
@@ -164,9 +166,10 @@ class Approvals:
             known = ledger.proposal(proposal.id)
             if known is not None:
                 return known
-            act.ask(ledger, asked)
+            state = said("proposal", proposal_row(proposal)) | (act.ask(ledger, asked) or {})
             ledger.put_proposal(proposal)
-            ledger.append([msgspec.structs.replace(asked.row(f"{act.name}: {document.reason}"), act="propose")])
+            row = asked.row(f"{act.name}: {document.reason}")
+            ledger.append([msgspec.structs.replace(row, act="propose", state=state)])
         return proposal
 
     def rule(self, officer: Officer, proposal_id: str, token: str) -> Proposal:
@@ -192,7 +195,7 @@ class Approvals:
             decided = replace(proposal, ruling=made)
             asked = _asked(act, decided, officer, at)
             ledger.rule(decided.id, made)
-            ledger.append([_ruling_row(asked, made), *_carried_out(ledger, asked, made)])
+            ledger.append(_carried_out(ledger, asked, made))
         return decided
 
     def proposal(self, proposal_id: str) -> Proposal:
@@ -222,13 +225,15 @@ class Approvals:
     def _expire(self, ledger: Ledger, proposal: Proposal, at: datetime) -> None:
         ruling = Ruling(state=State.EXPIRED, decided_by=AUTHORITY, decided_at=at, reason="nobody decided in time")
         ledger.rule(proposal.id, ruling)
+        state = said("ruling", ruling_row(proposal.id, ruling))
+        row = AuditRow(at=at, who=AUTHORITY, act="expire", about=proposal.id, detail=proposal.act)
         try:
             asked = _asked(self._act(proposal.act), replace(proposal, ruling=ruling), None, at)
         except Refused:  # an act of another release, or a document that was put there: nothing of it is dropped here
-            ledger.append([AuditRow(at=at, who=AUTHORITY, act="expire", about=proposal.id, detail=proposal.act)])
+            ledger.append([msgspec.structs.replace(row, state=state)])
             return
-        asked.act.drop(ledger, asked)
-        ledger.append([msgspec.structs.replace(asked.row(proposal.act), act="expire")])
+        state |= asked.act.drop(ledger, asked) or {}
+        ledger.append([msgspec.structs.replace(asked.row(proposal.act), act="expire", state=state)])
 
     def _act(self, name: str) -> Act:
         act = self._acts.get(name)
@@ -334,7 +339,11 @@ def _ruling_row(asked: Asked, ruling: Ruling) -> AuditRow:
 
 
 def _carried_out(ledger: Ledger, asked: Asked, ruling: Ruling) -> Sequence[AuditRow]:
+    """Let the act happen or be dropped; return the entries of the ruling and of what it did."""
+    done: Sequence[AuditRow] = ()
+    state = said("ruling", ruling_row(asked.proposal.id, ruling))
     if ruling.state is State.APPROVED:
-        return asked.act.execute(ledger, asked)
-    asked.act.drop(ledger, asked)
-    return ()
+        done = asked.act.execute(ledger, asked)
+    else:
+        state |= asked.act.drop(ledger, asked) or {}
+    return [msgspec.structs.replace(_ruling_row(asked, ruling), state=state), *done]

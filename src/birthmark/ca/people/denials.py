@@ -23,6 +23,7 @@ from birthmark.ca.ports import Ledger, LedgerReader
 from birthmark.core.audit import AuditRow
 from birthmark.core.clients import ClientDenial, ClientKind, DeniedClient, read_client
 from birthmark.core.errors import DecodeError
+from birthmark.core.ledger_rows import Said, denied_client_row, said, said_gone
 from birthmark.core.registry import ID_KP_CMC_RA, ID_KP_OFFICER
 from birthmark.pki import names
 from birthmark.pki.paths import key_digest
@@ -117,8 +118,9 @@ def _ask_deny(ledger: Ledger, asked: Asked) -> None:
 def _deny(ledger: Ledger, asked: Asked) -> Sequence[AuditRow]:
     """Deny the client. Refused: ca.client.*."""
     client = _undenied(ledger, asked)
-    ledger.deny_client(ClientDenial(client=client, reason=asked.reason, since=asked.at))
-    return [_row(asked, client)]
+    denial = ClientDenial(client=client, reason=asked.reason, since=asked.at)
+    ledger.deny_client(denial)
+    return [_row(asked, client, said("denied_client", denied_client_row(denial)))]
 
 
 def _undenied(ledger: Ledger, asked: Asked) -> DeniedClient:
@@ -137,7 +139,7 @@ def _allow(ledger: Ledger, asked: Asked) -> Sequence[AuditRow]:
     """Take the denial back. Refused: ca.client.*."""
     client = _denied(ledger, asked)
     ledger.allow_client(client)
-    return [_row(asked, client)]
+    return [_row(asked, client, said_gone("denied_client", str(client)))]
 
 
 def _denied(ledger: Ledger, asked: Asked) -> DeniedClient:
@@ -158,5 +160,5 @@ def _client(asked: Asked) -> DeniedClient:
         raise Refused(MALFORMED, "ca.client.malformed", error.message, hint=error.hint) from error
 
 
-def _row(asked: Asked, client: DeniedClient) -> AuditRow:
-    return asked.row(f"{client}: {asked.reason}")
+def _row(asked: Asked, client: DeniedClient, state: Said) -> AuditRow:
+    return msgspec.structs.replace(asked.row(f"{client}: {asked.reason}"), state=state)

@@ -20,7 +20,7 @@ from birthmark.ca.transparency import bundle_format as bundle
 from birthmark.ca.transparency.bundle_format import AuditObject, Manifest, ThreadEnd
 from birthmark.ca.transparency.log import Log
 from birthmark.ca.transparency.trust_log import read_trust_document
-from birthmark.core.audit import POLICY_ACT, TRUST_ACT, AuditRow, decode_row, link, order_thread
+from birthmark.core.audit import BELIEVED_ACTS, CONFIGURATION_ACT, TRUST_ACT, AuditRow, decode_row, link, order_thread
 from birthmark.core.clock import Clock
 from birthmark.core.errors import DecodeError
 from birthmark.core.ids import fingerprint
@@ -133,7 +133,7 @@ def _threads(ledger: LedgerReader, serial: str) -> _Threads:
     issued = [row for row in (decode_row(entry) for _, entry in entries) if row.grounds is not None]
     orders = {name: ledger.entries_of_thread(name) for name in dict.fromkeys(order_thread(row.order) for row in issued)}
     first = min(found[0][0] for found in (entries, *orders.values()) if found)
-    believed = {name: _since(ledger.entries_of_thread(name), first) for name in (POLICY_ACT, TRUST_ACT)}
+    believed = {name: _since(ledger.entries_of_thread(name), first) for name in BELIEVED_ACTS}
     return _Threads(unit_serial, entries, orders | believed)
 
 
@@ -177,6 +177,7 @@ def _objects(ledger: LedgerReader, threads: _Threads, *, evidence: bool) -> Iter
     policies = tuple(_kept(ledger, bundle.POLICY, (each.policy for each in grounds)))
     yield from policies
     yield from _kept(ledger, bundle.POLICY_FILE, _files_of(policies))
+    yield from _kept(ledger, bundle.CONFIGURATION, (row.about for row in rows if row.act == CONFIGURATION_ACT))
 
 
 def _issued(ledger: LedgerReader, issuance: Issuance, *, evidence: bool) -> Iterator[AuditObject]:

@@ -52,7 +52,7 @@ def demand_history(ledger: LedgerReader, own: Checkpoint, kept: Checkpoint | Non
 
 
 def demand_agreement(ledger: LedgerReader, authority: str) -> None:
-    """Pass a ledger whose tables say what its log says. Raises LedgerRefused (ca.restore.tables), StoreError."""
+    """Pass a ledger whose tables say what its log says. Raises LedgerRefused (ca.restore.tables), and as the check."""
     for each in check_ledger(ledger, authority):
         told = f"tables and log disagree: {each.finding}, {each.subject}: {each.detail}"
         raise LedgerRefused(told, finding="ca.restore.tables")

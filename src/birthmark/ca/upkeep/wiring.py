@@ -75,8 +75,9 @@ def _verified(config: CAConfig, folder: Path, keys: Sequence[VerifierKey], known
         note = ledger.checkpoint()
         if note is None:
             raise LedgerRefused("the ledger has no checkpoint", finding="ca.restore.unsigned")
+        found = demand_history(ledger, open_checkpoint(note.encode(), keys), known)
         demand_agreement(ledger, config.log.origin)
-        return demand_history(ledger, open_checkpoint(note.encode(), keys), known)
+        return found
 
 
 def _vault(config: CAConfig, folder: Path) -> Vault:

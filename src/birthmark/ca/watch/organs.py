@@ -17,6 +17,7 @@ from typing import Final
 from cryptography import x509
 
 from birthmark.ca.demands import Terms
+from birthmark.ca.issuing.configured import issues_until
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore
 from birthmark.core.audit import decode_row
@@ -81,6 +82,8 @@ class Organs:
     log_key: SigningKey = field(repr=False)
     result_key: SigningKey | None = field(default=None, repr=False)
     folder: Path
+    unannounced: str = ""
+    """SHA-256 of the configuration of somebody who only looks: it has not been put in force by them."""
 
 
 def _every(_terms: Terms) -> bool:
@@ -124,6 +127,7 @@ def checks(organs: Organs) -> tuple[Check, ...]:
         Check("log", lambda name, at: _log(name, organs.store, at)),
         Check("disk", lambda name, _: _disk(name, shutil.disk_usage(organs.folder).free)),
         Check("policy", lambda name, at: _policy(name, organs.policy, at)),
+        Check("configuration", lambda name, at: _configuration(name, organs, at)),
         Check("clock", lambda name, at: _clock(name, organs.store, at)),
         *(check for issuer, each in organs.issuers.items() for check in _checks_of(issuer, each)),
         *_check_of_results(organs.result_key),
@@ -191,6 +195,21 @@ def _policy(name: str, policy: Policy, at: datetime) -> Found:
         return Found(name, State.FAILED, "no profile may issue any more", "see [[profile]] last_issue in ca.toml")
     detail = f"policy {policy.endorsements.digest[:16]}, profiles {', '.join(sorted(open_now))}"
     return Found(name, State.OK, detail)
+
+
+def _configuration(name: str, organs: Organs, at: datetime) -> Found:
+    with organs.store.reading() as ledger:
+        recent = ledger.recent_configurations()
+    in_force, own = recent[0].digest[:16] if recent else "none", organs.policy.configuration
+    if organs.unannounced and organs.unannounced[:16] != in_force:
+        detail = f"{in_force} is in force, this file makes {organs.unannounced[:16]}"
+        return Found(name, State.WARNING, detail, "it comes into force when the service is started again")
+    until = None if organs.unannounced else issues_until(own, recent)
+    if until is None:
+        return Found(name, State.OK, f"configuration {in_force} is in force")
+    state = State.WARNING if at < until else State.FAILED
+    detail = f"{in_force} is in force, this worker issues by another one until {until.isoformat(timespec='seconds')}"
+    return Found(name, state, detail, "give all workers one ca.toml, and start them again")
 
 
 def _clock(name: str, store: CAStore, at: datetime) -> Found:

@@ -152,8 +152,11 @@ def test_an_officer_denies_an_attestation_key_and_all_under_it_end(ca: RunningCA
 def test_an_officer_denies_a_model(ca: RunningCA) -> None:
     path, body = "/v1/models/withdrawn-1/denial", b'{"reason":"its maker withdrew it"}'
     assert told(ca.transport("security-officer").request("POST", path, JSON, body)) == {"ended": 0}
-    last = log(ca)[-1]
-    assert (last.act, last.detail) == ("deny", "model withdrawn-1: its maker withdrew it")
+    told_in_log = [(row.act, row.detail) for row in log(ca)[-2:]]
+    assert told_in_log == [
+        ("deny", "model withdrawn-1: its maker withdrew it"),
+        ("settle", "model withdrawn-1: no certificate of it counts any more"),
+    ]
 
 
 def test_an_officer_denies_a_chip_and_what_it_has_is_revoked(ca: RunningCA) -> None:

@@ -42,7 +42,8 @@ def test_a_bundle_tells_everything_about_a_unit(audited: Audited) -> None:
     judged = audited.judged(audited.made())
     assert [row.act for _, row in judged.rows] == ["enrol", "birth", "end", "unit.activate", "renew", "audit.bundle"]
     others = [row.act for _, row in judged.others]
-    assert others == ["policy.in-force", "trust.in-force", "propose", "approve", "order.create"]
+    believed = ["policy.in-force", "trust.in-force", "configuration.changed"]
+    assert others == [*believed, "propose", "approve", "order.create"]
     first, second = judged.lives
     assert first.state.startswith("end ")
     assert (second.state, second.birth) == ("alive", "renewal")
@@ -57,6 +58,7 @@ def test_a_bundle_tells_everything_about_a_unit(audited: Audited) -> None:
         bundle.POLICY: 1,
         bundle.POLICY_FILE: 1,
         bundle.TRUST: 1,
+        bundle.CONFIGURATION: 1,
         bundle.AUTHORITY: 3,
     }
 

@@ -17,7 +17,7 @@ from birthmark.ca.audit.findings import Judgement
 from birthmark.ca.orders.acts import CLOSE, CREATE, EXTEND, CloseTerms
 from birthmark.ca.transparency import bundle_format as bundle
 from birthmark.ca.transparency.bundle_format import AuditObject
-from birthmark.ca.transparency.policy_log import announce_policy
+from birthmark.ca.transparency.in_force import announce_policy
 from birthmark.ca.transparency.trust_log import announce_trust
 from birthmark.core.audit import AuditRow, decode_row
 from birthmark.core.birth import sign_birth
@@ -242,6 +242,14 @@ def test_a_person_whom_the_log_calls_otherwise_is_found_out(audited: Audited) ->
     bob = hired(audited, "Bob Approver", Role.APPROVER)
     objects = decided(audited, EXTEND, more(audited), sue, bob, approver="approver:Ada Approver")
     assert "audit.signature" in ids(lied(audited, *objects))
+
+
+@pytest.mark.parametrize("number", [0, 10_000])
+def test_a_certificate_that_was_signed_by_no_configuration_of_the_log_is_found_out(
+    audited: Audited, number: int
+) -> None:
+    audited.append(structs.replace(claims(true_row(audited, "enrol")), configuration=number))
+    assert "audit.configuration" in ids(lied(audited))
 
 
 def test_persons_under_a_ca_of_the_liars_own_are_found_out(audited: Audited) -> None:

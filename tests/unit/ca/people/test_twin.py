@@ -19,7 +19,7 @@ from birthmark.ca.errors import Refused
 from birthmark.ca.orders.acts import CREATE
 from birthmark.ca.people.approvals import PROPOSAL_LIFE, Approvals
 from birthmark.ca.ports import CAStore
-from birthmark.ca.transparency.check import check_documents
+from birthmark.ca.transparency.signed_documents import check_documents
 from birthmark.ca.upkeep.errors import LedgerRefused
 from birthmark.ca.upkeep.restoration import demand_agreement
 from birthmark.core.ids import fingerprint
@@ -234,7 +234,7 @@ def test_whatever_is_changed_beside_a_signature_is_told(twins: Twins, statement:
 
 
 def test_every_proposal_is_looked_at_however_many_there_are(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("birthmark.ca.transparency.check.PAGE", 2)
+    monkeypatch.setattr("birthmark.ca.transparency.discrepancy.PAGE", 2)
     for number in range(5):
         twins.propose(twins.here, twins.signed(order(f"order-1{number}"), AUTHORITY))
     assert twins.findings() == set()

@@ -351,7 +351,7 @@ def test_an_auditor_and_a_machine_hear_what_was_found(ca: RunningCA) -> None:
     for who in ("auditor", "rig-a"):
         answer = ca.transport(who).request("GET", "/v1/health/details")
         told = json.loads(answer.body)
-        assert (answer.status, told["ready"], len(told["checks"])) == (200, True, 9)
+        assert (answer.status, told["ready"], len(told["checks"])) == (200, True, 10)
 
 
 def test_the_doctor_says_what_is_there_and_what_to_do(ca: RunningCA) -> None:
