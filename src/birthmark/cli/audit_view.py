@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 80
 _TOPIC_WIDTH: Final = 12
-_ACT_WIDTH: Final = 14
+_ACT_WIDTH: Final = 15
 
 
 def plain(judged: "Judgement") -> dict[str, Any]:
@@ -81,7 +81,8 @@ def _show_verdict(console: "Console", judged: "Judgement") -> None:
     from rich.text import Text
 
     colour, word = ("red", "NOT VERIFIED") if judged.findings else ("green", "VERIFIED")
-    lines = [f"unit {judged.unit_serial}, complete until {_moment(judged.complete_until)} UTC"]
+    until = "made" if judged.findings else "complete until"
+    lines = [f"unit {judged.unit_serial}, {until} {_moment(judged.complete_until)} UTC"]
     lines += [f"log {judged.log}, {judged.log_size} entries"] if judged.log else []
     lines += [f"bundle made by {judged.manifest.software}"]
     if judged.findings:
