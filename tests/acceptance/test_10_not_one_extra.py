@@ -36,9 +36,8 @@ class Factory:
         self.units = (f"BM-0001{number:02d}" for number in itertools.count())
         text = (self.files / f"{lab.order}.toml").read_text().replace(lab.order, ORDER)
         self.write(re.sub(r'last_unit = "[^"]*"', 'last_unit = "BM-000999"', text), quantity=QUANTITY)
-        for rig in RIGS:
-            config = Path(lab.rig_configs[rig])
-            config.write_text(config.read_text().replace(lab.order, ORDER))
+        recipe = lab.path / "recipe.toml"
+        recipe.write_text(recipe.read_text().replace(lab.order, ORDER))
 
     def write(self, text: str, quantity: int) -> None:
         (self.files / "ten.toml").write_text(re.sub(r"quantity = \d+", f"quantity = {quantity}", text))
@@ -79,8 +78,8 @@ class Factory:
         return panel
 
     def roll_back_the_rigs(self) -> None:
-        """Set both rigs' disks back to before they had made anything."""
-        for journal in map(Path, self.lab.rig_journals.values()):
+        """Set both rigs' disks, and what they share, back to before they had made anything."""
+        for journal in (*map(Path, self.lab.rig_journals.values()), self.lab.path / "data" / "units.sqlite"):
             for file in journal.parent.glob(f"{journal.name}*"):
                 file.unlink()
 
@@ -126,8 +125,8 @@ def factory(lab: Lab) -> Factory:
 
 
 def test_hostile_rigs_get_not_one_unit_more_than_was_ordered(factory: Factory) -> None:
-    factory.roll_back_the_rigs()
     for rig in RIGS:
+        factory.roll_back_the_rigs()
         (verdict,) = run_panel(factory.lab, rig, factory.spare_panel()).values()
         assert (verdict["verdict"], verdict["finding"]) == ("FAIL", "ca.8.quota")
     assert factory.storm() == {"ca.8.quota": 2 * HOSTILE_REQUESTS}
