@@ -82,7 +82,7 @@ FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
             "tlog.key",
         ),
         Exit.CHIP: ("chip.*",),
-        Exit.UNREACHABLE: ("line.hold.*", "line.units.*", "net.*", "tls.*"),
+        Exit.UNREACHABLE: ("line.hold.*", "line.power.*", "line.units.*", "net.*", "tls.*"),
         Exit.KEY: ("key.*",),
         Exit.DISK: ("disk.*", "line.disk", "store.*"),
         Exit.PORT: ("net.listen", "net.port-occupied"),

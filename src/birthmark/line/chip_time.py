@@ -4,6 +4,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from birthmark.line.fixture.places import PlacePower
 from birthmark.line.ports import Stopwatch
 from birthmark.silicon.errors import ChipError
 from birthmark.silicon.port import Algorithm, ChipIdentity, Evidence, SecureElement, SlotState
@@ -12,17 +13,26 @@ from birthmark.silicon.port import Algorithm, ChipIdentity, Evidence, SecureElem
 class TimedChip:
     """Passes every call on; `seconds` is the time that the chip and its bus have taken so far."""
 
-    def __init__(self, open_chip: Callable[[], SecureElement], stopwatch: Stopwatch) -> None:
-        """Open the chip's link. Raises ChipError when nothing answers."""
+    def __init__(self, open_chip: Callable[[], SecureElement], stopwatch: Stopwatch, power: PlacePower) -> None:
+        """Open the chip's link; its board has power already. Raises ChipError when nothing answers."""
         self._open_chip = open_chip
+        self._power = power
         self._chip = open_chip()
         self._stopwatch = stopwatch
         self.seconds = 0.0
 
     def reconnect(self) -> None:
-        """Let go of the link, which takes the chip's power away, and open it anew. Raises ChipError."""
+        """
+        Let go of the link and open it anew, with a power cycle in between where the recipe says so.
+
+        Raises:
+            ChipError: nothing answers.
+            BrownOut, SupplyAway, SupplyRefused: the board's power did not come back.
+
+        """
         with suppress(ChipError):
             self._chip.close()
+        self._power.renew()
         self._chip = self._open_chip()
 
     @contextmanager
@@ -39,8 +49,8 @@ class TimedChip:
             return chip.identity()
 
     def generate_keypair(self, slot: str, algorithm: Algorithm) -> bytes:
-        """Pass on."""
-        with self._counted() as chip:
+        """Pass on. Raises BrownOut, whatever the chip says, when its board had too little voltage meanwhile."""
+        with self._power.loaded(), self._counted() as chip:
             return chip.generate_keypair(slot, algorithm)
 
     def public_key(self, slot: str) -> bytes:
@@ -49,8 +59,8 @@ class TimedChip:
             return chip.public_key(slot)
 
     def attest(self, slot: str, nonce: bytes) -> Evidence:
-        """Pass on."""
-        with self._counted() as chip:
+        """Pass on. Raises as `generate_keypair`."""
+        with self._power.loaded(), self._counted() as chip:
             return chip.attest(slot, nonce)
 
     def sign(self, slot: str, digest: bytes) -> bytes:

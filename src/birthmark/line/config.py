@@ -11,6 +11,7 @@ import msgspec
 from birthmark.core import config, ids
 from birthmark.core.config import Config
 from birthmark.core.errors import ConfigError, DecodeError
+from birthmark.line.fixture.config import PowerSection
 from birthmark.line.pressure import MESPolicy
 from birthmark.line.units import LEASE_S
 
@@ -38,9 +39,10 @@ class WebhookConfig(Config, frozen=True):
 
 
 class FixturePlace(Config, frozen=True):
-    """One place of the rig's fixture: where the chip of the board that lies there is reached."""
+    """One place of the rig's fixture: where the chip of the board that lies there is reached, and what feeds it."""
 
     chip: str
+    power: str = ""
 
 
 class ScannerSection(Config, frozen=True):
@@ -85,6 +87,7 @@ class RigConfig(Config, frozen=True):
     deliver_wait_s: float = 5.0
     fixture: tuple[FixturePlace, ...] = ()
     scanner: ScannerSection = ScannerSection()
+    power: PowerSection = PowerSection()
 
 
 class Position(Config, frozen=True):
@@ -113,10 +116,11 @@ def load_rig(path: Path) -> RigConfig:
     if not (all(0 < time_s < math.inf for time_s in times) and 0 <= rig.deliver_wait_s < math.inf and limit_s > 0):
         raise ConfigError(f"{path}: a time is not positive", hint="give the *_s keys in seconds, above zero")
     _check_limits(rig, path)
-    rig = _absolute(rig, path.absolute().parent)
+    folder = path.absolute().parent
+    rig = msgspec.structs.replace(_absolute(rig, folder), power=rig.power.beside(folder))
     if rig.mes_webhook is None:
         return rig
-    return msgspec.structs.replace(rig, mes_webhook=_absolute(rig.mes_webhook, path.absolute().parent))
+    return msgspec.structs.replace(rig, mes_webhook=_absolute(rig.mes_webhook, folder))
 
 
 def _check_limits(rig: RigConfig, path: Path) -> None:

@@ -18,6 +18,9 @@ LineError
 ├── JournalUnwritable   the disk does not take the journal or the birth record: nothing is issued
 ├── Contradiction       what chip, certificate and CA say does not fit together: quarantine, nothing written
 ├── BoardFailed         a step of this board gave a wrong result
+├── BrownOut            the voltage at a place was too low: whatever its chip said then is not believed
+├── SupplyAway          the supply of the boards does not answer
+├── SupplyRefused       it says no, or answers what nobody can read
 └── MeasurementUnusable the planner cannot compare its model with this file
 """
 
@@ -125,6 +128,26 @@ class BoardFailed(LineError):
     """A step was done and its result is wrong."""
 
     default_finding = "line.board"
+
+
+class BrownOut(LineError):
+    """Too little voltage under load. It is the fixture's, not the unit's; the chip's own error is the cause of it."""
+
+    default_finding = "line.power.brown-out"
+
+
+class SupplyAway(LineError):
+    """Nothing that feeds boards answers. No board is begun."""
+
+    default_finding = "line.power.away"
+    default_hint = "look at the supply, its cable and its address in rig.toml, then run the panel again"
+
+
+class SupplyRefused(LineError):
+    """The supply put an error in its queue, did not do what it was told, or answers nonsense."""
+
+    default_finding = "line.power.refused"
+    default_hint = "look at the supply's own display, then run the panel again"
 
 
 class MeasurementUnusable(LineError):

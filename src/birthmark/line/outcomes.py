@@ -19,6 +19,7 @@ NOT_THE_UNITS: Final = (
     "line.ca.",
     "line.disk",
     "line.hold.",
+    "line.power.",
     "line.stopped",
     "line.unit.",
     "line.units.",

@@ -117,8 +117,10 @@ class Panel:
     def _power(self, board: _Board) -> TimedChip | Verdict:
         """Return the board's chip, or the verdict when none answers."""
         try:
+            power = self._station.power.place(board.number)
             with board.journal.step(Step.POWER):
-                return TimedChip(lambda: self._open_chip(board.position.chip), self._station.desk.stopwatch)
+                power.on()
+                return TimedChip(lambda: self._open_chip(board.position.chip), self._station.desk.stopwatch, power)
         except Exception as error:  # noqa: BLE001 a verdict for each board, whatever happened to it
             return _failed(error)
 
@@ -135,6 +137,8 @@ class Panel:
         if isinstance(powered, TimedChip):
             verdict = replace(verdict, chip_s=powered.seconds)
             _close(powered)
+        # Before the verdict is shown: a board is taken out of the fixture then.
+        self._station.power.place(board.number).off()
         self._announce(board.number, board.position.unit, verdict)
         return verdict
 

@@ -14,6 +14,8 @@ from birthmark.core import config, ids
 from birthmark.core.config import Config
 from birthmark.core.errors import ConfigError, DecodeError
 from birthmark.core.ids import fingerprint
+from birthmark.line.fixture.config import PowerEntry, read_rules
+from birthmark.line.fixture.power import NO_RULES, PowerRules
 from birthmark.line.retries import DEFAULT_RETRIES, RetryRule
 from birthmark.line.units import FAILURES_MAX, INTERRUPTIONS_MAX
 from birthmark.silicon.port import Algorithm
@@ -41,6 +43,7 @@ class RecipeFile(Config, frozen=True):
     failures: int = FAILURES_MAX
     interruptions: int = INTERRUPTIONS_MAX
     retry: tuple[RetryEntry, ...] | None = None
+    power: PowerEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Recipe:
     interruptions: int
     retries: tuple[RetryRule, ...]
     sha256: str
+    power: PowerRules = NO_RULES
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -78,6 +82,7 @@ def load_recipe(path: Path) -> Recipe:
         interruptions=file.interruptions,
         retries=DEFAULT_RETRIES if file.retry is None else tuple(_rule(entry, path) for entry in file.retry),
         sha256=fingerprint(text),
+        power=NO_RULES if file.power is None else read_rules(file.power, path),
     )
 
 

@@ -24,6 +24,7 @@ from birthmark.evidence.eligibility import algorithm_of
 from birthmark.line.births import Rig
 from birthmark.line.chip_time import TimedChip
 from birthmark.line.errors import AuthorityAway, AuthorityRefused, BoardFailed
+from birthmark.line.fixture.places import UNSWITCHED, FixturePower
 from birthmark.line.hold import Holds
 from birthmark.line.journal import BoardJournal, Desk, Result, Step
 from birthmark.line.leases import Leases
@@ -70,6 +71,7 @@ class Station:
     key_type: Algorithm
     """What the chips' keys are to be."""
     background: Executor
+    power: FixturePower = UNSWITCHED
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from birthmark.core.clock import Clock
 from birthmark.core.delivery import Keep
@@ -18,6 +18,8 @@ from birthmark.evidence.endorsements import Endorsements
 from birthmark.line.births import Rig
 from birthmark.line.config import Position
 from birthmark.line.events import Events
+from birthmark.line.fixture.places import FixturePower, switch_off
+from birthmark.line.fixture.power import AlwaysOn, Power
 from birthmark.line.hold import Holds
 from birthmark.line.journal import Desk, writable
 from birthmark.line.leases import Leases
@@ -77,6 +79,7 @@ class LineParts:
     retention: Retention
     hold_retry_s: float
     hold_limit_s: float | None
+    power: Power = field(default_factory=AlwaysOn)
 
 
 class Line:
@@ -101,10 +104,22 @@ class Line:
             JournalUnwritable: the disk is nearly full; no board was touched.
             AuthorityRefused: the CA refuses this rig; no board was touched.
             HoldEnded: the CA was away, or the MES behind, for too long; no board was touched.
+            SupplyAway, SupplyRefused: what feeds the boards does not answer; no board was touched.
+            ConfigError: it does not feed all of them; no board was touched.
 
         """
         with writable():
             self.parts.store.require_room()
+        places = [number for number, position in enumerate(positions, 1) if not position.bad]
+        self.parts.power.check(places)
+        try:
+            return self._run(positions, operator)
+        finally:
+            # Also what an ended run has left on: its threads have come to their ends by now.
+            for place in places:
+                switch_off(self.parts.power, place)
+
+    def _run(self, positions: Sequence[Position], operator: str) -> tuple[tuple[Verdict, ...], float]:
         # Two threads for each board: its own, and one that fetches ahead for it.
         with ThreadPoolExecutor(2 * len(positions)) as threads:
             station = self._station(threads, operator)
@@ -144,6 +159,7 @@ class Line:
             recipe=parts.recipe,
             key_type=_agreed(holds.call("", parts.authority.key_type), parts.recipe),
             background=threads,
+            power=FixturePower(parts.power, parts.recipe.power, holds.pause),
         )
 
     def _telling(self, teller: Teller) -> Events:

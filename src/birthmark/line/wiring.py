@@ -5,6 +5,7 @@ import fcntl
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,8 +23,11 @@ from birthmark.evidence.endorsements import read_endorsements
 from birthmark.line.authority import WireAuthority
 from birthmark.line.births import Rig
 from birthmark.line.config import Position, RigConfig, load_panel, load_rig
+from birthmark.line.ending import ended_by_sigterm
 from birthmark.line.errors import RigBusy, UnitsAway
 from birthmark.line.events import Events
+from birthmark.line.fixture.power import Power
+from birthmark.line.fixture.wiring import open_power
 from birthmark.line.journal import writable
 from birthmark.line.lead import UnitOffice
 from birthmark.line.mes import wiring as mes
@@ -58,11 +62,13 @@ def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
         StoreError: the database is another program's or release's; no board was touched.
         RigBusy: another run of this rig is under way; no board was touched.
         AuthorityRefused: the CA refuses this rig; no board was touched.
+        SupplyAway, SupplyRefused: what feeds the boards does not answer; no board was touched.
 
+    SIGTERM lets each board end its step, takes the power away, and then ends the process.
     """
     rig = load_rig(config_path)
     positions = load_panel(panel_path)
-    with opened_line(rig, emit) as line:
+    with ended_by_sigterm(), opened_line(rig, emit) as line:
         report = personalise(line, positions, rig.deliver_wait_s)
     return EXIT_FAILED_BOARDS if report.failed else EXIT_DONE
 
@@ -71,8 +77,9 @@ def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
 def opened_line(rig: RigConfig, emit: Emit) -> Iterator[Line]:
     """Open everything of a rig, for one panel after the other. Raises as `run_panel`."""
     events = Events(emit)
-    with _opened(rig, events) as parts, _alone(rig):
-        yield Line(parts, events, open_chip, system_clock, time.monotonic)
+    # The supply last: to open it takes the power away from boards that another run might be at.
+    with _opened(rig, events) as parts, _alone(rig), closing(_power(rig, parts.recipe)) as power:
+        yield Line(replace(parts, power=power), events, open_chip, system_clock, time.monotonic)
 
 
 @contextmanager
@@ -184,6 +191,11 @@ def _opened(rig: RigConfig, events: Events) -> Iterator[LineParts]:
             hold_retry_s=rig.hold_retry_s,
             hold_limit_s=rig.hold_limit_s,
         )
+
+
+def _power(rig: RigConfig, recipe: Recipe) -> Power:
+    outlets = {number: place.power for number, place in enumerate(rig.fixture, 1) if place.power}
+    return open_power(rig.power, outlets, recipe.power)
 
 
 def _units(rig: RigConfig) -> UnitStore:

@@ -20,6 +20,7 @@ from birthmark.silicon.simulator.applet import Applet
 from birthmark.silicon.simulator.armed import ArmedFaults
 from birthmark.silicon.simulator.chip import Chip
 from birthmark.silicon.simulator.memory import ChipMemory, MemoryFile, new_memory
+from birthmark.silicon.simulator.rail import ALWAYS_FED, Rail
 from birthmark.silicon.simulator.selftest import self_test
 from birthmark.silicon.simulator.server import BusServer, Wire, listen
 from birthmark.silicon.timing import LATENCIES
@@ -48,6 +49,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--model", help=f"model of a new chip ({DEFAULT_MODEL}); must match an existing one")
     parser.add_argument("--firmware", default=DEFAULT_FIRMWARE, help="firmware version of a new chip")
     parser.add_argument("--latency", choices=sorted(LATENCIES), default="none", help="whose times the chip takes")
+    parser.add_argument("--rail", type=Path, help="folder of the rail that feeds the chip; without it, it always is")
     parser.add_argument("--fsync", action="store_true", help="keep the memory even when the host loses power")
     return parser.parse_args()
 
@@ -58,7 +60,8 @@ def _run(options: argparse.Namespace) -> None:
     memory = _memory(file, options)
     latency = LATENCIES[options.latency]
     faults = ArmedFaults()
-    chip = Chip(Applet(file, memory, latency), latency, faults, time.monotonic)
+    supply = ALWAYS_FED if options.rail is None else Rail(options.rail)
+    chip = Chip(Applet(file, memory, latency), latency, faults, time.monotonic, supply)
     listener = listen(options.socket)
     try:
         ready = {"ready": str(options.socket), "model": memory.model, "serial": memory.serial}

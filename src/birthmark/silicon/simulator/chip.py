@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from birthmark.silicon.simulator.applet import Applet
 from birthmark.silicon.simulator.armed import ArmedFaults, Fault
+from birthmark.silicon.simulator.commands import Instruction
+from birthmark.silicon.simulator.rail import ALWAYS_FED, Supply
 from birthmark.silicon.simulator.t1 import ChipLink
 from birthmark.silicon.timing import LatencyModel
 
@@ -17,6 +19,8 @@ BUS_ADDRESS = 0x48
 PADDING = b"\xff"
 """What an I2C target that has nothing more to say leaves on the bus."""
 
+_HEAVY = (Instruction.GENERATE, Instruction.ATTEST)
+"""What the board draws its full current with."""
 _INS = 1
 _FOREVER = float("inf")
 
@@ -25,12 +29,19 @@ class Chip:
     """One chip behind one bus address. `monotonic_s` is read for nothing but the time that it is busy."""
 
     def __init__(
-        self, applet: Applet, latency: LatencyModel, faults: ArmedFaults, monotonic_s: Callable[[], float]
+        self,
+        applet: Applet,
+        latency: LatencyModel,
+        faults: ArmedFaults,
+        monotonic_s: Callable[[], float],
+        supply: Supply = ALWAYS_FED,
     ) -> None:
         self._applet = applet
         self._latency = latency
         self._faults = faults
         self._monotonic_s = monotonic_s
+        self._supply = supply
+        self._period = ""
         self._powered = False
 
     def power_on(self) -> None:
@@ -39,6 +50,7 @@ class Chip:
         self._link = ChipLink(self._latency.block_waiting_ms, self._latency.bus_hz)
         self._busy_until_s = 0.0
         self._pending = b""
+        self._period = self._supply.period()
         self._powered = True
 
     def power_off(self) -> None:
@@ -67,12 +79,23 @@ class Chip:
         return taken.ljust(count, PADDING)
 
     def _acknowledges(self, address: int) -> bool:
-        return self._powered and address == BUS_ADDRESS and self._monotonic_s() >= self._busy_until_s
+        return self._powered and self._is_fed() and address == BUS_ADDRESS and self._monotonic_s() >= self._busy_until_s
+
+    def _is_fed(self) -> bool:
+        """Return whether the supply is on; a chip that was without it in between starts anew."""
+        period = self._supply.period()
+        if period and period != self._period:
+            self.power_on()
+        self._period = period
+        return bool(period)
+
+    def _browns_out(self, instruction: int) -> bool:
+        return instruction in _HEAVY and not self._supply.carries_load()
 
     def _execute(self, apdu: bytes) -> None:
         start_s = self._monotonic_s()
         instruction = apdu[_INS] if len(apdu) > _INS else 0
-        if self._faults.falls_due(Fault.CUT_BEFORE_COMMAND, instruction):
+        if self._faults.falls_due(Fault.CUT_BEFORE_COMMAND, instruction) or self._browns_out(instruction):
             self.power_off()
         elif self._faults.falls_due(Fault.HANG_AT_COMMAND, instruction):
             self._busy_until_s = _FOREVER
