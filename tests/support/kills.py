@@ -22,30 +22,33 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from mmap import mmap
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from birthmark.ca.ports import CAStore
 from birthmark.stores.ca_postgres import PostgresCAStore
 from birthmark.stores.ca_sqlite import SQLiteCAStore
+from birthmark.stores.sqlite_file import SQLiteFile
 
 HANG_S = 30
 """A worker that is neither killed nor done by then hangs, and fails the test."""
 FAILED = 3
 
 
-class Place(Protocol):
-    """Where a ledger lives."""
+StoreT = TypeVar("StoreT")
 
-    def open(self) -> CAStore: ...
 
-    def open_killing(self, point: int) -> CAStore:
+class Place(Protocol[StoreT]):
+    """Where a ledger, or another store, lives."""
+
+    def open(self) -> StoreT: ...
+
+    def open_killing(self, point: int) -> StoreT:
         """Open it in a process that is to be killed at this point, counted from 0."""
         ...
 
 
-def killed(place: Place, point: int, act: Callable[[CAStore], object]) -> bool:
+def killed(place: Place[StoreT], point: int, act: Callable[[StoreT], object]) -> bool:
     """
     Let a process of its own act, and kill it at this point; return False if it was done before it got there.
 
@@ -64,7 +67,7 @@ def killed(place: Place, point: int, act: Callable[[CAStore], object]) -> bool:
     return False
 
 
-def _live(place: Place, point: int, act: Callable[[CAStore], object]) -> None:
+def _live(place: Place[StoreT], point: int, act: Callable[[StoreT], object]) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(HANG_S)
     try:
@@ -91,9 +94,13 @@ class SQLitePlace:
 
     def open_killing(self, point: int) -> SQLiteCAStore:
         store = self.open()
-        file = store._file
-        file._connection = _DoomedConnection(file._connection, point)  # type: ignore[assignment] # as far as it is used
+        doom(store._file, point)
         return store
+
+
+def doom(file: SQLiteFile, point: int) -> None:
+    """Let this process be killed at the point, counted from 0, of what it does to the file from now on."""
+    file._connection = _DoomedConnection(file._connection, point)  # type: ignore[assignment] # as far as it is used
 
 
 class _DoomedConnection:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from birthmark.cli.line_outbox import outbox
 from birthmark.cli.line_plan import plan
 from birthmark.cli.line_unit import unit
 
@@ -22,6 +23,7 @@ def line() -> None:
 
 line.add_command(plan)
 line.add_command(unit)
+line.add_command(outbox)
 
 
 @line.command()

@@ -45,6 +45,15 @@ class BirthRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """The run of the rig's journal: what all units of one panel have in common. Earlier records do not say it."""
     recipe_sha256: str = ""
     """Of the recipe. Earlier records do not say it."""
+    transaction: str = ""
+    """Of the panel, as the events of the line have it. Earlier records, up to `fixture`, do not say these."""
+    mes_hold: bool = False
+    """Made while the MES was behind: what is downstream may keep the unit back until it has caught up."""
+    chip_firmware: str = ""
+    site: str = ""
+    line: str = ""
+    station: str = ""
+    fixture: str = ""
 
     @property
     def idempotency_key(self) -> str:

@@ -11,6 +11,16 @@ from birthmark.core.delivery import SignedBirth
 
 
 @dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where the rig stands and what holds the boards, in the words of the factory. Empty where nobody has said it."""
+
+    site: str = ""
+    line: str = ""
+    station: str = ""
+    fixture: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Rig:
     """Who works here, on what, with which software, and the credential that signs its births."""
 
@@ -21,6 +31,7 @@ class Rig:
     software: str
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
+    where: Whereabouts = Whereabouts()
 
     def sign(self, record: BirthRecord) -> SignedBirth:
         """Return the record signed by this rig, under the key by which every receiver takes it once."""

@@ -53,6 +53,15 @@ class ScannerSection(Config, frozen=True):
     badge_prefix: str = "BM:OP:"
 
 
+class TraceabilitySection(Config, frozen=True):
+    """`[traceability]`: where the rig stands and what holds the boards, as birth records are to have it."""
+
+    site: str = ""
+    line: str = ""
+    station: str = ""
+    fixture: str = ""
+
+
 class RigConfig(Config, frozen=True):
     """One rig. `load_rig` makes relative paths absolute; they are relative to the file. Durations are in seconds."""
 
@@ -88,6 +97,7 @@ class RigConfig(Config, frozen=True):
     fixture: tuple[FixturePlace, ...] = ()
     scanner: ScannerSection = ScannerSection()
     power: PowerSection = PowerSection()
+    traceability: TraceabilitySection = TraceabilitySection()
 
 
 class Position(Config, frozen=True):

@@ -13,6 +13,7 @@ LineError
 ├── LeaseLost           another rig has taken the unit meanwhile: this board stops before its next step
 ├── UnitStopped         the unit's record says that it may not be worked on: quarantine, rework, limits
 ├── ScanRefused         what was scanned is nothing that the station takes now
+├── OutboxRefused       what a person wants of the outbox does not fit what is in it
 ├── HoldEnded           the CA stayed away for longer than the configuration allows
 ├── LineStopped         somebody ended the run
 ├── JournalUnwritable   the disk does not take the journal or the birth record: nothing is issued
@@ -98,6 +99,12 @@ class ScanRefused(LineError):
     """A scan that the station does not take. The message shows what was scanned."""
 
     default_finding = "line.scan.unknown"
+
+
+class OutboxRefused(LineError):
+    """There is no such parcel or destination, or it is not in a state for that."""
+
+    default_finding = "line.outbox.refused"
 
 
 class HoldEnded(LineError):

@@ -77,7 +77,7 @@ class Panel:
         places = [Place(position=number, unit=position.unit, bad=position.bad) for number, position in numbered]
         told = (desk.teller.panel_begun(places), *(event for _, event in skips))
         desk.keep(*told, entries=tuple(entry for entry, _ in skips))
-        desk.events.emit(event="panel.start", positions=len(positions))
+        desk.events.emit(event="panel.start", positions=len(positions), mes_hold=desk.teller.mes_hold)
         boards = []
         for number, position in numbered:
             if position.bad:

@@ -267,6 +267,13 @@ class Sequence:
             outcome="PASS" if result is Result.PASS else "RESUMED",
             step_ms=dict(self._journal.step_ms),
             run=self._station.desk.run,
+            transaction=self._station.desk.teller.transaction,
+            mes_hold=self._station.desk.teller.mes_hold,
+            chip_firmware=chip.firmware,
+            site=rig.where.site,
+            line=rig.where.line,
+            station=rig.where.station,
+            fixture=rig.where.fixture,
         )
 
 

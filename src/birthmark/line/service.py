@@ -17,6 +17,7 @@ from birthmark.evidence.ear import ResultSigners
 from birthmark.evidence.endorsements import Endorsements
 from birthmark.line.births import Rig
 from birthmark.line.config import Position
+from birthmark.line.decisions import Decisions
 from birthmark.line.events import Events
 from birthmark.line.fixture.places import FixturePower, switch_off
 from birthmark.line.fixture.power import AlwaysOn, Power
@@ -110,6 +111,7 @@ class Line:
         """
         with writable():
             self.parts.store.require_room()
+        Decisions(self.parts.rig, self.parts.units, self.parts.store).tell()
         places = [number for number, position in enumerate(positions, 1) if not position.bad]
         self.parts.power.check(places)
         try:

@@ -21,8 +21,9 @@ from birthmark.core.secret_files import read_secret
 from birthmark.evidence.ear import NO_SIGNERS, ResultSigners, read_signers
 from birthmark.evidence.endorsements import read_endorsements
 from birthmark.line.authority import WireAuthority
-from birthmark.line.births import Rig
+from birthmark.line.births import Rig, Whereabouts
 from birthmark.line.config import Position, RigConfig, load_panel, load_rig
+from birthmark.line.decisions import Decisions
 from birthmark.line.ending import ended_by_sigterm
 from birthmark.line.errors import RigBusy, UnitsAway
 from birthmark.line.events import Events
@@ -32,6 +33,7 @@ from birthmark.line.journal import writable
 from birthmark.line.lead import UnitOffice
 from birthmark.line.mes import wiring as mes
 from birthmark.line.outbox import Outbox
+from birthmark.line.outbox_office import OutboxOffice
 from birthmark.line.ports import Emit, Event, NetworkDestination, UnitStore
 from birthmark.line.recipe import Recipe, load_recipe
 from birthmark.line.service import Line, LineParts, personalise
@@ -118,7 +120,22 @@ def _scanner(rig: RigConfig) -> Scanner:
 
 def open_units(config_path: Path) -> UnitOffice:
     """Open what the rigs know of their units, for a lead beside the rig. Raises ConfigError, UnitsAway."""
-    return UnitOffice(_units(load_rig(config_path)))
+    rig = load_rig(config_path)
+    units = _units(rig)
+
+    def tell() -> None:
+        with writable(), LineSQLite(rig.database, mes.routes(rig)) as store:
+            Decisions(_signer(rig, load_recipe(rig.recipe)), units, store).tell()
+
+    return UnitOffice(units, rig.rig, tell)
+
+
+@contextmanager
+def opened_outbox(config_path: Path) -> Iterator[OutboxOffice]:
+    """Open a rig's outbox for a person, also beside the rig at work. Raises ConfigError, JournalUnwritable."""
+    rig = load_rig(config_path)
+    with writable(), LineSQLite(rig.database, mes.routes(rig)) as store:
+        yield OutboxOffice(store, system_clock)
 
 
 def deliver(config_path: Path, emit: Emit) -> int:
@@ -236,6 +253,7 @@ def _signer(rig: RigConfig, recipe: Recipe) -> Rig:
         raise ConfigError(f"{rig.certificate}, {rig.key}: not a PEM certificate and key") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ConfigError(f"{rig.key}: a rig signs with a P-256 key")
+    told = rig.traceability
     return Rig(
         name=rig.rig,
         operator=rig.operator,
@@ -244,4 +262,5 @@ def _signer(rig: RigConfig, recipe: Recipe) -> Rig:
         software=f"birthmark {version('birthmark')}",
         certificate=certificate,
         key=key,
+        where=Whereabouts(told.site, told.line, told.station, told.fixture),
     )

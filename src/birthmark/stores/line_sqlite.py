@@ -311,7 +311,7 @@ class LineSQLite:
 
         def write() -> None:
             self._append((), events)
-            self._file.write("update identity set decisions = ?", number)
+            self._file.write("update identity set decisions = max(coalesce(decisions, 0), ?)", number)
 
         self._commits.write(write)
 

@@ -35,7 +35,8 @@ from birthmark.net.errors import NetError
 from birthmark.net.transport import HTTPTransport, Response
 
 ANSWER_MAX_BYTES: Final = 65_536
-SECRET_MIN_BYTES: Final = 32
+SECRET_MIN_BYTES: Final = 24
+"""As Standard Webhooks has it."""
 _SHOWN_CHARACTERS: Final = 200
 _HALF_BYTES: Final = 32
 _REFUSED: Final = frozenset({HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY})
