@@ -9,7 +9,8 @@ import pytest
 
 from birthmark.core.errors import BirthmarkError, ConfigError
 from birthmark.line.errors import SupplyAway
-from birthmark.line.fixture.power import AlwaysOn, Power
+from birthmark.line.fixture.gpio import LinePower
+from birthmark.line.fixture.power import AlwaysOn, Power, ReadsVoltage
 from support.supplies import PLACES, SUPPLIES, SupplyUnderTest
 
 
@@ -85,6 +86,24 @@ def test_a_supply_that_is_away_cannot_be_opened(supply: SupplyUnderTest) -> None
     supply.go_away()
     with pytest.raises(SupplyAway):
         supply.open()
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(SUPPLIES) if name != "gpiod"])
+def test_a_supply_that_reads_voltage_reads_it_at_the_place_that_is_asked_for(name: str, tmp_path: Path) -> None:
+    with SUPPLIES[name](tmp_path) as supply:
+        power = supply.open()
+        assert isinstance(power, ReadsVoltage)
+        power.on(2)
+        assert (power.volts(1), power.volts(2)) == (0.0, 5.0)
+        supply.go_away()
+        with pytest.raises(SupplyAway):
+            power.volts(1)
+        with pytest.raises(SupplyAway):
+            power.close()
+
+
+def test_lines_read_no_voltage_and_do_not_claim_to() -> None:
+    assert not issubclass(LinePower, ReadsVoltage)
 
 
 def test_boards_that_are_always_on_are_nobodys_affair() -> None:

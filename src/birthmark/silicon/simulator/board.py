@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -25,6 +25,7 @@ from typing import NoReturn
 from birthmark.core.errors import BirthmarkError, ConfigError
 from birthmark.silicon.bus.i2c import SimulatedI2C
 from birthmark.silicon.errors import ChipAbsent
+from birthmark.silicon.simulator.rail import ALWAYS_FED, Rail, Supply
 from birthmark_mcu.chip import SecureElement
 from birthmark_mcu.errors import NoChip
 from birthmark_mcu.smp import registry
@@ -57,12 +58,39 @@ class _Bus(ChipSource):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._bus: SimulatedI2C | None = None
 
     def connect(self) -> SecureElement:
         try:
-            return SecureElement(SimulatedI2C(self._path))
+            self._bus = SimulatedI2C(self._path)
         except ChipAbsent as absent:
             raise NoChip(str(absent)) from absent
+        return SecureElement(self._bus)
+
+    def let_go(self) -> None:
+        """Lose the bus, as a board does that loses its power."""
+        if self._bus is not None:
+            self._bus.deinit()
+
+
+class FedServer(Server):
+    """A board on a supply: without power it says nothing, and with new power it has forgotten everything."""
+
+    def __init__(self, started: Callable[[], Server], supply: Supply, let_go: Callable[[], None]) -> None:
+        self._started = started
+        self._supply = supply
+        self._let_go = let_go
+        self._period = supply.period()
+        self._now = started()
+
+    def answer(self, frame: bytes) -> bytes:
+        """Return the answer to a frame, or nothing."""
+        period = self._supply.period()
+        if period != self._period:
+            self._period = period
+            self._let_go()
+            self._now = self._started()
+        return self._now.answer(frame) if period else b""
 
 
 def main() -> None:
@@ -84,13 +112,15 @@ def _parse() -> argparse.Namespace:
     carrier = parser.add_mutually_exclusive_group(required=True)
     carrier.add_argument("--serial", type=Path, help="name of the pseudo-terminal that a rig opens")
     carrier.add_argument("--udp", help="HOST:PORT to listen at; port 0: any free one")
+    parser.add_argument("--rail", type=Path, help="folder of the rail that feeds the board; without it, it always is")
     parser.add_argument("--frame", type=int, default=registry.FRAME_BYTES, help="size of the board's frame buffer")
     parser.add_argument("--stage", type=int, default=registry.STAGE_BYTES, help="longest value that it has room for")
     return parser.parse_args()
 
 
 def _run(options: argparse.Namespace) -> None:
-    server = board_server(_Bus(options.bus), options.frame, options.stage)
+    bus, supply = _Bus(options.bus), ALWAYS_FED if options.rail is None else Rail(options.rail)
+    server = FedServer(lambda: board_server(bus, options.frame, options.stage), supply, bus.let_go)
     if options.serial is not None:
         with _named(options.serial) as line:
             _ready(f"smp:serial={options.serial}")
