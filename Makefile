@@ -6,7 +6,7 @@ demo: .venv/demo.ok
 
 test: .venv/test.ok
 	./requirements/debian.sh
-	$V/python -m pytest
+	$V/python -m pytest --numprocesses 2 --dist loadfile
 
 # The tests that kill workers, databases and HSMs, in their long series.
 campaign: .venv/test.ok

@@ -109,16 +109,16 @@ def test_a_ledger_that_is_away_is_503(parts: CAParts, site: Site) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
-        b"{}",
-        b"[]",
-        b'{"anchors":[]}',
-        b'{"anchors":["AB"]}',
-        msgspec.json.encode({"anchors": [NEW, NEW]}),
-        msgspec.json.encode({"anchors": [NEW.upper()]}),
-        msgspec.json.encode({"anchors": [NEW], "more": 1}),
-        msgspec.json.encode({"anchors": [f"{n:064x}" for n in range(ANCHORS_MAX + 1)]}),
-        b"[" * 2_000,
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"{}", id="an empty object"),
+        pytest.param(b"[]", id="a list"),
+        pytest.param(b'{"anchors":[]}', id="no anchor"),
+        pytest.param(b'{"anchors":["AB"]}', id="too short"),
+        pytest.param(msgspec.json.encode({"anchors": [NEW, NEW]}), id="one twice"),
+        pytest.param(msgspec.json.encode({"anchors": [NEW.upper()]}), id="capitals"),
+        pytest.param(msgspec.json.encode({"anchors": [NEW], "more": 1}), id="another member"),
+        pytest.param(msgspec.json.encode({"anchors": [f"{n:064x}" for n in range(ANCHORS_MAX + 1)]}), id="too many"),
+        pytest.param(b"[" * 2_000, id="too deep"),
     ],
 )
 def test_a_body_that_is_no_list_of_anchors_is_refused(parts: CAParts, site: Site, body: bytes) -> None:
