@@ -3,7 +3,7 @@
 set -eu
 wanted="swtpm tpm2-tools libtss2-dev softhsm2 p11-kit p11-kit-modules opensc strongswan-pki libstrongswan-standard-plugins \
   libstrongswan-extra-plugins postgresql openssl curl gcc libssl-dev python3-dev pkg-config golang-go \
-  golang-golang-x-mod-dev libbcpkix-java default-jdk-headless rabbitmq-server"
+  golang-golang-x-mod-dev libbcpkix-java default-jdk-headless rabbitmq-server chromium fonts-dejavu-core"
 missing=""
 for package in $wanted; do
   dpkg-query --show --showformat='${Status}\n' "$package" 2>/dev/null | grep -q 'install ok installed' \

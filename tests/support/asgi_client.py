@@ -2,7 +2,7 @@
 """Asks an ASGI application in process, as its server would."""
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,16 +17,24 @@ class Answer:
     body: str
 
 
-def get(app: ASGIApp, target: str, *, host: str = "127.0.0.1:8000", method: str = "GET") -> Answer:
+HOST = "127.0.0.1:8000"
+
+
+def get(app: ASGIApp, target: str, *, host: str = HOST, method: str = "GET") -> Answer:
     """Return the answer to one request. `target` is path and query."""
-    return asyncio.run(_ask(app, target, host, method))
+    return ask(app, method, target, {"host": host})
 
 
-async def _ask(app: ASGIApp, target: str, host: str, method: str) -> Answer:
+def ask(app: ASGIApp, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
+    """Return the answer to one request with these headers; without a host among them, it is this machine."""
+    return asyncio.run(_ask(app, method, target, {"host": HOST, **headers}, body))
+
+
+async def _ask(app: ASGIApp, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
     sent: list[MutableMapping[str, Any]] = []
 
     async def receive() -> MutableMapping[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
@@ -42,11 +50,11 @@ async def _ask(app: ASGIApp, target: str, host: str, method: str) -> Answer:
         "raw_path": url.path.encode(),
         "query_string": url.query.encode(),
         "root_path": "",
-        "headers": [(b"host", host.encode())],
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         "client": ("127.0.0.1", 50_000),
         "server": ("127.0.0.1", 8_000),
     }
     await app(scope, receive, send)
     start, *bodies = sent
-    headers = {name.decode().lower(): value.decode() for name, value in start["headers"]}
-    return Answer(start["status"], headers, b"".join(part["body"] for part in bodies).decode())
+    answered = {name.decode().lower(): value.decode() for name, value in start["headers"]}
+    return Answer(start["status"], answered, b"".join(part["body"] for part in bodies).decode())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`birthmark line`: personalise a panel with a rig, deliver what is still in its outbox, show the births."""
+"""`birthmark line`: personalise a panel with a rig, run its station, deliver what is in its outbox, show births."""
 
 import json
 import sys
@@ -60,6 +60,24 @@ def births(mes: Path, port: int) -> None:
     from birthmark.web.births import serve_births
 
     serve_births(mes, port, click.echo)
+
+
+@line.command()
+@CONFIG
+@click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65_535), help="0: any free port.")
+def serve(config: Path, port: int) -> None:
+    """Run the rig's station and its screen, for this machine's browser. SIGTERM ends it after the running panel."""
+    from birthmark.web.station.serving import serve_station
+
+    serve_station(config, port)
+
+
+@line.command()
+def pin() -> None:
+    """Read a lead's PIN and print its hash for rig.toml."""
+    from birthmark.line.people import hash_pin
+
+    click.echo(str(hash_pin(click.prompt("PIN", hide_input=True, confirmation_prompt=True, err=True))))
 
 
 def _print_json(event: dict[str, object]) -> None:

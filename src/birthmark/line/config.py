@@ -11,14 +11,18 @@ import msgspec
 from birthmark.core import config, ids
 from birthmark.core.config import Config
 from birthmark.core.errors import ConfigError, DecodeError
+from birthmark.core.secret_files import demand_private
 from birthmark.line.fixture.config import PowerSection
+from birthmark.line.people import BADGE, Person, Role, read_pin_hash
 from birthmark.line.pressure import MESPolicy
 from birthmark.line.units import LEASE_S
 
 T = TypeVar("T", bound=Config)
 
 POSITIONS_MAX = 64
+GAP_MAX_MS = 1_000
 KEEP_DAYS_MAX = 36_500.0
+_PIN_HINT = "make a PIN's hash with: birthmark line pin"
 
 
 class WebhookSignature(StrEnum):
@@ -46,11 +50,26 @@ class FixturePlace(Config, frozen=True):
 
 
 class ScannerSection(Config, frozen=True):
-    """How the station's scanner was set up (`line.station.scan.Scanner`)."""
+    """
+    How the station's scanner was set up (`line.station.scan.Scanner`), and where it is.
+
+    `device` is a character device of the rig; without it the scanner is a keyboard of the screen's computer, whose
+    keys come at most `gap_ms` milliseconds apart.
+    """
 
     prefix: str = ""
     suffix: str = ""
     badge_prefix: str = "BM:OP:"
+    device: str | None = None
+    gap_ms: int = 50
+
+
+class PersonEntry(Config, frozen=True):
+    """One `[[people]]`: a badge, and what its holder may do. A lead has the hash of a PIN (`line.people.PinHash`)."""
+
+    badge: str
+    role: Role
+    pin: str = ""
 
 
 class TraceabilitySection(Config, frozen=True):
@@ -98,6 +117,8 @@ class RigConfig(Config, frozen=True):
     scanner: ScannerSection = ScannerSection()
     power: PowerSection = PowerSection()
     traceability: TraceabilitySection = TraceabilitySection()
+    people: tuple[PersonEntry, ...] = ()
+    language: str = "en"
 
 
 class Position(Config, frozen=True):
@@ -119,6 +140,9 @@ def load_rig(path: Path) -> RigConfig:
     rig = config.load(RigConfig, path)
     if rig.units_database is not None and rig.units_dsn_file is not None:
         raise ConfigError(f"{path}: units_database and units_dsn_file", hint="name one: the rigs share one store")
+    _check_people(rig, path)
+    if not 1 <= rig.scanner.gap_ms <= GAP_MAX_MS:
+        raise ConfigError(f"{path}: scanner.gap_ms", hint=f"1 to {GAP_MAX_MS} milliseconds")
     limit_s = math.inf if rig.hold_limit_s is None else rig.hold_limit_s
     webhook_s = rig.mes_webhook.timeout_s if rig.mes_webhook else 1.0
     times = (webhook_s, rig.ca_timeout_s, rig.hold_retry_s, rig.deliver_retry_s, rig.lease_s, rig.mes_age_limit_s)
@@ -138,6 +162,27 @@ def _check_limits(rig: RigConfig, path: Path) -> None:
         raise ConfigError(f"{path}: mes_waiting_limit and keep_events are numbers of events, from 1 up")
     if not all(0 < days <= KEEP_DAYS_MAX for days in (rig.keep_events_days, rig.keep_journal_days)):
         raise ConfigError(f"{path}: keep_events_days and keep_journal_days are above 0, at most {KEEP_DAYS_MAX:g}")
+
+
+def _check_people(rig: RigConfig, path: Path) -> None:
+    badges = [entry.badge for entry in rig.people]
+    if len(set(badges)) < len(badges) or not all(map(BADGE.fullmatch, badges)):
+        raise ConfigError(f"{path}: [[people]]", hint="each badge once: letters, digits and . _ -, at most 32")
+    for entry in rig.people:
+        if bool(entry.pin) is not (entry.role is Role.LEAD):
+            raise ConfigError(f"{path}: {entry.badge}: a lead has a PIN, an operator none", hint=_PIN_HINT)
+    if any(entry.pin for entry in rig.people):
+        demand_private(path)
+
+
+def people_of(rig: RigConfig) -> tuple[Person, ...]:
+    """Return who works at the rig. Raises ConfigError for a PIN's hash that is none."""
+    try:
+        return tuple(
+            Person(entry.badge, entry.role, read_pin_hash(entry.pin) if entry.pin else None) for entry in rig.people
+        )
+    except DecodeError as error:
+        raise ConfigError(f"rig.toml: [[people]]: {error.message}", hint=_PIN_HINT) from error
 
 
 def _absolute(part: T, folder: Path) -> T:

@@ -14,6 +14,7 @@ LineError
 ├── UnitStopped         the unit's record says that it may not be worked on: quarantine, rework, limits
 ├── ScanRefused         what was scanned is nothing that the station takes now
 ├── OutboxRefused       what a person wants of the outbox does not fit what is in it
+├── LeadRefused         somebody who may not decide, or not with this PIN
 ├── HoldEnded           the CA stayed away for longer than the configuration allows
 ├── LineStopped         somebody ended the run
 ├── JournalUnwritable   the disk does not take the journal or the birth record: nothing is issued
@@ -105,6 +106,12 @@ class OutboxRefused(LineError):
     """There is no such parcel or destination, or it is not in a state for that."""
 
     default_finding = "line.outbox.refused"
+
+
+class LeadRefused(LineError):
+    """A decision that needs a lead, by somebody who is none or has not shown it."""
+
+    default_finding = "line.lead.role"
 
 
 class HoldEnded(LineError):

@@ -2,10 +2,11 @@
 """Builds the line from its configuration: the only place that chooses store, chips, transport and destinations."""
 
 import fcntl
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,10 +23,10 @@ from birthmark.evidence.ear import NO_SIGNERS, ResultSigners, read_signers
 from birthmark.evidence.endorsements import read_endorsements
 from birthmark.line.authority import WireAuthority
 from birthmark.line.births import Rig, Whereabouts
-from birthmark.line.config import Position, RigConfig, load_panel, load_rig
+from birthmark.line.config import POSITIONS_MAX, Position, RigConfig, load_panel, load_rig, people_of
 from birthmark.line.decisions import Decisions
 from birthmark.line.ending import ended_by_sigterm
-from birthmark.line.errors import RigBusy, UnitsAway
+from birthmark.line.errors import RigBusy, ScanRefused, UnitsAway
 from birthmark.line.events import Events
 from birthmark.line.fixture.power import Power
 from birthmark.line.fixture.wiring import open_power
@@ -34,11 +35,14 @@ from birthmark.line.lead import UnitOffice
 from birthmark.line.mes import wiring as mes
 from birthmark.line.outbox import Outbox
 from birthmark.line.outbox_office import OutboxOffice
-from birthmark.line.ports import Emit, Event, NetworkDestination, UnitStore
+from birthmark.line.people import People
+from birthmark.line.ports import Emit, Event, LineStore, NetworkDestination, UnitStore
 from birthmark.line.recipe import Recipe, load_recipe
 from birthmark.line.service import Line, LineParts, personalise
 from birthmark.line.service import deliver as deliver_all
-from birthmark.line.station.desk import StationDesk
+from birthmark.line.station.desk import Clocks, StationDesk
+from birthmark.line.station.lead_desk import LeadDesk
+from birthmark.line.station.reader import ScanDevice
 from birthmark.line.station.scan import Scanner
 from birthmark.line.units import UnitLimits
 from birthmark.net.tls import client_context
@@ -50,6 +54,8 @@ from birthmark.stores.units_sqlite import UnitsSQLite
 
 EXIT_DONE = 0
 EXIT_FAILED_BOARDS = 1
+BACKLOG_S = 0.5
+"""How often the screen's number of waiting births is renewed."""
 UNITS_SUFFIX = ".units"
 LOCK_SUFFIX = ".lock"
 
@@ -84,16 +90,32 @@ def opened_line(rig: RigConfig, emit: Emit) -> Iterator[Line]:
         yield Line(replace(parts, power=power), events, open_chip, system_clock, time.monotonic)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenStation:
+    """A rig's station, open: what its page and its REST interface stand on."""
+
+    rig: RigConfig
+    recipe: Recipe
+    people: People
+    desk: StationDesk
+    leads: LeadDesk
+    software: str
+
+
 @contextmanager
-def opened_station(config_path: Path, emit: Emit) -> Iterator[StationDesk]:
+def opened_station(config_path: Path, emit: Emit) -> Iterator[OpenStation]:
     """
     Open a rig's station: it runs panels, and delivers what they leave, as long as the block runs.
 
     Raises what `run_panel` does, and ConfigError for a rig.toml without a fixture.
     """
     rig = load_rig(config_path)
-    if not rig.fixture:
-        raise ConfigError(f"{config_path}: no fixture", hint="name each place's chip: [[fixture]] chip = ...")
+    if not 1 <= len(rig.fixture) <= POSITIONS_MAX:
+        raise ConfigError(
+            f"{config_path}: {len(rig.fixture)} places in the fixture",
+            hint=f"name each place's chip: [[fixture]] chip = ..., 1 to {POSITIONS_MAX} times",
+        )
+    people = People(people_of(rig), time.monotonic)
 
     def heard(event: Event) -> None:
         emit(event)
@@ -105,13 +127,46 @@ def opened_station(config_path: Path, emit: Emit) -> Iterator[StationDesk]:
             verdicts, panel_s = line.run(positions, operator)
             line.ended(verdicts, panel_s, line.parts.store.waiting())
 
-        desk = StationDesk([place.chip for place in rig.fixture], _scanner(rig), run_panel)
+        clocks = Clocks(system_clock, time.monotonic)
+        desk = StationDesk([place.chip for place in rig.fixture], _scanner(rig), people, run_panel, clocks)
+        told = Decisions(line.parts.rig, line.parts.units, line.parts.store)
+        leads = LeadDesk(UnitOffice(line.parts.units, rig.rig, told.tell), people, desk)
         line.parts.outbox.start()
         try:
-            with desk.open():
-                yield desk
+            with desk.open(), _scan_device(rig, desk), _backlog(line.parts.store, desk):
+                yield OpenStation(rig, line.parts.recipe, people, desk, leads, line.parts.rig.software)
         finally:
             line.parts.outbox.finish(rig.deliver_wait_s)
+
+
+@contextmanager
+def _backlog(store: LineStore, desk: StationDesk) -> Iterator[None]:
+    """Let the desk know what waits in the outbox, as long as the block runs: it empties between panels too."""
+    ending = threading.Event()
+
+    def watch() -> None:
+        while not ending.wait(BACKLOG_S):
+            with suppress(StoreError):  # a panel says so, and stops
+                desk.backlog_is(store.waiting(), store.parked_count())
+
+    thread = threading.Thread(target=watch, name="backlog")
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
+
+
+def _scan_device(rig: RigConfig, desk: StationDesk) -> AbstractContextManager[None]:
+    if rig.scanner.device is None:
+        return nullcontext()
+
+    def take(typed: str) -> None:
+        with suppress(ScanRefused):  # the floor says so already
+            desk.scan(typed)
+
+    return ScanDevice(rig.scanner.device, take, desk.reader_is).reading()
 
 
 def _scanner(rig: RigConfig) -> Scanner:

@@ -16,34 +16,26 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from birthmark.core.birth import BirthRecord
 from birthmark.core.clock import Clock, system_clock
 from birthmark.core.errors import ConfigError
-from birthmark.net.asgi import ASGIApp, Receive, Scope, Send, serve_loopback
+from birthmark.net.asgi import serve_loopback
 from birthmark.web.birth_file import BirthFile, Births
+from birthmark.web.guard import Guard, security_headers
 
 NEWEST = 50
 REFRESH_S = 5
 UNIT_MAX_CHARACTERS = 32
-HOSTS: Final = frozenset({"127.0.0.1", "localhost"})
-HEADERS: Final = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store",
-}
+HEADERS: Final = security_headers("style-src 'self'; form-action 'self'")
 
 _FOLDER = files("birthmark.web")
 _PAGE = (_FOLDER / "births.html").read_text()
@@ -98,7 +90,7 @@ def births_app(mes_file: Path, clock: Clock) -> Starlette:
         return Response(_STYLE, media_type="text/css")
 
     routes = [Route("/", newest), Route("/find", find), Route("/births.css", style)]
-    return Starlette(routes=routes, middleware=[Middleware(_Guard)])
+    return Starlette(routes=routes, middleware=[Middleware(Guard, HEADERS)])
 
 
 def serve_births(mes_file: Path, port: int, on_ready: Callable[[str], None]) -> None:
@@ -118,27 +110,6 @@ def serve_births(mes_file: Path, port: int, on_ready: Callable[[str], None]) -> 
 def searched_unit(typed: str) -> str:
     """Return what a keyboard or a scanner typed, as unit serials are written: capitals, and nothing unprintable."""
     return "".join(character for character in typed if character.isprintable()).strip().upper()[:UNIT_MAX_CHARACTERS]
-
-
-class _Guard:
-    """Refuses requests under a foreign host name; puts the security headers on every answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_guarded(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
-        host = Headers(scope=scope).get("host", "").partition(":")[0]
-        refusal = PlainTextResponse("this page is for the browser of its own machine\n", 421)
-        await (self._app if host in HOSTS else refusal)(scope, receive, send_guarded)
 
 
 # --- rendering -------------------------------------------------------------------------------------------------

@@ -6,7 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birthmark.line.errors import ScanRefused
-from birthmark.line.station.floor import Floor, Look, Phase, empty, happened, scanned, stopped
+from birthmark.line.station.floor import (
+    NOTHING,
+    Floor,
+    Look,
+    Phase,
+    Told,
+    backlog_is,
+    decided,
+    empty,
+    happened,
+    reader_is,
+    refused,
+    scanned,
+    stopped,
+)
 from birthmark.line.station.scan import BadgeScan, Command, CommandScan, Scan, Scanner, UnitScan, read_scan
 
 PLAIN = Scanner()
@@ -41,16 +55,16 @@ def test_a_scan_is_what_is_left_of_what_the_scanner_adds(typed: str, scanner: Sc
         ("\r\n", "line.scan.empty", "empty"),
         ("https://example.com/?q=1", "line.scan.unknown", "https://example.com"),
         ("bm 000001", "line.scan.unknown", "bm 000001"),
-        ("BM\x1d000001 x", "line.scan.unknown", r"BM\\\\x1d000001"),
+        ("BM\x1d000001 x", "line.scan.unknown", r"BM\\x1d000001"),
         ("BM:OP:", "line.scan.unknown", "BM:OP:"),
         ("BM:STOP", "line.scan.unknown", "BM:STOP"),
         ("x" * 257, "line.scan.too-long", "257 characters"),
     ],
 )
 def test_what_is_no_scan_of_ours_is_refused_and_shown(typed: str, finding: str, shown: str) -> None:
-    with pytest.raises(ScanRefused, match=shown) as refused:
+    with pytest.raises(ScanRefused, match=shown) as error:
         read_scan(typed, PLAIN)
-    assert refused.value.finding == finding
+    assert error.value.finding == finding
 
 
 @given(st.text())
@@ -58,8 +72,8 @@ def test_any_text_is_a_scan_or_refused_and_what_is_shown_is_short_and_printable(
     told = ""
     try:
         read_scan(typed, PLAIN)
-    except ScanRefused as refused:
-        told = str(refused)
+    except ScanRefused as error:
+        told = str(error)
     assert told.isprintable()
     assert len(told) < TOLD_MAX
 
@@ -122,9 +136,9 @@ SHOWN = happened(RUNNING, {"event": "panel.end", "panel_s": 1.5, "outbox": 2, "p
     ],
 )
 def test_a_scan_that_does_not_fit_is_refused(floor: Floor, scan: Scan, finding: str) -> None:
-    with pytest.raises(ScanRefused) as refused:
+    with pytest.raises(ScanRefused) as error:
         scanned(floor, scan)
-    assert refused.value.finding == finding
+    assert error.value.finding == finding
 
 
 def test_verdicts_stay_until_the_next_scan() -> None:
@@ -161,15 +175,35 @@ def test_events_move_their_place_alone(verdict: str, finding: str, look: Look) -
 
 def test_a_hold_says_why_until_it_ends() -> None:
     held = happened(RUNNING, {"event": "hold", "what": "the CA is away", "hint": "see that it runs", "finding": "f"})
-    assert held.held == "the CA is away; see that it runs"
-    assert happened(held, {"event": "resume", "unit": ""}).held == ""
+    assert held.held == Told("the CA is away; see that it runs", "f")
+    assert happened(held, {"event": "resume", "unit": ""}).held == NOTHING
 
 
 def test_a_panel_that_could_not_run_shows_why_and_no_verdict() -> None:
     working = happened(RUNNING, {"event": "step.begin", "position": 1, "unit": "BM-000001", "step": "power"})
-    floor = stopped(working, "the disk is full")
-    assert (floor.phase, floor.message) == (Phase.SHOWN, "the disk is full")
+    floor = stopped(working, "the disk is full", "line.disk")
+    assert (floor.phase, floor.told) == (Phase.SHOWN, Told("the disk is full", "line.disk"))
     assert {place.look for place in floor.places} == {Look.SCANNED}
+
+
+def test_a_refused_scan_is_shown_and_a_second_one_is_told_from_the_first() -> None:
+    error = ScanRefused("no label", finding="line.scan.unknown")
+    once = refused(SHOWN, error, "xyz")
+    assert (once.told.scanned, once.told.finding, once.places) == ("xyz", "line.scan.unknown", SHOWN.places)
+    assert refused(once, error, "xyz").told.number > once.told.number > 0
+    assert scanned(once, ADA).told == NOTHING
+
+
+def test_a_leads_decision_stands_at_the_unit_s_place() -> None:
+    floor = decided(SHOWN, "BM-000002", "override: grace")
+    assert [place.decided for place in floor.places] == ["", "override: grace", ""]
+
+
+def test_what_waits_and_what_is_wrong_with_the_scanner_is_a_new_version_only_when_it_changes() -> None:
+    changed = backlog_is(SHOWN, 0, 1)
+    assert (changed.outbox, changed.parked, changed.version) == (0, 1, SHOWN.version + 1)
+    assert backlog_is(changed, 0, 1) is changed
+    assert reader_is(SHOWN, "pulled out").reader == "pulled out"
 
 
 @given(st.lists(st.sampled_from([ADA, START, CLEAR, BAD, LOGOUT, *units(1, 2, 3, 4)]), max_size=20))

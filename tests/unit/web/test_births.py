@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from birthmark.web.births import HEADERS, NEWEST, UNIT_MAX_CHARACTERS, births_app, searched_unit
 from support.asgi_client import Answer, get
 from support.births import MOMENT, record
+from support.colours import contrast
 
 NASTY = "<script>alert(1)</script>\"'&$unit"
 CONTRAST_AAA = 7.0
@@ -235,18 +236,6 @@ def test_every_colour_has_a_contrast_of_seven_to_one(app: Starlette) -> None:
     ]
     for front, back in pairs:
         assert contrast(colours[front], colours[back]) >= CONTRAST_AAA, (front, back)
-
-
-def contrast(one: str, other: str) -> float:
-    """The contrast ratio of WCAG 2.2."""
-    dark, light = sorted((luminance(one), luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
-
-
-def luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_the_time_is_the_clock_s(path: Path) -> None:

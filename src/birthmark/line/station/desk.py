@@ -10,13 +10,18 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+from birthmark.core.clock import Clock
 from birthmark.core.errors import BirthmarkError
 from birthmark.line.config import Position
 from birthmark.line.errors import ScanRefused
-from birthmark.line.ports import Event
-from birthmark.line.station.floor import Floor, Look, Phase, empty, happened, said, scanned, stopped
-from birthmark.line.station.scan import Scanner, read_scan
+from birthmark.line.people import People, Role
+from birthmark.line.ports import Event, Stopwatch
+from birthmark.line.station import floor as floors
+from birthmark.line.station.floor import Floor, Look, Phase
+from birthmark.line.station.pace import Pace, PaceNow
+from birthmark.line.station.scan import BadgeScan, Scan, Scanner, read_scan, shown
 
 _log = logging.getLogger(__name__)
 
@@ -24,15 +29,38 @@ _log = logging.getLogger(__name__)
 RunPanel = Callable[[Sequence[Position], str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """All that can be seen of a station at a moment."""
+
+    floor: Floor
+    pace: PaceNow
+    role: Role | None
+    """What the one who is logged in may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The time of day, and seconds that never go back."""
+
+    clock: Clock
+    stopwatch: Stopwatch
+
+
 class StationDesk:
     """One station. `chips` has the address of each place of the fixture, in its order."""
 
-    def __init__(self, chips: Sequence[str], scanner: Scanner, run_panel: RunPanel) -> None:
+    def __init__(
+        self, chips: Sequence[str], scanner: Scanner, people: People, run_panel: RunPanel, clocks: Clocks
+    ) -> None:
         self._chips = tuple(chips)
         self._scanner = scanner
+        self._people = people
         self._run_panel = run_panel
+        self._clocks = clocks
         self._changed = threading.Condition()
-        self._floor = empty(len(self._chips))
+        self._floor = floors.empty(len(self._chips))
+        self._pace = Pace()
         self._ending = False
 
     def scan(self, typed: str) -> Floor:
@@ -45,28 +73,46 @@ class StationDesk:
         """
         with self._changed:
             try:
-                floor = scanned(self._floor, read_scan(typed, self._scanner))
-            except ScanRefused as refused:
-                self._put(said(self._floor, str(refused)))
+                self._demand_open()
+                floor = floors.scanned(self._floor, self._known(read_scan(typed, self._scanner)))
+            except ScanRefused as error:
+                self._put(floors.refused(self._floor, error, shown(typed)))
                 raise
             self._put(floor)
             return floor
 
-    def floor(self) -> Floor:
-        """Return what is to be shown now."""
+    def shown(self) -> Shown:
+        """Return what is to be seen now."""
         with self._changed:
-            return self._floor
+            role = self._people.role_of(self._floor.operator) if self._floor.operator else None
+            return Shown(self._floor, self._pace.now(self._clocks.stopwatch()), role)
 
-    def changed_since(self, version: int, patience_s: float) -> Floor:
-        """Return the floor once it is newer than a version, or after so long."""
+    def shown_after(self, version: int, patience_s: float) -> Shown:
+        """Return what is to be seen once the floor is newer than a version, or after so long."""
         with self._changed:
             self._changed.wait_for(lambda: self._floor.version > version or self._ending, patience_s)
-            return self._floor
+        return self.shown()
 
     def heard(self, event: Event) -> None:
         """Take an event of the run."""
         with self._changed:
-            self._put(happened(self._floor, event))
+            self._pace.heard(event, self._clocks.clock(), self._clocks.stopwatch())
+            self._put(floors.happened(self._floor, event))
+
+    def decided(self, unit: str, words: str) -> None:
+        """Show what a lead has decided about a unit."""
+        with self._changed:
+            self._put(floors.decided(self._floor, unit, words))
+
+    def backlog_is(self, outbox: int, parked: int) -> None:
+        """Show how many births wait to be delivered, and how many were refused."""
+        with self._changed:
+            self._put(floors.backlog_is(self._floor, outbox, parked))
+
+    def reader_is(self, trouble: str) -> None:
+        """Show what is wrong with the rig's own scanner; "" when it is well."""
+        with self._changed:
+            self._put(floors.reader_is(self._floor, trouble))
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -86,10 +132,10 @@ class StationDesk:
             try:
                 self._run_panel(self._positions(floor), floor.operator)
             except BirthmarkError as error:
-                self._tell(str(error))
+                self._stopped(str(error), error.finding)
             except Exception:  # noqa: BLE001 the station must go on, whatever happened to this panel
                 _log.exception("a panel ended with an error that nobody foresaw")
-                self._tell("the panel ended with an error that nobody foresaw: see the log")
+                self._stopped("the panel ended with an error that nobody foresaw: see the log", "internal")
 
     def _awaited(self) -> Floor | None:
         """Return the floor when a panel is to be run, or None when the station closes."""
@@ -103,10 +149,25 @@ class StationDesk:
             for place, chip in zip(floor.places, self._chips, strict=True)
         )
 
-    def _tell(self, message: str) -> None:
+    def _stopped(self, text: str, finding: str) -> None:
         with self._changed:
-            self._put(stopped(self._floor, message))
+            self._put(floors.stopped(self._floor, text, finding))
+
+    def _demand_open(self) -> None:
+        if self._ending:
+            raise ScanRefused("the station is being switched off", finding="line.scan.ending")
+
+    def _known(self, scan: Scan) -> Scan:
+        if isinstance(scan, BadgeScan) and self._people.role_of(scan.name) is None:
+            raise ScanRefused(
+                f"nobody has the badge {scan.name}", hint="rig.toml names the people", finding="line.scan.stranger"
+            )
+        return scan
 
     def _put(self, floor: Floor) -> None:
+        if floor.phase is not Phase.RUNNING:
+            self._pace.ended()
+        elif self._floor.phase is not Phase.RUNNING:
+            self._pace.began(self._clocks.stopwatch())
         self._floor = floor
         self._changed.notify_all()

@@ -14,8 +14,9 @@ A panel of which every place is filled or marked bad starts by itself.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
+from birthmark.core.errors import BirthmarkError
 from birthmark.line.errors import ScanRefused
 from birthmark.line.station.scan import BadgeScan, Command, CommandScan, Scan, UnitScan
 
@@ -61,6 +62,8 @@ class Place:
     finding: str = ""
     reason: str = ""
     board_s: float = 0.0
+    decided: str = ""
+    """What a lead has decided about the unit since its verdict, and who."""
 
     @property
     def taken(self) -> bool:
@@ -69,16 +72,38 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """
+    What the operator is told: a finding, for which the screen has words of its language, and the program's own text.
+
+    `scanned` is what was scanned when that is what was refused; `number` tells a second refusal from the first.
+    """
+
+    text: str = ""
+    finding: str = ""
+    scanned: str = ""
+    number: int = 0
+
+
+NOTHING: Final = Told()
+
+
+@dataclass(frozen=True, slots=True)
 class Floor:
-    """All that a screen shows. `version` grows with every change; `held` is why the line waits."""
+    """
+    All that a screen shows. `version` grows with every change.
+
+    `held` is why the line waits, `reader` what is wrong with the rig's own scanner.
+    """
 
     places: tuple[Place, ...]
     version: int = 0
     phase: Phase = Phase.READY
     operator: str = ""
     panel: int = 0
-    message: str = ""
-    held: str = ""
+    told: Told = NOTHING
+    held: Told = NOTHING
+    reader: str = ""
     panel_s: float = 0.0
     outbox: int = 0
     parked: int = 0
@@ -109,10 +134,10 @@ def scanned(floor: Floor, scan: Scan) -> Floor:
     """
     match scan:
         case BadgeScan(name):
-            return _changed(floor, operator=name, message="")
+            return _changed(floor, operator=name, told=NOTHING)
         case CommandScan(Command.LOGOUT):
             _demand_idle(floor)
-            return _changed(floor, operator="", message="")
+            return _changed(floor, operator="", told=NOTHING)
         case CommandScan(Command.CLEAR):
             _demand_idle(floor)
             return _cleared(floor)
@@ -141,26 +166,43 @@ def happened(floor: Floor, event: Mapping[str, Any]) -> Floor:
                 board_s=event["board_s"],
             )
         case "hold":
-            return _changed(floor, held=f"{event['what']}; {event['hint']}")
+            return _changed(floor, held=Told(f"{event['what']}; {event['hint']}", event["finding"]))
         case "resume":
-            return _changed(floor, held="")
+            return _changed(floor, held=NOTHING)
         case "panel.end":
             numbers = {name: event[name] for name in ("panel_s", "outbox", "parked")}
-            return _changed(floor, phase=Phase.SHOWN, held="", **numbers)
+            return _changed(floor, phase=Phase.SHOWN, held=NOTHING, **numbers)
     return floor
 
 
-def stopped(floor: Floor, message: str) -> Floor:
+def stopped(floor: Floor, text: str, finding: str) -> Floor:
     """Return the floor after a run that ended without verdicts: what is wrong, and the places as they were scanned."""
     places = tuple(
         replace(place, look=Look.SCANNED, word="") if place.look is Look.WORKING else place for place in floor.places
     )
-    return _changed(floor, phase=Phase.SHOWN, places=places, message=message, held="")
+    return _changed(floor, phase=Phase.SHOWN, places=places, told=Told(text, finding), held=NOTHING)
 
 
-def said(floor: Floor, message: str) -> Floor:
-    """Return the floor with a message for the operator, such as why a scan was refused."""
-    return _changed(floor, message=message)
+def refused(floor: Floor, error: BirthmarkError, scanned_text: str) -> Floor:
+    """Return the floor with what was scanned and why it was refused. Nothing else changes."""
+    return _changed(floor, told=Told(str(error), error.finding, scanned_text, floor.version + 1))
+
+
+def decided(floor: Floor, unit: str, words: str) -> Floor:
+    """Return the floor with a lead's decision at the places of a unit."""
+    places = tuple(replace(place, decided=words) if place.unit == unit else place for place in floor.places)
+    return _changed(floor, places=places)
+
+
+def backlog_is(floor: Floor, outbox: int, parked: int) -> Floor:
+    """Return the floor with how many births wait to be delivered, and how many were refused; itself when it knows."""
+    known = (floor.outbox, floor.parked) == (outbox, parked)
+    return floor if known else _changed(floor, outbox=outbox, parked=parked)
+
+
+def reader_is(floor: Floor, trouble: str) -> Floor:
+    """Return the floor with what is wrong with the rig's own scanner; "" when it is well."""
+    return _changed(floor, reader=trouble)
 
 
 def _fresh(floor: Floor) -> Floor:
@@ -178,19 +220,19 @@ def _with_place(floor: Floor, look: Look, unit: str) -> Floor:
     if free is None:
         raise ScanRefused("all places are taken", hint=f"scan {Command.START.value}", finding="line.scan.full")
     filled = _moved(floor, free.number, look=look, unit=unit, word="SKIP" if look is Look.SKIP else "")
-    return _started(filled) if filled.complete else replace(filled, message="")
+    return _started(filled) if filled.complete else replace(filled, told=NOTHING)
 
 
 def _started(floor: Floor) -> Floor:
     if not floor.workable:
         raise ScanRefused("no board was scanned", hint="scan the boards' labels", finding="line.scan.nothing")
     places = tuple(place if place.taken else replace(place, look=Look.SKIP, word="SKIP") for place in floor.places)
-    return _changed(floor, phase=Phase.RUNNING, places=places, panel=floor.panel + 1, message="", panel_s=0.0)
+    return _changed(floor, phase=Phase.RUNNING, places=places, panel=floor.panel + 1, told=NOTHING, panel_s=0.0)
 
 
 def _cleared(floor: Floor) -> Floor:
     places = empty(len(floor.places)).places
-    return _changed(floor, phase=Phase.READY, places=places, message="", panel_s=0.0)
+    return _changed(floor, phase=Phase.READY, places=places, told=NOTHING, panel_s=0.0)
 
 
 def _demand_idle(floor: Floor) -> None:

@@ -14,12 +14,12 @@ from typing import Final, TypeAlias
 from birthmark.core import ids
 from birthmark.core.errors import DecodeError
 from birthmark.line.errors import ScanRefused
+from birthmark.line.people import BADGE
 
 SCAN_MAX_CHARACTERS: Final = 256
 SHOWN_MAX_CHARACTERS: Final = 64
 _AIM: Final = re.compile(r"\][A-Za-z][0-9A-Za-z]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]+")
-_BADGE: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
 
 
 class Command(Enum):
@@ -74,19 +74,19 @@ def read_scan(typed: str, scanner: Scanner) -> Scan:
 
     """
     if len(typed) > SCAN_MAX_CHARACTERS:
-        raise ScanRefused(f"a scan of {len(typed)} characters: {_shown(typed)}", finding="line.scan.too-long")
+        raise ScanRefused(f"a scan of {len(typed)} characters: '{shown(typed)}'", finding="line.scan.too-long")
     code = _bare(typed, scanner)
     if not code:
         raise ScanRefused("the scan is empty", hint="scan again", finding="line.scan.empty")
     if code in {each.value for each in Command}:
         return CommandScan(Command(code))
-    if code.startswith(scanner.badge_prefix) and _BADGE.fullmatch(name := code.removeprefix(scanner.badge_prefix)):
+    if code.startswith(scanner.badge_prefix) and BADGE.fullmatch(name := code.removeprefix(scanner.badge_prefix)):
         return BadgeScan(name)
     try:
         return UnitScan(ids.unit_serial(code))
     except DecodeError as error:
         raise ScanRefused(
-            f"{_shown(typed)} is no unit's label", hint="was the right code scanned?", finding="line.scan.unknown"
+            f"'{shown(typed)}' is no unit's label", hint="was the right code scanned?", finding="line.scan.unknown"
         ) from error
 
 
@@ -96,7 +96,7 @@ def _bare(typed: str, scanner: Scanner) -> str:
     return _AIM.sub("", code, count=1) if _AIM.match(code) else code
 
 
-def _shown(typed: str) -> str:
+def shown(typed: str) -> str:
     """Return what was scanned as a person may read it, control characters visible, of bounded length."""
-    shown = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in typed[:SHOWN_MAX_CHARACTERS])
-    return f"{shown!r}" if len(typed) <= SHOWN_MAX_CHARACTERS else f"{shown!r}…"
+    visible = "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in typed[:SHOWN_MAX_CHARACTERS])
+    return visible if len(typed) <= SHOWN_MAX_CHARACTERS else f"{visible}…"

@@ -187,10 +187,24 @@ times = 1
 """
 
 
+OPERATOR, LEAD, LEAD_PIN = "ada", "grace", "246810"
+"""Who works at a lab's rigs: their badges say BM:OP:ada and BM:OP:grace. The PIN is known to the whole world."""
+PEOPLE_TOML = f"""
+[[people]]
+badge = "{OPERATOR}"
+role = "operator"
+
+[[people]]
+badge = "{LEAD}"
+role = "lead"
+pin = "scrypt-15-8-1$ZXhhbXBsZSBvZiBhIGxhYg$vqxdutj9khG8RZkpJxRfjYxgz3JTwsXTIFpt34_IlZs"
+"""
+
+
 def rig_toml(rig: str, ca_url: str, chips: Sequence[str], *, with_next: bool = False) -> str:
     """Return the rig.toml of one rig with these chips in its fixture, and the roots of the next hierarchy, if any."""
     more = 'device_trust = "pki/next-device-trust.pem"\n' if with_next else ""
-    fixture = "".join(f'\n[[fixture]]\nchip = "{chip}"\n' for chip in chips)
+    fixture = PEOPLE_TOML + "".join(f'\n[[fixture]]\nchip = "{chip}"\n' for chip in chips)
     return f"""rig = "{rig}"
 operator = "lab"
 recipe = "recipe.toml"

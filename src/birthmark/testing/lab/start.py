@@ -12,7 +12,7 @@ from birthmark.pki.algorithms import KeyAlgorithm
 from birthmark.silicon.simulator.models import NEXT_GENERATION
 from birthmark.testing.lab import files, softhsm
 from birthmark.testing.lab.boards import plug_in
-from birthmark.testing.lab.ceremony import Authorities, make_surroundings
+from birthmark.testing.lab.ceremony import Authorities, make_surroundings, write_secret
 from birthmark.testing.lab.customer import hold_customer_ceremony, hold_next_ceremony
 from birthmark.testing.lab.errors import LabError
 from birthmark.testing.lab.mcus import DIRECT, addresses_over, check_link
@@ -168,7 +168,7 @@ def _described(
         chipmaker_trust=str(home / "pki/chipmaker.pem"),
         ca_config=str(home / "ca.toml"),
         cloud_config=str(home / "cloud.toml"),
-        rig_configs={rig: str(files.write(home / f"{rig}.toml", text)) for rig, text in rigs.items()},
+        rig_configs={rig: str(_private(home / f"{rig}.toml", text)) for rig, text in rigs.items()},
         rig_certificates={rig: str(home / f"pki/{rig}.pem") for rig in RIGS},
         rig_keys={rig: str(home / f"pki/{rig}.key") for rig in RIGS},
         officer_certificates={role.value: str(certificate_of(home, role)) for role in PEOPLE},
@@ -181,6 +181,12 @@ def _described(
         spare=spare,
         processes=tuple(started),
     )
+
+
+def _private(path: Path, text: str) -> Path:
+    """Write a file that nobody else reads: rig.toml holds the hash of the lead's PIN."""
+    write_secret(path, text.encode())
+    return path
 
 
 def _board(home: Path, unit: str, address: str, serial: str, *urls: str, with_next: bool) -> Board:
