@@ -115,7 +115,8 @@ def test_start_runs_what_is_there_and_skips_the_rest() -> None:
 
 
 RUNNING = after(ADA, *units(1, 2, 3))
-SHOWN = happened(RUNNING, {"event": "panel.end", "panel_s": 1.5, "outbox": 2, "parked": 1})
+ENDED = {"event": "panel.end", "panel_s": 1.5, "outbox": 2, "parked": 1}
+SHOWN = happened(RUNNING, ENDED)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +178,13 @@ def test_a_hold_says_why_until_it_ends() -> None:
     held = happened(RUNNING, {"event": "hold", "what": "the CA is away", "hint": "see that it runs", "finding": "f"})
     assert held.held == Told("the CA is away; see that it runs", "f")
     assert happened(held, {"event": "resume", "unit": ""}).held == NOTHING
+
+
+def test_a_factory_that_is_behind_is_told_until_the_next_panel() -> None:
+    behind = happened(RUNNING, {"event": "mes.behind", "destination": "mes", "what": "500 events wait", "hint": ""})
+    assert behind.behind == "500 events wait"
+    assert scanned(happened(behind, ENDED), units(9)[0]).behind == "500 events wait"
+    assert after(ADA, *units(1, 2, 3)).behind == ""
 
 
 def test_a_panel_that_could_not_run_shows_why_and_no_verdict() -> None:

@@ -93,7 +93,8 @@ class Floor:
     """
     All that a screen shows. `version` grows with every change.
 
-    `held` is why the line waits, `reader` what is wrong with the rig's own scanner.
+    `held` is why the line waits, `behind` what a destination has not taken for too long (this panel's births carry a
+    hold flag), `reader` what is wrong with the rig's own scanner.
     """
 
     places: tuple[Place, ...]
@@ -103,6 +104,7 @@ class Floor:
     panel: int = 0
     told: Told = NOTHING
     held: Told = NOTHING
+    behind: str = ""
     reader: str = ""
     panel_s: float = 0.0
     outbox: int = 0
@@ -167,6 +169,8 @@ def happened(floor: Floor, event: Mapping[str, Any]) -> Floor:
             )
         case "hold":
             return _changed(floor, held=Told(f"{event['what']}; {event['hint']}", event["finding"]))
+        case "mes.behind":
+            return _changed(floor, behind=event["what"])
         case "resume":
             return _changed(floor, held=NOTHING)
         case "panel.end":
@@ -227,7 +231,9 @@ def _started(floor: Floor) -> Floor:
     if not floor.workable:
         raise ScanRefused("no board was scanned", hint="scan the boards' labels", finding="line.scan.nothing")
     places = tuple(place if place.taken else replace(place, look=Look.SKIP, word="SKIP") for place in floor.places)
-    return _changed(floor, phase=Phase.RUNNING, places=places, panel=floor.panel + 1, told=NOTHING, panel_s=0.0)
+    return _changed(
+        floor, phase=Phase.RUNNING, places=places, panel=floor.panel + 1, told=NOTHING, behind="", panel_s=0.0
+    )
 
 
 def _cleared(floor: Floor) -> Floor:

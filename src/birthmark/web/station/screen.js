@@ -70,6 +70,7 @@ export class Screen {
     find("#operator").classList.toggle("alarm", floor.operator === "");
     optional("#outbox", floor.outbox > 0, say("outbox.waiting", { count: floor.outbox }));
     optional("#parked", floor.parked > 0, say("outbox.parked", { count: floor.parked }));
+    optional("#behind", floor.behind !== "", say("mes.behind"));
     optional("#reader", floor.reader !== "", `${say("reader.away")}: ${floor.reader}`);
     const free = floor.phase !== "running";
     for (const button of document.querySelectorAll("button.command")) button.disabled = !free;

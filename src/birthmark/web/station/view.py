@@ -42,6 +42,7 @@ def floor_view(shown: Shown, session: str) -> dict[str, Any]:
         "places": [asdict(place) for place in floor.places],
         "told": asdict(floor.told),
         "held": asdict(floor.held),
+        "behind": floor.behind,
         "reader": floor.reader,
         "outbox": floor.outbox,
         "parked": floor.parked,
