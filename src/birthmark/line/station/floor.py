@@ -41,6 +41,7 @@ class Look(StrEnum):
     SKIP = "skip"
 
 
+_OF_A_PLACE = frozenset({"step.begin", "verdict"})
 _LOOKS = {
     "PASS": Look.PASS,
     "PASS-ALREADY": Look.PASS,
@@ -154,29 +155,31 @@ def scanned(floor: Floor, scan: Scan) -> Floor:
 
 def happened(floor: Floor, event: Mapping[str, Any]) -> Floor:
     """Return the floor after an event of a run (docs/reference/line.md, Events); unknown ones change nothing."""
+    changes = _changes(event)
+    if changes is None:
+        return floor
+    return _moved(floor, event["position"], **changes) if event["event"] in _OF_A_PLACE else _changed(floor, **changes)
+
+
+def _changes(event: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what an event changes: of its place, or of the floor."""
+    changes: dict[str, Any] | None = None
     match event["event"]:
         case "step.begin":
-            return _moved(floor, event["position"], look=Look.WORKING, word=event["step"])
+            changes = {"look": Look.WORKING, "word": event["step"]}
         case "verdict":
-            return _moved(
-                floor,
-                event["position"],
-                look=_LOOKS[event["verdict"]],
-                word=event["verdict"],
-                finding=event["finding"],
-                reason=event["reason"],
-                board_s=event["board_s"],
-            )
+            told = {name: event[name] for name in ("finding", "reason", "board_s")}
+            changes = {"look": _LOOKS[event["verdict"]], "word": event["verdict"], **told}
         case "hold":
-            return _changed(floor, held=Told(f"{event['what']}; {event['hint']}", event["finding"]))
+            changes = {"held": Told(f"{event['what']}; {event['hint']}", event["finding"])}
         case "mes.behind":
-            return _changed(floor, behind=event["what"])
+            changes = {"behind": event["what"]}
         case "resume":
-            return _changed(floor, held=NOTHING)
+            changes = {"held": NOTHING}
         case "panel.end":
             numbers = {name: event[name] for name in ("panel_s", "outbox", "parked")}
-            return _changed(floor, phase=Phase.SHOWN, held=NOTHING, **numbers)
-    return floor
+            changes = {"phase": Phase.SHOWN, "held": NOTHING, **numbers}
+    return changes
 
 
 def stopped(floor: Floor, text: str, finding: str) -> Floor:
