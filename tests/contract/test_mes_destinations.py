@@ -216,7 +216,7 @@ def webhook_target(called: tuple[WebhookMES, Path]) -> Iterator[Target]:
 
     @contextmanager
     def poison(of: Parcel) -> Iterator[Parcel]:
-        with told(status=422, keys=[of.key]):
+        with told(status=422, of={"idempotency_key": of.key}):
             yield of
 
     yield Target(opened, mes.taken, away, lambda _: told(drop=True), poison)

@@ -3,8 +3,8 @@
 A MES that is called: an HTTPS server in its own process, which takes each event once per key.
 
 It shares no code with the sender: it verifies the signature by itself, keeps what it took as JSON lines in `taken`, and
-answers as `orders.json` in its folder says: {"status", "headers", "keys"} (for these keys, or all), or {"drop": true}
-(takes the event and hangs up before the answer).
+answers as `orders.json` in its folder says: {"status", "headers", "of"} (to events with these members, or all), or
+{"drop": true} (takes the event and hangs up before the answer).
 """
 
 import asyncio
@@ -54,8 +54,7 @@ class Receiver:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         orders = self._orders()
-        wanted = orders.get("keys")
-        if "status" in orders and (wanted is None or headers["idempotency-key"] in wanted):
+        if "status" in orders and json.loads(body).items() >= orders.get("of", {}).items():
             return await _answer(writer, orders["status"], orders.get("headers", {}), b"as I was told")
         if not _verified(self._folder, headers, body):
             return await _answer(writer, 401, {}, b"whose signature is that?")
