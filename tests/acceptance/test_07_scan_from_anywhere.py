@@ -21,10 +21,12 @@ from playwright.sync_api import Browser, expect
 from birthmark.testing.lab.files import LEAD, LEAD_PIN, OPERATOR
 from birthmark.testing.lab.record import Lab
 from support.labs import birthmark, births, running_lab
-from support.stations import FULL_HD, Screen, Station, chromium, serving, station_config
+from support.stations import FULL_HD, GAP_MS, Screen, Station, chromium, serving, station_config
 
 BOARDS = 7
 ABSENT = "apdu:unix=/nonexistent/board.sock"
+REST_GAPS = 3
+"""So many gaps without a key come before a scan into a field (scanning.js)."""
 BADGE = f"BM:OP:{OPERATOR}"
 SHOTS = os.environ.get("BIRTHMARK_SCREENSHOTS")
 """A folder for the pictures of docs/reference/line-station.md; none are taken without it."""
@@ -94,7 +96,8 @@ def picture(screen: Screen, name: str) -> None:
 def test_a_panel_is_scanned_from_anywhere_and_shows_pass_and_fail(screen: Screen, lab: Lab) -> None:
     screen.scan(BADGE, unit(1), unit(2))
     screen.page.locator("#mute").focus()
-    screen.scan(unit(3))
+    screen.scan(unit(3), suffix="Tab")
+    expect(screen.page.locator("#mute")).to_be_focused()
     screen.page.locator("#last-open").click()
     screen.scan(unit(4))
     screen.page.keyboard.press("Escape")
@@ -146,7 +149,7 @@ def test_a_scan_into_a_field_reaches_the_rig_and_leaves_the_field_as_it_was(scre
     reason = screen.page.locator("#lead-reason")
     reason.fill("the label was")
     reason.focus()
-    screen.page.wait_for_timeout(6 * 400)  # a scanner comes after a rest; a person who types does not
+    screen.page.wait_for_timeout(REST_GAPS * GAP_MS)  # a scanner comes after a rest; whoever types has none
     screen.scan(unit(3))
     expect(reason).to_have_value("the label was")
     screen.page.keyboard.press("Escape")
@@ -205,6 +208,20 @@ def test_a_reload_in_mid_panel_and_a_second_tab_show_the_same(browser: Browser, 
             screen.place(1, "pass", unit(1))
             screen.place(3, "skip")
             expect(screen.page.locator("#operator")).to_contain_text(OPERATOR)
+
+
+def test_while_the_ca_is_away_the_screen_says_why_the_line_waits(browser: Browser, lab: Lab, tmp_path: Path) -> None:
+    rig = Path(lab.rig_configs["rig-a"])
+    config = station_config(tmp_path, rig, [lab.boards[0].chip], extra="ca_timeout_s = 1.0\n")
+    with serving(config) as station, watching(browser, station.url) as (screen,):
+        screen.scan(BADGE)
+        with frozen(lab, "ca"):
+            screen.scan(unit(1))
+            expect(screen.page.locator("#band")).to_have_class("held")
+            expect(screen.page.locator("#band .advice")).to_contain_text("goes on by itself")
+            picture(screen, "station-held")
+        screen.shows("shown")
+        screen.place(1, "pass", unit(1))
 
 
 def test_a_rig_that_is_started_anew_under_the_page_is_found_again(

@@ -17,7 +17,7 @@ CHROMIUM = "/usr/bin/chromium"
 """Debian's: no browser is fetched."""
 PATIENCE_S = 40
 FULL_HD = {"width": 1920, "height": 1080}
-GAP_MS = 400
+GAP_MS = 1000
 """A slow machine's browser hears keys late: a scan's keys may come so far apart in these tests."""
 
 
@@ -87,12 +87,12 @@ class Screen:
         self.page.goto(url)
         expect(self.page.locator("#band .headline")).not_to_be_empty()
 
-    def scan(self, *codes: str) -> None:
+    def scan(self, *codes: str, suffix: str = "Enter") -> None:
         """Type as a scanner does, wherever the focus is; wait until the rig has answered."""
         for code in codes:
             with self.page.expect_response("**/v1/scan"):
                 self.page.keyboard.type(code)
-                self.page.keyboard.press("Enter")
+                self.page.keyboard.press(suffix)
 
     def shows(self, phase: str) -> None:
         """Wait until the screen is in a phase."""

@@ -4,6 +4,7 @@
 import msgspec
 
 from birthmark.testing.lab.errors import LabError
+from birthmark.testing.lab.files import LEAD, LEAD_PIN, OPERATOR
 from birthmark.testing.lab.record import Lab
 
 
@@ -37,4 +38,6 @@ def as_table(lab: Lab) -> str:
     lines = [f"{name:<{width}}  {value}" for name, value in rows]
     rig = next(iter(lab.rig_configs))
     lines.append(f"\nnext: birthmark line run --config {lab.rig_configs[rig]} --panel {lab.panel}")
+    lines.append(f"or:   birthmark line serve --config {lab.rig_configs[rig]}")
+    lines.append(f"      badges BM:OP:{OPERATOR} and BM:OP:{LEAD}, a lead with the PIN {LEAD_PIN}")
     return "\n".join(lines)

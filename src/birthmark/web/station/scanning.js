@@ -7,7 +7,7 @@
 
 const SHORTEST = 4;
 const LONGEST = 300;
-const REST_GAPS = 6; // so many gaps of silence before a scan, when the focus is in a field
+const REST_GAPS = 3; // so many gaps of silence before a scan, when the focus is in a field
 const BY_HAND_MS = 4000; // outside of a field: after so long what was typed is forgotten
 
 export class Wedge {

@@ -83,7 +83,9 @@ export class Screen {
       band("refused", { headline, scanned, advice: advise(finding), detail: `${finding}: ${text}` });
     } else if (floor.held.finding !== "") {
       const { finding, text } = floor.held;
-      band("held", { headline: say("band.held"), advice: advise(finding), detail: `${finding}: ${text}` });
+      // Whatever keeps the CA away, the line goes on by itself; only what is the line's own has advice of its own.
+      const advice = finding.startsWith("line.") ? advise(finding) : say("band.held-advice");
+      band("held", { headline: say("band.held"), advice, detail: `${finding}: ${text}` });
     } else {
       band(...PHASES[floor.phase](floor));
     }
