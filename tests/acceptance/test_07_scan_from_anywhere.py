@@ -141,6 +141,7 @@ def test_a_refused_scan_is_shown_as_it_was_scanned_and_what_to_do(screen: Screen
     screen.scan(unit(1))
     screen.scan(unit(1))
     expect(band.locator(".advice")).to_contain_text("scanned already")
+    expect(screen.page.locator("#places [data-next] .number")).to_have_text("2")
     picture(screen, "station-refused")
 
 

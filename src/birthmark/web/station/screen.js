@@ -35,6 +35,8 @@ export class Screen {
     this.#beganMs = performance.now() - 1000 * (floor.running_s ?? 0);
     document.body.dataset.phase = floor.phase;
     floor.places.forEach((place, index) => this.#tiles[index].show(place));
+    const next = floor.phase === "ready" && floor.operator !== "" ? nextPlace(floor) : 0;
+    this.#tiles.forEach(({ element }, index) => element.toggleAttribute("data-next", index + 1 === next));
     this.#header(floor);
     this.#band(floor);
     this.#todo(floor);
@@ -174,7 +176,7 @@ export class Screen {
 const PHASES = {
   ready(floor) {
     if (floor.operator === "") return ["ready", { headline: say("band.badge"), advice: say("band.badge-advice") }];
-    const next = floor.places.findIndex((place) => place.look === "empty") + 1;
+    const next = nextPlace(floor);
     const headline = say("band.scan", { place: next, places: floor.places.length });
     return ["ready", { headline, advice: next > 1 ? say("band.scan-advice") : "" }];
   },
@@ -187,6 +189,11 @@ const PHASES = {
     return [kind, { headline, advice: say(kind === "pass" ? "band.next" : "band.set-aside") }];
   },
 };
+
+/** The number of the place that the next scan fills; 0 when none is free. */
+function nextPlace(floor) {
+  return floor.places.findIndex((place) => place.look === "empty") + 1;
+}
 
 function band(kind, { headline, scanned = "", advice = "", detail = "" }) {
   const section = find("#band");
