@@ -171,18 +171,18 @@ def _check_people(rig: RigConfig, path: Path) -> None:
     for entry in rig.people:
         if bool(entry.pin) is not (entry.role is Role.LEAD):
             raise ConfigError(f"{path}: {entry.badge}: a lead has a PIN, an operator none", hint=_PIN_HINT)
+
+
+def people_of(rig: RigConfig, path: Path) -> tuple[Person, ...]:
+    """Return who works at a file's rig. Raises ConfigError: PINs' hashes that others may read, or that are none."""
     if any(entry.pin for entry in rig.people):
         demand_private(path)
-
-
-def people_of(rig: RigConfig) -> tuple[Person, ...]:
-    """Return who works at the rig. Raises ConfigError for a PIN's hash that is none."""
     try:
         return tuple(
             Person(entry.badge, entry.role, read_pin_hash(entry.pin) if entry.pin else None) for entry in rig.people
         )
     except DecodeError as error:
-        raise ConfigError(f"rig.toml: [[people]]: {error.message}", hint=_PIN_HINT) from error
+        raise ConfigError(f"{path}: [[people]]: {error.message}", hint=_PIN_HINT) from error
 
 
 def _absolute(part: T, folder: Path) -> T:

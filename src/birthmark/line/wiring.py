@@ -115,7 +115,7 @@ def opened_station(config_path: Path, emit: Emit) -> Iterator[OpenStation]:
             f"{config_path}: {len(rig.fixture)} places in the fixture",
             hint=f"name each place's chip: [[fixture]] chip = ..., 1 to {POSITIONS_MAX} times",
         )
-    people = People(people_of(rig), time.monotonic)
+    people = People(people_of(rig, config_path), time.monotonic)
 
     def heard(event: Event) -> None:
         emit(event)

@@ -126,15 +126,17 @@ def write(folder: Path, extra: str = "", *, mode: int = 0o600) -> Path:
 
 
 def test_a_lab_s_people_are_an_operator_and_a_lead_with_the_pin_of_the_documents(tmp_path: Path) -> None:
-    operator, lead = people_of(load_rig(write(tmp_path)))
+    path = write(tmp_path)
+    operator, lead = people_of(load_rig(path), path)
     assert (operator, lead.badge, lead.role) == (Person(OPERATOR, Role.OPERATOR), LEAD, Role.LEAD)
     assert isinstance(lead.pin, PinHash)
     assert lead.pin.fits(LEAD_PIN)
 
 
 def test_a_file_with_a_pin_s_hash_is_its_owner_s_alone(tmp_path: Path) -> None:
+    path = write(tmp_path, mode=0o644)
     with pytest.raises(ConfigError, match="0644"):
-        load_rig(write(tmp_path, mode=0o644))
+        people_of(load_rig(path), path)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +155,9 @@ def test_people_that_make_no_sense_are_refused(tmp_path: Path, entry: str, told:
 
 
 def test_a_hash_that_is_none_is_refused(tmp_path: Path) -> None:
-    rig = load_rig(write(tmp_path, '\n[[people]]\nbadge = "bob"\nrole = "lead"\npin = "1234"\n'))
+    path = write(tmp_path, '\n[[people]]\nbadge = "bob"\nrole = "lead"\npin = "1234"\n')
     with pytest.raises(ConfigError, match="line pin"):
-        people_of(rig)
+        people_of(load_rig(path), path)
 
 
 @pytest.mark.parametrize("gap_ms", [0, 1001])

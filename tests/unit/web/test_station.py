@@ -45,7 +45,7 @@ class Bench:
         self.units = UnitsSQLite(folder / "units.sqlite")
         self.may_end = threading.Event()
         self.ran: list[tuple[Sequence[Position], str]] = []
-        people = People(people_of(rig), time.monotonic)
+        people = People(people_of(rig, config), time.monotonic)
         self.desk = StationDesk(["one", "two"], Scanner(), people, self._run, Clocks(lambda: MOMENT, time.monotonic))
         leads = LeadDesk(UnitOffice(self.units, "rig-a", lambda: None), people, self.desk)
         self.app: Starlette = station_app(OpenStation(rig, RECIPE, people, self.desk, leads, "birthmark test"))
