@@ -104,9 +104,15 @@ def test_the_unit_lives_on_with_its_new_board_and_the_old_one_is_worth_nothing(r
     told = shown(lab)
     assert (told["state"], told["chip_serial"]) == ("reworked", lab.spare.chip_serial)
 
+    # The rigs remember the old chip, and want a lead's word as well.
+    decided = ("--by", "lead", "--reason", "RMA 4711", "--config", lab.rig_configs["rig-a"])
+    assert birthmark("line", "unit", "override", UNIT, *decided).returncode == 0
     passed = run_panel(lab, panel=repaired_panel(lab, lab.spare.chip))[UNIT]
     assert passed["verdict"] in ("PASS", "RESUMED"), passed
     assert shown(lab)["state"] == "made"
+    told = [json.loads(line) for line in Path(lab.births).read_text().splitlines()]
+    (overridden,) = (event for event in told if event["event"] == "unit.overridden")
+    assert (overridden["unit"], overridden["by"], overridden["reason"]) == (UNIT, "lead", "RMA 4711")
     assert connect(new_agent(lab)) == "ok"
     assert [each["chip_serial"] for each in births(lab) if each["unit_serial"] == UNIT] == [
         lab.boards[0].chip_serial,

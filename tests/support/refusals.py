@@ -100,6 +100,7 @@ def with_key(config: Path | str, key: str, value: str) -> Path:
         text, found = re.subn(rf"(?m)^{key} = .*$", lambda _: f"{key} = {value}", config.read_text())
     variant = config.with_name(f"{config.stem}-{hashlib.sha256(f'{key}{value}'.encode()).hexdigest()[:8]}.toml")
     variant.write_text(text if found else f"{key} = {value}\n{text}")
+    variant.chmod(config.stat().st_mode)  # secrets stay secrets
     return variant
 
 

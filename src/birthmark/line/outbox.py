@@ -105,10 +105,19 @@ class Outbox:
         except StoreError:
             raise
         except BirthmarkError as deferred:
-            self._mark(taken)
-            self._store.deferred(parcel, f"{deferred.finding}: {deferred}", self._pause_until(deferred))
+            self._defer(parcel, deferred, taken)
             raise
+        except Exception as error:
+            # It stays first in its row, where a person sees it and can park it.
+            _log.exception("an error that nobody foresaw, with event %d for %s", parcel.sequence, parcel.destination)
+            foreseen = DeliveryDeferred(f"{type(error).__name__}: see the log", finding="internal")
+            self._defer(parcel, foreseen, taken)
+            raise foreseen from error
         return True
+
+    def _defer(self, parcel: Parcel, deferred: BirthmarkError, taken: list[Parcel]) -> None:
+        self._mark(taken)
+        self._store.deferred(parcel, f"{deferred.finding}: {deferred}", self._pause_until(deferred))
 
     def _mark(self, taken: list[Parcel]) -> None:
         if taken:

@@ -130,6 +130,27 @@ def test_a_copy_that_is_damaged_on_the_disk_is_parked_and_blocks_nothing(store: 
     assert "not an event of a line" in parked.reason
 
 
+def test_an_error_that_nobody_foresaw_ends_no_delivery_and_can_be_parked_by_a_person(store: LineSQLite) -> None:
+    commit(store, "BM-000001", "BM-000002")
+
+    class Broken(Taker):
+        def deliver(self, parcel: Parcel) -> None:
+            if parcel.unit == "BM-000001":
+                raise ZeroDivisionError
+            super().deliver(parcel)
+
+    mes = Broken()
+    running = outbox(store, mes=mes)
+    running.start()
+    deadline = time.monotonic() + PATIENCE_S
+    while not store.backlog()[0].attempts and time.monotonic() < deadline:
+        time.sleep(RETRY_S)
+    assert store.backlog()[0].reason == "internal: ZeroDivisionError: see the log"
+    store.parked(store.parcels("mes", 1)[0], "by ada: broken", MOMENT.isoformat())
+    assert running.finish(PATIENCE_S) == 0
+    assert mes.taken == ["BM-000002"]
+
+
 def test_what_was_taken_before_an_outage_is_not_offered_again(store: LineSQLite) -> None:
     commit(store, "BM-000001", "BM-000002", "BM-000003")
 
