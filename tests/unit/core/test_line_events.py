@@ -2,7 +2,7 @@
 """What the line tells: one form for each event, read strictly."""
 
 import json
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 from hypothesis import given
