@@ -18,7 +18,7 @@ from birthmark.silicon.address import open_chip
 from birthmark.testing.lab import softhsm
 from birthmark.testing.lab.ceremony import ORGANIZATION, offline_authority, write_secret
 from birthmark.testing.lab.record import Lab
-from support.labs import birthmark, running_lab
+from support.labs import birthmark, births, running_lab
 from support.refusals import Arguments, attempt, attempts, refusal, with_key, world
 
 LONG_AGO = datetime(1990, 1, 1, tzinfo=UTC)
@@ -50,6 +50,12 @@ def line_run(lab: Lab, *changes: tuple[str, str]) -> Arguments:
     for key, value in changes:
         config = with_key(config, key, value)
     return ("line", "run", "--config", config, "--panel", lab.panel)
+
+
+def untold(lab: Lab) -> dict[str, object]:
+    """Return the world without what a rig tells the MES: that its line holds, among others."""
+    told = {"data/rig-a.sqlite", str(Path(lab.births).relative_to(lab.path))}
+    return {name: kept for name, kept in world(lab).items() if name not in told}
 
 
 def untouched(lab: Lab) -> dict[str, object]:
@@ -94,13 +100,14 @@ def speaking(words: bytes) -> Iterator[str]:
 
 def test_a_line_whose_ca_stays_away_says_so_holds_and_ends_at_its_limit(lab: Lab) -> None:
     command = line_run(lab, ("ca_url", NO_SERVER), ("hold_limit_s", "0.4"), ("hold_retry_s", "0.1"))
-    before = world(lab)
+    before, made = untold(lab), births(lab)
     done = attempt(*command)
     told = refusal(done, Exit.UNREACHABLE)
     assert (told.finding, "127.0.0.1:1 cannot be reached" in told.what) == ("line.hold.limit", True)
     (hold,) = [line for line in done.stderr.splitlines() if line.startswith("HOLD  ")]
     assert "127.0.0.1:1 cannot be reached: Connection refused; the line waits and resumes alone" in hold
-    assert world(lab) == before
+    assert attempt("line", "deliver", "--config", lab.rig_configs["rig-a"]).returncode == Exit.OK
+    assert (untold(lab), births(lab)) == (before, made)
 
 
 @pytest.mark.parametrize(("command", "key"), [("connect", "cloud_url"), ("rotate", "ca_url")])

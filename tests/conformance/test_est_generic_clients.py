@@ -78,7 +78,7 @@ def test_bouncycastle_stumbles_over_the_text_in_not_yet(ca: RunningCA, judge: Pa
     """RFC 7030 §4.2.3 allows the text; this client closes the answer before it has read it, and takes offence."""
     order = replace(ca.files.order, id="order-2", approved_at=ca.files.now + timedelta(days=1))
     ca.files.put_order(order)
-    request = pem_request(tmp_path, enrolment(ca, ca.files.board("BM-000508"), order.id))
+    request = pem_request(tmp_path, enrolment(ca, ca.files.board("BM-000508"), ORDER))
     done = java(ca, judge, RIG, order.id, "simpleenroll", request)
     assert done.returncode not in {0, 3}
     assert "Stream closed before limit fully read" in done.stderr

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A service behind a real Envoy, in processes of its own."""
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,7 +161,10 @@ def failed_front(files: TLSFiles, folder: Path, *, workers: int = 1, port: int =
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    # Whatever the service leaves behind would be found in the test's own folder.
-    temporary = folder / "tmp"
-    temporary.mkdir(exist_ok=True)
-    return {**os.environ, "TMPDIR": str(temporary)}
+    # Whatever the service leaves behind is found through the test's own folder. The path itself is short, for a Unix
+    # socket's may have 107 characters.
+    temporary, own = tempfile.mkdtemp(prefix="birthmark-", dir="/tmp"), folder / "tmp"
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+    own.unlink(missing_ok=True)
+    own.symlink_to(temporary)
+    return {**os.environ, "TMPDIR": temporary}
