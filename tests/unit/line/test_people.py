@@ -101,6 +101,7 @@ def test_a_hash_has_one_text_form_and_the_same_pin_another_hash() -> None:
         str(HASH).replace("$", "$ ", 1),
         f"scrypt-15-8-1${'A' * 23}${'A' * 43}",
     ],
+    ids=("nothing", "the PIN", "other costs", "padded", "cut off", "longer", "a blank", "a long salt"),
 )
 def test_any_other_text_is_no_hash(text: str) -> None:
     with pytest.raises(DecodeError) as error:
