@@ -121,8 +121,9 @@ class _Supervisor:
         self._places = [self._behind(number, path) for number, path in enumerate(sockets)]
         self._places += [Place(name, each) for name, each in self._beside.items()]
         for place in self._places:
+            # One after the other: SoftHSM shows no token to a process that looks while another one logs in.
             launch(place)
-        self._await_places()
+            _await_line(place)
         self._tls.write(self._front)
         configuration.write_text(envoy_configuration(self._front, self._tls, sockets, self._folder / "admin"))
         self._envoy = started(envoy)
@@ -154,17 +155,6 @@ class _Supervisor:
     def _behind(self, number: int, path: Path) -> Place:
         listener = _listening(path)
         return Place(f"worker {number}", self._command(listener.fileno()), listener)
-
-    def _await_places(self) -> None:
-        deadline = time.monotonic() + START_TIME_S
-        for place in self._places:
-            process = place.process
-            if process is not None and not first_line(process.stdout, deadline):
-                raise FrontFailed(
-                    f"{place.name} did not start ({end_of(process)})",
-                    hint="its own message stands before this one",
-                    finding="net.front.worker",
-                )
 
     def _look_after(self, now: float) -> None:
         if self._envoy is not None and self._envoy.poll() is not None:
@@ -243,6 +233,17 @@ class _Supervisor:
 
 def _files(front: FrontDescription) -> str:
     return f"{front.certificate}, {front.key} or {front.client_trust}"
+
+
+def _await_line(place: Place) -> None:
+    """Return once the program in the place runs. Raises FrontFailed: net.front.worker."""
+    process = place.process
+    if process is not None and not first_line(process.stdout, time.monotonic() + START_TIME_S):
+        raise FrontFailed(
+            f"{place.name} did not start ({end_of(process)})",
+            hint="its own message stands before this one",
+            finding="net.front.worker",
+        )
 
 
 # --- surroundings ----------------------------------------------------------------------------------------------
