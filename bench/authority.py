@@ -2,9 +2,9 @@
 """
 The CA: attested enrolments per second, on kept-alive connections and with a new mutual-TLS connection each.
 
-Envoy and one worker share one core. The issuing key is a P-256 key in SoftHSM, the ledger is in PostgreSQL, every
-request carries fresh evidence of an endorsed chip, and every decision is a leaf of the log. Client and PostgreSQL have
-the other cores. Requests are prepared beforehand; only `simpleenroll` is timed.
+Envoy, one worker and its steward share one core. The issuing key is a P-256 key in SoftHSM, the ledger is in
+PostgreSQL, every request carries fresh evidence of an endorsed chip, and every decision is a leaf of the log. Client
+and PostgreSQL have the other cores. Requests are prepared beforehand; only `simpleenroll` is timed.
 """
 
 import os
@@ -69,6 +69,7 @@ class _Run:
     load: Load
     front_s: float
     workers_s: float
+    steward_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class _Serving:
         before = _cpu_s(self.process.pid)
         load = self.client.enrol(requests, mode=mode)
         after = _cpu_s(self.process.pid)
-        return _Run(load, after["envoy"] - before["envoy"], after["worker"] - before["worker"])
+        return _Run(load, *(after[who] - before[who] for who in ("envoy", "worker", "steward")))
 
 
 class _Bench:
@@ -171,18 +172,19 @@ def _joining(group: Path) -> tuple[str, ...]:
 def _rate_row(name: str, runs: list[_Run], floor: float, how: str) -> Row:
     middle = sorted(runs, key=lambda run: run.load.rate)[len(runs) // 2]
     load, each_us = middle.load, 1e6 / middle.load.count
-    front_us, worker_us = middle.front_s * each_us, middle.workers_s * each_us
+    front_us, worker_us, steward_us = (s * each_us for s in (middle.front_s, middle.workers_s, middle.steward_s))
     note = (
         f"{how}, {CONNECTIONS} at once; Envoy and one worker on one core, SoftHSM P-256, PostgreSQL with fsync, median"
-        f" of {len(runs)} rounds of {load.count}; CPU for each: Envoy {front_us:.0f} us, worker {worker_us:.0f} us;"
+        f" of {len(runs)} rounds of {load.count}; CPU for each: Envoy {front_us:.0f} us, worker {worker_us:.0f} us,"
+        f" steward {steward_us:.0f} us;"
         f" p50 {load.p50_ms:.1f} ms, p99 {load.p99_ms:.1f} ms; floor: four verifications and one signature in SoftHSM"
     )
     return row(name, load.rate, "1/s", floor, note)
 
 
 def _cpu_s(supervisor: int) -> dict[str, float]:
-    """Return the CPU seconds of Envoy and of the workers so far."""
-    spent = {"envoy": 0.0, "worker": 0.0}
+    """Return the CPU seconds of Envoy, of the workers and of their steward so far."""
+    spent = {"envoy": 0.0, "worker": 0.0, "steward": 0.0}
     for task in Path("/proc").glob("[0-9]*"):
         try:
             fields = (task / "stat").read_text().rpartition(")")[2].split()
@@ -190,5 +192,6 @@ def _cpu_s(supervisor: int) -> dict[str, float]:
         except OSError:  # it has ended meanwhile
             continue
         if int(fields[1]) == supervisor:
-            spent["envoy" if "envoy.json" in command else "worker"] += (int(fields[11]) + int(fields[12])) / _HERTZ
+            who = next((mark for mark in ("envoy", "steward") if mark in command), "worker")
+            spent[who] += (int(fields[11]) + int(fields[12])) / _HERTZ
     return spent
