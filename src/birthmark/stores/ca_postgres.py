@@ -51,6 +51,11 @@ _SETTINGS: Final = {
     "default_transaction_read_only": "off",
     # What a transaction has ended with must survive the server's death, whatever the role's default.
     "synchronous_commit": "on",
+    # Every statement in the path of an issuance finds its rows by an index. A plan that is prepared while the ledger is
+    # empty reads whole tables, and is kept until the next ANALYZE: each enrolment would cost more than the last.
+    "enable_seqscan": "off",
+    # Where a whole table must be read none the less, that now looks dear enough to be compiled, which it is not.
+    "jit": "off",
 }
 _PREPARE_FROM: Final = 2
 """From how many executions on a statement is prepared."""
