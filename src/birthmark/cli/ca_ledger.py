@@ -36,3 +36,18 @@ def check(config: Path, *, as_json: bool) -> None:
     if not as_json:
         click.echo(f"{found} discrepancies" if found else "the tables and the log agree")
     sys.exit(Exit.NOT_HELD if found else Exit.OK)
+
+
+@ledger.command(short_help="Print every certificate with its birth record.")
+@click.option("--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The service's ca.toml.")
+def export(config: Path) -> None:
+    """
+    Print every certificate with its birth record, as one JSON object per line: for `birthmark line reconcile`.
+
+    May run beside the serving process. Birth records name operators.
+    """
+    from birthmark.ca.wiring import open_ca
+
+    with open_ca(config) as authority:
+        for row in authority.export():
+            click.echo(json.dumps(row))

@@ -61,6 +61,7 @@ FINDINGS: Final[Mapping[Exit, tuple[str, ...]]] = MappingProxyType(
             "ocsp.*",
             "pki.*",
             "proposal.*",
+            "reconcile.*",
             "run.*",
             "tlog.*",
         ),

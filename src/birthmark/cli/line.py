@@ -9,6 +9,7 @@ import click
 
 from birthmark.cli.line_outbox import outbox
 from birthmark.cli.line_plan import plan
+from birthmark.cli.line_reconcile import reconcile
 from birthmark.cli.line_unit import unit
 
 CONFIG = click.option(
@@ -24,6 +25,7 @@ def line() -> None:
 line.add_command(plan)
 line.add_command(unit)
 line.add_command(outbox)
+line.add_command(reconcile)
 
 
 @line.command()

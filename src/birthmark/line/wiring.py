@@ -176,7 +176,7 @@ def _scanner(rig: RigConfig) -> Scanner:
 def open_units(config_path: Path) -> UnitOffice:
     """Open what the rigs know of their units, for a lead beside the rig. Raises ConfigError, UnitsAway."""
     rig = load_rig(config_path)
-    units = _units(rig)
+    units = opened_units(rig)
 
     def tell() -> None:
         with writable(), LineSQLite(rig.database, mes.routes(rig)) as store:
@@ -234,7 +234,7 @@ def _opened(rig: RigConfig, events: Events) -> Iterator[LineParts]:
         # Last, when all files have been read: a rig that cannot work leaves no empty database behind.
         with writable():
             store = stack.enter_context(LineSQLite(rig.database, mes.routes(rig)))
-        units = stack.enter_context(closing(_units(rig)))
+        units = stack.enter_context(closing(opened_units(rig)))
         for destination in destinations.values():
             stack.callback(destination.close)
             if isinstance(destination, NetworkDestination):
@@ -270,7 +270,8 @@ def _power(rig: RigConfig, recipe: Recipe) -> Power:
     return open_power(rig.power, outlets, recipe.power)
 
 
-def _units(rig: RigConfig) -> UnitStore:
+def opened_units(rig: RigConfig) -> UnitStore:
+    """Return what the rigs know together of their units. Raises ConfigError, UnitsAway."""
     try:
         if rig.units_dsn_file is None:
             return UnitsSQLite(rig.units_database or rig.database.with_suffix(UNITS_SUFFIX))

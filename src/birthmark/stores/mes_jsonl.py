@@ -10,6 +10,7 @@ cut off before the next one is written; its event is then delivered again.
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from typing import Final
 import msgspec
 
 from birthmark.core.delivery import DeliveryDeferred, Parcel
+from birthmark.core.errors import ConfigError
 from birthmark.core.line_events import delivered_form
 
 READ_BYTES: Final = 1 << 20
@@ -96,6 +98,18 @@ class MESFile:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def kept_in_file(path: Path) -> Iterator[bytes]:
+    """Yield the events in a file, in the order of their arrival; none when there is no file. Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            # What stands behind the last end of a line is unfinished.
+            yield from (line for line in file if line.endswith(b"\n"))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="name a readable file") from error
 
 
 def _write(file: FileIO, line: bytes) -> None:

@@ -7,6 +7,7 @@ Events for a MES that reads PostgreSQL.
 each delivery is one of its own, and a key that is there already changes nothing.
 """
 
+from collections.abc import Iterator
 from typing import Final, LiteralString
 
 import msgspec
@@ -15,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from birthmark.core.birth import read_birth
 from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, Parcel
-from birthmark.core.errors import ConfigError
+from birthmark.core.errors import ConfigError, StoreError
 from birthmark.core.line_events import LineEvent, UnitBorn, encode_event
 
 CONNECT_TIMEOUT_S: Final = 5
@@ -106,6 +107,20 @@ class MESPostgreSQL:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def kept_in_database(dsn: str) -> Iterator[bytes]:
+    """Yield the events that a MES database has, journal by journal, in their order. Raises StoreError."""
+    try:
+        with psycopg.connect(dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+            if connection.execute("select to_regclass('event')").fetchone() == (None,):
+                return
+            # As text: what a receiver has in `body` is the event, whatever order jsonb gives its members.
+            with connection.cursor("kept") as rows:
+                for (body,) in rows.execute("select body::text from event order by journal, sequence"):
+                    yield body.encode()
+    except psycopg.Error as error:
+        raise StoreError(f"the MES database: {_first_line(error)}", finding="store.unreachable") from error
 
 
 def _statements(event: LineEvent) -> list[tuple[LiteralString, tuple[object, ...]]]:

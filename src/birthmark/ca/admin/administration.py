@@ -63,6 +63,14 @@ class Administration:
         with self._store.reading() as ledger:
             yield from (plain_certificate(issuance, at) for issuance in ledger.issuances())
 
+    def export(self) -> Iterator[dict[str, str]]:
+        """Return every certificate as `certificates` does, each with its birth record, or "". Raises StoreError."""
+        at = self._clock()
+        with self._store.reading() as ledger:
+            for issuance in ledger.issuances():
+                row = plain_certificate(issuance, at)
+                yield row | {"birth": ledger.birth(row["certificate_sha256"]) or ""}
+
     def audit(self) -> Iterator[dict[str, str]]:
         """Return every decision, oldest first, as plain text under plain names. Raises StoreError."""
         first = 0
