@@ -27,7 +27,7 @@ from birthmark.net.tls import client_context
 from birthmark.net.transport import HTTPTransport
 from birthmark.stores.line_sqlite import LineSQLite
 from birthmark.stores.mes_jsonl import MESFile
-from birthmark.stores.mes_postgres import MESPostgreSQL
+from birthmark.stores.mes_postgres import MESPostgreSQL, kept_in_database
 from support.births import Births
 from support.parcels import birth_parcel, born, ended, parcel, started
 from support.postgres import PostgreSQL, postgresql
@@ -383,6 +383,23 @@ def test_a_table_without_rights_defers_because_a_person_can_mend_it(cluster: Pos
     finally:
         with psycopg.connect(cluster.dsn) as connection:
             connection.execute("drop role mes")
+
+
+def test_a_database_that_stands_still_defers_and_takes_the_event_when_it_goes_on(cluster: PostgreSQL) -> None:
+    dsn = cluster.new_database()
+    destination = MESPostgreSQL(dsn, silence_s=0.5)
+    try:
+        destination.deliver(FIRST)
+        cluster.suspend()
+        try:
+            with pytest.raises(DeliveryDeferred):
+                destination.deliver(THIRD)
+        finally:
+            cluster.resume()
+        destination.deliver(THIRD)
+        assert [json.loads(event)["idempotency_key"] for event in kept_in_database(dsn)] == [FIRST.key, THIRD.key]
+    finally:
+        destination.close()
 
 
 def test_a_malformed_connection_string_is_refused_and_not_shown() -> None:

@@ -18,9 +18,11 @@ from birthmark.core.birth import read_birth
 from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, Parcel
 from birthmark.core.errors import ConfigError, StoreError
 from birthmark.core.line_events import LineEvent, UnitBorn, encode_event
+from birthmark.stores.postgres_patience import NETWORK, Watch
 
-CONNECT_TIMEOUT_S: Final = 5
 STATEMENT_TIMEOUT_MS: Final = 10_000
+SILENCE_S: Final = 12.0
+"""A server that works gives up a statement before."""
 _TABLES: Final[dict[str, LiteralString]] = {
     "birth": """
 create table if not exists birth (idempotency_key text primary key, record jsonb not null, jws text not null)
@@ -51,8 +53,12 @@ values (%s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb) on conflict (idempotency_key)
 class MESPostgreSQL:
     """A destination (`line.ports.Destination`). Connects at the first delivery, and again after a lost connection."""
 
-    def __init__(self, dsn: str) -> None:
-        """Keep the connection string. Raises ConfigError, without showing it, when it is malformed."""
+    def __init__(self, dsn: str, silence_s: float = SILENCE_S) -> None:
+        """
+        Keep the connection string. A server that stands still is given up after `silence_s`.
+
+        Raises ConfigError, without showing it, when the string is malformed.
+        """
         try:
             conninfo_to_dict(dsn)
         except psycopg.ProgrammingError:
@@ -62,6 +68,7 @@ class MESPostgreSQL:
             ) from None
         self._dsn = dsn
         self._connection: psycopg.Connection | None = None
+        self._watch = Watch(silence_s)
 
     def deliver(self, parcel: Parcel) -> None:
         """
@@ -77,25 +84,22 @@ class MESPostgreSQL:
         statements = _statements(event)
         try:
             connection = self._connection or self._connect()
-            with connection.transaction():
+            with self._watch.over(connection), connection.transaction():
                 for statement, values in statements:
                     connection.execute(statement, values)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise DeliveryRefused(f"the MES database refuses the event: {_first_line(error)}") from error
         except psycopg.Error as error:
-            self.close()
+            self._disconnect()
             raise DeliveryDeferred(
                 f"the MES database does not take events: {_first_line(error)}", hint="see its log; events wait here"
             ) from error
 
     def _connect(self) -> psycopg.Connection:
-        connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+        connection = psycopg.connect(self._dsn, autocommit=True, **NETWORK)
         try:
-            connection.execute("select set_config('statement_timeout', %s, false)", (str(STATEMENT_TIMEOUT_MS),))
-            for name, table in _TABLES.items():
-                # Looked for first: a role that may only insert need not be allowed to create.
-                if connection.execute("select to_regclass(%s)", (name,)).fetchone() == (None,):
-                    connection.execute(table)
+            with self._watch.over(connection):
+                _prepare(connection)
         except BaseException:
             connection.close()
             raise
@@ -103,7 +107,11 @@ class MESPostgreSQL:
         return connection
 
     def close(self) -> None:
-        """Close the connection; a later delivery opens a new one."""
+        """Close the connection. Nothing is delivered any more."""
+        self._watch.close()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -112,7 +120,7 @@ class MESPostgreSQL:
 def kept_in_database(dsn: str) -> Iterator[bytes]:
     """Yield the events that a MES database has, journal by journal, in their order. Raises StoreError."""
     try:
-        with psycopg.connect(dsn, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+        with psycopg.connect(dsn, **NETWORK) as connection:
             if connection.execute("select to_regclass('event')").fetchone() == (None,):
                 return
             # As text: what a receiver has in `body` is the event, whatever order jsonb gives its members.
@@ -121,6 +129,14 @@ def kept_in_database(dsn: str) -> Iterator[bytes]:
                     yield body.encode()
     except psycopg.Error as error:
         raise StoreError(f"the MES database: {_first_line(error)}", finding="store.unreachable") from error
+
+
+def _prepare(connection: psycopg.Connection) -> None:
+    connection.execute("select set_config('statement_timeout', %s, false)", (str(STATEMENT_TIMEOUT_MS),))
+    for name, table in _TABLES.items():
+        # Looked for first: a role that may only insert need not be allowed to create.
+        if connection.execute("select to_regclass(%s)", (name,)).fetchone() == (None,):
+            connection.execute(table)
 
 
 def _statements(event: LineEvent) -> list[tuple[LiteralString, tuple[object, ...]]]:
