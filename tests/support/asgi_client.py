@@ -2,6 +2,7 @@
 """Asks an ASGI application in process, as its server would."""
 
 import asyncio
+import os
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,7 @@ async def _ask(app: ASGIApp, method: str, target: str, headers: Mapping[str, str
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         "client": ("127.0.0.1", 50_000),
         "server": ("127.0.0.1", 8_000),
+        "extensions": {"neighbour": {"uid": os.geteuid()}},
     }
     await app(scope, receive, send)
     start, *bodies = sent

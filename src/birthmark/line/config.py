@@ -119,6 +119,7 @@ class RigConfig(Config, frozen=True):
     traceability: TraceabilitySection = TraceabilitySection()
     people: tuple[PersonEntry, ...] = ()
     language: str = "en"
+    station_users: tuple[str, ...] = ()
 
 
 class Position(Config, frozen=True):

@@ -13,6 +13,7 @@ LineError
 ├── LeaseLost           another rig has taken the unit meanwhile: this board stops before its next step
 ├── UnitStopped         the unit's record says that it may not be worked on: quarantine, rework, limits
 ├── ScanRefused         what was scanned is nothing that the station takes now
+├── CallRefused         what a program asks of the station is nothing that it takes now
 ├── OutboxRefused       what a person wants of the outbox does not fit what is in it
 ├── LeadRefused         somebody who may not decide, or not with this PIN
 ├── HoldEnded           the CA stayed away for longer than the configuration allows
@@ -100,6 +101,12 @@ class ScanRefused(LineError):
     """A scan that the station does not take. The message shows what was scanned."""
 
     default_finding = "line.scan.unknown"
+
+
+class CallRefused(LineError):
+    """A program's call that the station does not take: its key, or boards that a person has scanned already."""
+
+    default_finding = "line.station.refused"
 
 
 class OutboxRefused(LineError):

@@ -29,6 +29,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from birthmark.net.channel_binding import NO_BINDINGS, channel_bindings
 from birthmark.net.errors import BodyRefused, ListenFailed
+from birthmark.net.neighbours import owner_of
 
 HEAD_MAX_BYTES: Final = 16_384
 """A request line with its headers that is not complete by then is refused."""
@@ -86,6 +87,12 @@ def peer(scope: Scope) -> Peer:
     if tls is None or tls["client_cert"] is None:
         return NOBODY
     return Peer(tls["client_cert"], tls["client_cert_chain"], tls["channel_bindings"])
+
+
+def neighbour(scope: Scope) -> int | None:
+    """Return whose socket the other end of a loopback connection is (uid); None where nobody knows."""
+    uid: int | None = scope.get("extensions", {}).get("neighbour", {}).get("uid")
+    return uid
 
 
 def _tls_information(transport: asyncio.BaseTransport) -> dict[str, Any] | None:
@@ -202,6 +209,24 @@ class MTLSProtocol(HttpToolsProtocol):
         if self._arrival_timer is not None:
             self._arrival_timer.cancel()
             self._arrival_timer = None
+
+
+class LoopbackProtocol(MTLSProtocol):
+    """The same for connections of this machine: instead of TLS the kernel says who the client is."""
+
+    _neighbour: Mapping[str, int | None] = {"uid": None}
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its base class has it
+        """Learn whose connection it is while it is there; a socket that its program has left is nobody's."""
+        super().connection_made(transport)
+        ends = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        if all(ends):
+            self._neighbour = {"uid": owner_of(*ends)}
+
+    def on_message_begin(self) -> None:
+        """Put the user into the scope of the request that begins."""
+        super().on_message_begin()
+        self.scope["extensions"] = {"neighbour": dict(self._neighbour)}  # type: ignore[dict-item] # invariance of dict
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------
@@ -325,7 +350,9 @@ class LoopbackServer(TCPServer):
     """Plain HTTP for a page that is read on this very machine: it listens on 127.0.0.1 and cannot be told otherwise."""
 
     def __init__(self, app: ASGIApp, port: int) -> None:
-        super().__init__(service_configuration(app), "http", LOOPBACK, port)
+        configuration = service_configuration(app)
+        configuration.http = LoopbackProtocol
+        super().__init__(configuration, "http", LOOPBACK, port)
 
 
 class PublicServer(TCPServer):

@@ -3,96 +3,30 @@
 
 import json
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from starlette.applications import Starlette
 
 from birthmark.core.errors import ConfigError
-from birthmark.core.work import Holder, UnitWork, WorkState
-from birthmark.line.config import Position, load_rig, people_of
-from birthmark.line.lead import UnitOffice
-from birthmark.line.people import WRONG_PINS_MAX, People
-from birthmark.line.station.desk import Clocks, StationDesk
-from birthmark.line.station.lead_desk import LeadDesk
-from birthmark.line.station.scan import Scanner
-from birthmark.line.units import UnitLimits, begun, ended
-from birthmark.line.wiring import OpenStation
-from birthmark.stores.units_sqlite import UnitsSQLite
-from birthmark.testing.lab.files import LEAD, LEAD_PIN, OPERATOR, rig_toml
+from birthmark.core.work import WorkState
+from birthmark.line.config import Position
+from birthmark.line.people import WRONG_PINS_MAX
+from birthmark.testing.lab.files import LEAD, LEAD_PIN, OPERATOR
+from birthmark.web.json_body import BODY_MAX_BYTES
 from birthmark.web.station import app as station_web
-from birthmark.web.station.app import BODY_MAX_BYTES, HEADERS, station_app
-from support.asgi_client import HOST, Answer, ask, get
-from support.line_bench import RECIPE
+from birthmark.web.station.app import HEADERS
+from support.asgi_client import HOST, ask, get
+from support.station_bench import JSON, told
+from support.station_bench import StationBench as Bench
 
-MOMENT = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
-JSON = {"content-type": "application/json"}
 DECISION = {"lead": LEAD, "pin": LEAD_PIN, "reason": "the label was wrong"}
-
-
-class Bench:
-    """A station whose panels end when they are told to, with two places and a real record of units."""
-
-    def __init__(self, folder: Path, *, language: str = "en") -> None:
-        config = folder / "rig.toml"
-        config.write_text(f'language = "{language}"\n' + rig_toml("rig-a", "https://127.0.0.1:1", ["one", "two"]))
-        config.chmod(0o600)
-        rig = load_rig(config)
-        self.units = UnitsSQLite(folder / "units.sqlite")
-        self.may_end = threading.Event()
-        self.ran: list[tuple[Sequence[Position], str]] = []
-        people = People(people_of(rig, config), time.monotonic)
-        self.desk = StationDesk(["one", "two"], Scanner(), people, self._run, Clocks(lambda: MOMENT, time.monotonic))
-        leads = LeadDesk(UnitOffice(self.units, "rig-a", lambda: None), people, self.desk)
-        self.app: Starlette = station_app(OpenStation(rig, RECIPE, people, self.desk, leads, "birthmark test"))
-
-    def scan(self, typed: str) -> Answer:
-        return self.post("/v1/scan", {"typed": typed})
-
-    def post(self, target: str, body: object, **headers: str) -> Answer:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return ask(self.app, "POST", target, {**JSON, **named}, json.dumps(body).encode())
-
-    def floor(self) -> dict[str, Any]:
-        floor: dict[str, Any] = json.loads(get(self.app, "/v1/floor").body)
-        return floor
-
-    def quarantine(self, unit: str) -> None:
-        """Let a unit be one that a rig has put into quarantine."""
-        holder, limits = Holder("rig-a", "run"), UnitLimits()
-
-        def contradict(work: UnitWork, at: datetime) -> UnitWork:
-            return ended(work, holder, WorkState.QUARANTINED, "line.unit.twin", limits, at)
-
-        self.units.change(unit, lambda work, at: begun(work, holder, limits, at))
-        self.units.change(unit, contradict)
-
-    def _run(self, positions: Sequence[Position], operator: str) -> None:
-        self.ran.append((positions, operator))
-        self.desk.heard({"event": "step.begin", "position": 1, "unit": positions[0].unit, "step": "power"})
-        assert self.may_end.wait(20)
-        verdict = {"event": "verdict", "position": 1, "unit": positions[0].unit, "verdict": "PASS", "finding": ""}
-        self.desk.heard({**verdict, "reason": "", "board_s": 1.0})
-        self.desk.heard({"event": "panel.end", "panel_s": 1.0, "outbox": 1, "parked": 0})
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
-    with bench.desk.open():
+    with Bench(tmp_path).opened() as bench:
         yield bench
-        bench.may_end.set()
-    bench.units.close()
-
-
-def told(answer: Answer) -> str:
-    body: dict[str, str] = json.loads(answer.body)
-    assert body.keys() == {"finding", "message", "hint"}
-    return body["finding"]
 
 
 # --- scans and the floor ---------------------------------------------------------------------------------------
@@ -108,9 +42,9 @@ def test_scans_fill_a_panel_that_runs_and_ends(bench: Bench) -> None:
     while shown.phase.value != "shown":
         shown = bench.desk.shown_after(shown.version, 20).floor
     floor = bench.floor()
-    assert [place["look"] for place in floor["places"]] == ["pass", "scanned"]
-    assert (floor["panel_s"], floor["units_last_hour"], floor["outbox"]) == (1.0, 1, 1)
-    assert floor["last"][0]["unit"] == "BM-000001"
+    assert [place["look"] for place in floor["places"]] == ["pass", "pass"]
+    assert (floor["panel_s"], floor["units_last_hour"], floor["outbox"]) == (1.0, 2, 1)
+    assert floor["last"][0]["unit"] == "BM-000002"
     assert bench.ran == [((Position(unit="BM-000001", chip="one"), Position(unit="BM-000002", chip="two")), OPERATOR)]
 
 

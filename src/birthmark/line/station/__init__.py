@@ -5,6 +5,7 @@ The station: what stays open at a rig between panels, for the people who work th
 scan      what a scanner typed: a unit, a badge, a command, or nothing that is known
 floor     what the station's screen shows, and what each scan and each event of a run makes of it; pure
 pace      how fast the station works; pure
+calls     panels that programs run, each under a key; pure
 desk      the running station: takes scans, runs panels, tells who watches
 reader    a scanner at the rig itself: lines of a character device
 lead_desk what a lead decides about a unit, with a PIN and a reason

@@ -19,6 +19,7 @@ from birthmark.line.errors import ScanRefused
 from birthmark.line.people import People, Role
 from birthmark.line.ports import Event, Stopwatch
 from birthmark.line.station import floor as floors
+from birthmark.line.station.calls import CalledPanel, Calls, PanelCall
 from birthmark.line.station.floor import Floor, Look, Phase
 from birthmark.line.station.pace import Pace, PaceNow
 from birthmark.line.station.scan import BadgeScan, Scan, Scanner, read_scan, shown
@@ -61,6 +62,7 @@ class StationDesk:
         self._changed = threading.Condition()
         self._floor = floors.empty(len(self._chips))
         self._pace = Pace()
+        self._calls = Calls()
         self._ending = False
 
     def scan(self, typed: str) -> Floor:
@@ -81,6 +83,31 @@ class StationDesk:
             self._put(floor)
             return floor
 
+    def call(self, call: PanelCall) -> CalledPanel:
+        """
+        Return the panel that a program asks for; it is begun, unless a call with this key has begun it before.
+
+        Raises:
+            CallRefused, ScanRefused: nothing has changed. The screen does not say so: it is the program that is told.
+
+        """
+        with self._changed:
+            called = self._calls.known(call)
+            if called is None:
+                self._demand_open()
+                if call.operator:
+                    self._known(BadgeScan(call.operator))
+                floor = floors.offered(self._floor, call.operator, call.units)
+                called = self._calls.begin(call, len(floor.places), self._clocks.clock())
+                self._put(floor)
+            return called
+
+    def panel(self, key: str, patience_s: float = 0.0) -> CalledPanel:
+        """Return a program's panel once it has ended, or after so long. Raises CallRefused: there is no such panel."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ending or not self._calls.panel(key).running, patience_s)
+            return self._calls.panel(key)
+
     def shown(self) -> Shown:
         """Return what is to be seen now."""
         with self._changed:
@@ -97,6 +124,7 @@ class StationDesk:
         """Take an event of the run."""
         with self._changed:
             self._pace.heard(event, self._clocks.clock(), self._clocks.stopwatch())
+            self._calls.heard(event)
             self._put(floors.happened(self._floor, event))
 
     def decided(self, unit: str, words: str) -> None:
@@ -151,6 +179,7 @@ class StationDesk:
 
     def _stopped(self, text: str, finding: str) -> None:
         with self._changed:
+            self._calls.stopped(finding, text)
             self._put(floors.stopped(self._floor, text, finding))
 
     def _demand_open(self) -> None:

@@ -11,13 +11,13 @@ What a station's screen shows: a state without I/O and without a clock, and what
 A panel of which every place is filled or marked bad starts by itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
 from birthmark.core.errors import BirthmarkError
-from birthmark.line.errors import ScanRefused
+from birthmark.line.errors import CallRefused, ScanRefused
 from birthmark.line.station.scan import BadgeScan, Command, CommandScan, Scan, UnitScan
 
 
@@ -151,6 +151,30 @@ def scanned(floor: Floor, scan: Scan) -> Floor:
             return _with_place(_fresh(floor), Look.SKIP, "")
         case UnitScan(unit):
             return _with_place(_fresh(floor), Look.SCANNED, unit)
+
+
+def offered(floor: Floor, operator: str, units: Sequence[str | None]) -> Floor:
+    """
+    Return the floor, running, with a panel that a program offers: as if somebody had scanned all of it at once.
+
+    Raises:
+        CallRefused: line.station.taken: a person is filling the places.
+        ScanRefused: as `scanned`; nothing has changed.
+
+    """
+    _demand_idle(floor)
+    if floor.phase is Phase.READY and any(place.taken for place in floor.places):
+        raise CallRefused(
+            "boards were scanned at the screen",
+            hint=f"run them, or {Command.CLEAR.value}",
+            finding="line.station.taken",
+        )
+    if len(units) > len(floor.places):
+        raise ScanRefused(f"{len(units)} units for {len(floor.places)} places", finding="line.scan.full")
+    floor = scanned(floor, BadgeScan(operator)) if operator else floor
+    for unit in units:
+        floor = scanned(floor, UnitScan(unit) if unit is not None else CommandScan(Command.BAD))
+    return floor if floor.phase is Phase.RUNNING else scanned(floor, CommandScan(Command.START))
 
 
 def happened(floor: Floor, event: Mapping[str, Any]) -> Floor:

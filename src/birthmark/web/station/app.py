@@ -21,18 +21,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from birthmark.core import ids, strict_json
+from birthmark.core import ids
 from birthmark.core.errors import BirthmarkError, DecodeError, StoreError
-from birthmark.line.errors import LeadRefused, ScanRefused, UnitsAway, UnitStopped
+from birthmark.line.errors import CallRefused, LeadRefused, ScanRefused, UnitsAway, UnitStopped
 from birthmark.line.station.lead_desk import Act
 from birthmark.line.wiring import OpenStation
-from birthmark.net.asgi import ending, read_body
+from birthmark.net.asgi import ending
 from birthmark.net.errors import BodyRefused
 from birthmark.web.guard import Guard, security_headers
+from birthmark.web.json_body import read_json
+from birthmark.web.station.panels import PanelCalls
 from birthmark.web.station.view import floor_view, station_view, unit_view, work_view
 from birthmark.web.station.words import words
+from birthmark.web.users import UsersOnly
 
-BODY_MAX_BYTES: Final = 4_096
 PATIENCE_S: Final = 20.0
 """How long `GET /v1/floor?after=` waits for news."""
 WATCHERS_MAX: Final = 64
@@ -51,12 +53,15 @@ _STATUS: Final = {
     "line.scan.too-long": 422,
     "line.scan.unknown": 422,
     "line.lead.wait": 429,
+    "line.station.form": 422,
     "line.station.media-type": 415,
+    "line.station.unknown": 404,
     "line.unit.reason": 422,
 }
 _STATUS_OF_KIND: Final[Mapping[type[BirthmarkError], int]] = {
     DecodeError: 400,
     ScanRefused: 409,
+    CallRefused: 409,
     LeadRefused: 403,
     UnitStopped: 409,
     UnitsAway: 503,
@@ -80,14 +85,14 @@ class DecisionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
 
 
-class BodyNotJSON(BirthmarkError):
-    """A body of another type than JSON: a form of a foreign page could send it."""
+def station_app(station: OpenStation, users: frozenset[int]) -> Starlette:
+    """
+    Return the page and the REST interface of an open station, for connections of these users (`web.users.uids`).
 
-    default_finding = "line.station.media-type"
+    Raises:
+        ConfigError: an unknown language.
 
-
-def station_app(station: OpenStation) -> Starlette:
-    """Return the page and the REST interface of an open station. Raises ConfigError for an unknown language."""
+    """
     pages = _Pages(station)
     calls = _Calls(station)
     routes = [
@@ -96,11 +101,13 @@ def station_app(station: OpenStation) -> Starlette:
         Route("/v1/station", calls.station),
         Route("/v1/floor", calls.floor),
         Route("/v1/scan", calls.scan, methods=["POST"]),
+        *PanelCalls(station).routes,
         Route("/v1/units/{unit:str}", calls.unit),
         *(Route(f"/v1/units/{{unit:str}}/{act}", calls.decision(act), methods=["POST"]) for act in Act),
     ]
     handlers: dict[Any, Any] = {BirthmarkError: _refused}
-    return Starlette(routes=routes, middleware=[Middleware(Guard, HEADERS)], exception_handlers=handlers)
+    guards = [Middleware(Guard, HEADERS), Middleware(UsersOnly, users)]
+    return Starlette(routes=routes, middleware=guards, exception_handlers=handlers)
 
 
 class _Pages:
@@ -143,7 +150,7 @@ class _Calls:
         return JSONResponse(floor_view(shown, self._session))
 
     async def scan(self, request: Request) -> Response:
-        body = await _body(request, ScanBody)
+        body = await read_json(request, ScanBody)
         await asyncio.to_thread(self._station.desk.scan, body.typed)
         return JSONResponse(floor_view(self._station.desk.shown(), self._session))
 
@@ -156,7 +163,7 @@ class _Calls:
         """Return the call of one kind of decision."""
 
         async def decide(request: Request) -> Response:
-            unit, body = ids.unit_serial(request.path_params["unit"]), await _body(request, DecisionBody)
+            unit, body = ids.unit_serial(request.path_params["unit"]), await read_json(request, DecisionBody)
             if len(body.reason) > REASON_MAX_CHARACTERS or not body.reason.isprintable():
                 raise UnitStopped(
                     "this is no reason", hint=f"up to {REASON_MAX_CHARACTERS} characters", finding="line.unit.reason"
@@ -177,12 +184,6 @@ class _Calls:
 
 async def _in_thread(threads: ThreadPoolExecutor, act: Callable[..., _T], *arguments: object) -> _T:
     return await asyncio.get_running_loop().run_in_executor(threads, act, *arguments)
-
-
-async def _body(request: Request, form: type[_T]) -> _T:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise BodyNotJSON("the body is to be JSON", hint="say content-type: application/json")
-    return strict_json.decode(await read_body(request.receive, BODY_MAX_BYTES), form)
 
 
 async def _refused(_request: Request, error: BirthmarkError) -> Response:
