@@ -66,6 +66,8 @@ class UnitWork:
     reworks: int = 0
     by: str = ""
     reason: str = ""
+    tries: int = 0
+    passes: int = 0
 
 
 # What a record becomes, out of what it is and the store's moment.

@@ -84,8 +84,9 @@ class BoardJournal:
         self._position = position
         self._unit = unit
         self._ended: list[JournalEntry] = []
-        self._started = False
         self.step_ms: dict[str, float] = {}
+        self.begun = ""
+        """The last step that was begun."""
 
     @contextmanager
     def step(self, step: Step, chip: TimedChip | None = None) -> Iterator[None]:
@@ -96,9 +97,9 @@ class BoardJournal:
             JournalUnwritable: the beginning could not be written; nothing has happened.
 
         """
-        begun = () if self._started else (self._desk.teller.started(self._position, self._unit),)
-        self._write(replace(self._entry("begin"), step=step.value), *begun)
-        self._started = True
+        started = () if self.begun else (self._desk.teller.started(self._position, self._unit),)
+        self._write(replace(self._entry("begin"), step=step.value), *started)
+        self.begun = step.value
         self._desk.events.emit(event="step.begin", position=self._position, unit=self._unit, step=step.value)
         began, chip_began = self._desk.stopwatch(), chip.seconds if chip else 0.0
         yield

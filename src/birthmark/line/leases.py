@@ -8,12 +8,16 @@ its next step when the time is over: another rig may have it by then.
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
+from birthmark.core.attempts import Attempt
 from birthmark.core.errors import BirthmarkError, StoreError
 from birthmark.core.work import Holder, Transition, UnitWork, WorkState
+from birthmark.line.attempts import counted
 from birthmark.line.errors import JournalUnwritable, LeaseLost, UnitsAway, UnitStopped
 from birthmark.line.ports import Stopwatch, UnitStore
 from birthmark.line.units import (
@@ -23,6 +27,7 @@ from birthmark.line.units import (
     demand_single,
     ended,
     faulted,
+    is_held,
     kept,
     seen,
     unseen,
@@ -41,6 +46,7 @@ class Leases:
     limits: UnitLimits
     stopwatch: Stopwatch
     _good_until: dict[str, float] = field(default_factory=dict)
+    _faults: Counter[str] = field(default_factory=Counter)
 
     def take(self, unit: str) -> None:
         """
@@ -73,21 +79,30 @@ class Leases:
 
     def fault(self, unit: str) -> None:
         """Count a fault of communication. Raises LeaseLost, UnitsAway."""
+        self._faults[unit] += 1
         self._change(unit, lambda work, _at: faulted(work, self.holder))
 
-    def end(self, unit: str, state: WorkState, finding: str) -> None:
+    def end(self, attempt: Attempt, state: WorkState) -> None:
         """
-        Let go of the unit, in its new state.
+        Keep the attempt, and let go of its unit in its new state, where this run has it.
 
         What the board has come to stands in the journal already: when this cannot be written, the lease ends by itself,
         and whoever takes the unit then looks at it.
         """
-        if self._good_until.pop(unit, None) is None:
-            return
+        held = self._good_until.pop(attempt.unit, None) is not None
+        attempt = replace(attempt, faults=self._faults[attempt.unit])
+
+        def ending(work: UnitWork, at: datetime) -> tuple[UnitWork, Attempt]:
+            work, told = counted(work, attempt, at)
+            if held and is_held(work, self.holder):
+                work = ended(work, self.holder, state, attempt.finding, self.limits, at)
+            return work, told
+
         try:
-            self._change(unit, lambda work, at: ended(work, self.holder, state, finding, self.limits, at))
+            with reached():
+                self.store.end(attempt.unit, ending)
         except BirthmarkError as error:
-            _log.warning("%s: its end is not in the units' store: %s: %s", unit, error.finding, error)
+            _log.warning("%s: its end is not in the units' store: %s: %s", attempt.unit, error.finding, error)
 
     def check(self, unit: str) -> None:
         """Pass a unit that no other rig can have. Raises LeaseLost."""

@@ -3,6 +3,7 @@
 What a verdict means for the unit: whether it counts as a failure of the unit, and what may come next.
 
 A failure counts when the board may be its cause. What rig, CA, database, order or operator did is not the board's.
+What a place of the fixture did is not the board's either, and yet the attempt has failed there.
 """
 
 from typing import Final
@@ -28,6 +29,8 @@ NOT_THE_UNITS: Final = (
     "tls.",
 )
 """Findings, or how they begin, that say nothing about the board."""
+_BROWN_OUT: Final = "line.power.brown-out"
+_QUARANTINED: Final = "line.unit.quarantined"
 
 
 def state_after(result: Result, finding: str) -> WorkState:
@@ -39,3 +42,10 @@ def state_after(result: Result, finding: str) -> WorkState:
             return WorkState.QUARANTINED
         case _:
             return WorkState.OPEN if finding.startswith((*COMMUNICATION, *NOT_THE_UNITS)) else WorkState.FAILED
+
+
+def tried(result: Result, finding: str) -> bool:
+    """Say whether a failure is one at the board or at its place in the fixture: contacts, supply, chip, label."""
+    if result is Result.QUARANTINE:
+        return finding != _QUARANTINED  # that one was known before it was looked at
+    return finding.startswith(_BROWN_OUT) or not finding.startswith(NOT_THE_UNITS)

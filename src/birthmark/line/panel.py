@@ -6,6 +6,7 @@ from collections.abc import Sequence as Several
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+from birthmark.core.attempts import Attempt
 from birthmark.core.errors import BirthmarkError
 from birthmark.core.ids import fingerprint
 from birthmark.core.line_events import Place
@@ -130,9 +131,9 @@ class Panel:
         verdict = powered if isinstance(powered, Verdict) else self._identified(board, powered)
         if verdict.finding:
             self._journal_failure(board, verdict)
+        verdict = replace(verdict, board_s=self._station.desk.stopwatch() - began)
         # After the journal: what is told here about the unit is on disk already.
-        state = state_after(verdict.result, verdict.finding)
-        self._station.leases.end(board.position.unit, state, verdict.finding)
+        self._station.leases.end(self._attempt(board, verdict), state_after(verdict.result, verdict.finding))
         verdict = replace(verdict, board_s=self._station.desk.stopwatch() - began)
         if isinstance(powered, TimedChip):
             verdict = replace(verdict, chip_s=powered.seconds)
@@ -141,6 +142,27 @@ class Panel:
         self._station.power.place(board.number).off()
         self._announce(board.number, board.position.unit, verdict)
         return verdict
+
+    def _attempt(self, board: _Board, verdict: Verdict) -> Attempt:
+        rig = self._station.rig
+        return Attempt(
+            unit=board.position.unit,
+            rig=rig.name,
+            run=self._station.desk.run,
+            position=board.number,
+            operator=rig.operator,
+            product=rig.product,
+            order=rig.order,
+            verdict=verdict.result.value,
+            site=rig.where.site,
+            line=rig.where.line,
+            station=rig.where.station,
+            fixture=rig.where.fixture,
+            finding=verdict.finding,
+            step=board.journal.begun,
+            board_s=verdict.board_s,
+            step_ms=dict(board.journal.step_ms),
+        )
 
     def _identified(self, board: _Board, chip: TimedChip) -> Verdict:
         unit = board.position.unit

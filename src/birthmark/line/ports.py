@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from cryptography.x509 import Certificate, ObjectIdentifier
 
+from birthmark.core.attempts import Attempt, Cell, Ending, KeepUnits, Period
 from birthmark.core.delivery import Aside, Backlog, JournalEntry, Keep, Parcel
 from birthmark.core.line_events import LineEvent
 from birthmark.core.work import Transition, UnitChange, UnitWork
@@ -193,6 +194,39 @@ class UnitStore(Protocol):
 
     def history_of(self, serial: str) -> tuple[UnitChange, ...]:
         """Return all changes of one unit, in their order."""
+        ...
+
+    def end(self, serial: str, ending: Ending) -> Attempt:
+        """
+        Return the attempt as it counts; it and what becomes of its unit are kept in one transaction.
+
+        An attempt that is there already (rig, run and position) is returned as it is, and nothing is changed. What
+        `ending` raises passes through, and nothing is changed.
+        """
+        ...
+
+    def cells(self, period: Period) -> tuple[Cell, ...]:
+        """Return what the attempts of a period came to."""
+        ...
+
+    def unfinished(self, period: Period) -> tuple[Cell, ...]:
+        """Return the first attempts of a period whose units are not good now: not passed, spent, quarantined."""
+        ...
+
+    def last(self, rig: str, limit: int) -> tuple[Attempt, ...]:
+        """Return the last attempts at a rig, newest first."""
+        ...
+
+    def attempts(self, period: Period, after: Attempt | None, limit: int) -> tuple[Attempt, ...]:
+        """Return at most so many attempts of a period in the order of their ends, behind `after`."""
+        ...
+
+    def prune(self, keep: KeepUnits) -> int:
+        """
+        Take away some of what need not be kept; return how many units and attempts went.
+
+        A unit that is not done stays, however old its record is; so does how often it was tried.
+        """
         ...
 
     def close(self) -> None:

@@ -184,8 +184,13 @@ def _demand_free(work: UnitWork, limits: UnitLimits) -> None:
         )
 
 
+def is_held(work: UnitWork, holder: Holder) -> bool:
+    """Say whether the holder has the unit in work."""
+    return work.state is WorkState.IN_WORK and work.holder == holder
+
+
 def _demand_held(work: UnitWork, holder: Holder) -> None:
-    if work.state is not WorkState.IN_WORK or work.holder != holder:
+    if not is_held(work, holder):
         raise LeaseLost(
             f"{work.unit} is with {work.holder.rig or 'nobody'} now",
             hint="this rig was too slow or cut off; run the board again",

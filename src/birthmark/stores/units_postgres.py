@@ -10,8 +10,10 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from birthmark.core.attempts import Attempt, Cell, Ending, KeepUnits, Period
 from birthmark.core.errors import ConfigError, StoreError
 from birthmark.core.work import Transition, UnitChange, UnitWork
+from birthmark.stores import attempts_rows
 from birthmark.stores import units_rows as rows
 
 CONNECTIONS_MAX: Final = 4
@@ -31,11 +33,13 @@ _CONNECTION: Final[dict[str, Any]] = {
 }
 _SCHEMA_LOCK: Final = 0x424D554E
 _HISTORY_LOCK: Final = 0x424D4849
-_TABLES: Final = (
-    rows.UNIT_WORK,
-    rows.UNIT_CHANGE.format(number="bigint generated always as identity primary key"),
-    *rows.INDEXES,
-)
+_PRUNE_LOCK: Final = 0x424D5052
+_NUMBER: Final = "bigint generated always as identity primary key"
+# Each version of the schema, behind the table by which it is known to be there.
+_VERSIONS: Final = {
+    "unit_work": (rows.UNIT_WORK, rows.UNIT_CHANGE.format(number=_NUMBER), *rows.INDEXES),
+    "unit_attempt": (*rows.COUNTED, *(each.format(number=_NUMBER) for each in attempts_rows.SCHEMA)),
+}
 
 
 class UnitsPostgreSQL:
@@ -65,15 +69,9 @@ class UnitsPostgreSQL:
     def change(self, serial: str, transition: Transition) -> UnitWork:
         """Return the record as `transition` makes it of the present one; nobody else changes it in between."""
         with self._transaction() as connection:
-            connection.execute(_spoken(rows.BLANK), rows.row_of(UnitWork(serial)))
-            row = connection.execute(_spoken(f"{rows.SELECT} where unit = ? for update"), (serial,)).fetchone()
-            before = UnitWork(serial) if row is None else rows.work_of(row)
+            before = _locked(connection, serial)
             after = transition(before, _moment(connection))
-            connection.execute(_spoken(rows.UPDATE), rows.changed_row(after))
-            if not rows.lease_alone(before, after):
-                # So that numbers are seen in their order: nobody is given one while a lower one is not committed.
-                connection.execute("select pg_advisory_xact_lock(%s)", (_HISTORY_LOCK,))
-                connection.execute(_spoken(rows.REMEMBER), rows.row_of(after))
+            _put(connection, before, after)
         return after
 
     def sharing(self, chip_serial: str, key_sha256: str) -> tuple[UnitWork, ...]:
@@ -93,6 +91,58 @@ class UnitsPostgreSQL:
         with self._transaction() as connection:
             return tuple(map(rows.change_of, connection.execute(_spoken(rows.HISTORY_OF), (serial,)).fetchall()))
 
+    # --- attempts ---
+
+    def end(self, serial: str, ending: Ending) -> Attempt:
+        """Return the attempt as it counts; it and what becomes of its unit are kept in one transaction."""
+        with self._transaction() as connection:
+            before = _locked(connection, serial)
+            after, attempt = ending(before, _moment(connection))
+            if connection.execute(_spoken(attempts_rows.INSERT), attempts_rows.row_of(attempt)).rowcount:
+                connection.execute(_spoken(attempts_rows.COUNT), attempts_rows.key_of(attempt))
+                if after != before:
+                    _put(connection, before, after)
+            (row,) = _read(connection)(attempts_rows.FIND, *attempts_rows.key_of(attempt))
+        return attempts_rows.attempt_of(row)
+
+    def cells(self, period: Period) -> tuple[Cell, ...]:
+        """Return what the attempts of a period came to."""
+        with self._transaction() as connection:
+            connection.execute("set transaction isolation level repeatable read")  # one state for all its queries
+            return attempts_rows.cells(_read(connection), period)
+
+    def unfinished(self, period: Period) -> tuple[Cell, ...]:
+        """Return the first attempts of a period whose units are not good now."""
+        with self._transaction() as connection:
+            return attempts_rows.unfinished(_read(connection), period)
+
+    def last(self, rig: str, limit: int) -> tuple[Attempt, ...]:
+        """Return the last attempts at a rig, newest first."""
+        with self._transaction() as connection:
+            return tuple(map(attempts_rows.attempt_of, _read(connection)(attempts_rows.LAST, rig, limit)))
+
+    def attempts(self, period: Period, after: Attempt | None, limit: int) -> tuple[Attempt, ...]:
+        """Return at most so many attempts of a period in the order of their ends, behind `after`."""
+        with self._transaction() as connection:
+            return attempts_rows.page(_read(connection), period, after, limit)
+
+    def prune(self, keep: KeepUnits) -> int:
+        """Take away some of what need not be kept; return how many units and attempts went."""
+        since = rows.us(keep.units_since)
+        with self._transaction() as connection:
+            # One rig at a time: another one that does it now does it for all.
+            if connection.execute("select pg_try_advisory_xact_lock(%s)", (_PRUNE_LOCK,)).fetchone() != (True,):
+                return 0
+            units = connection.execute(_spoken(attempts_rows.PRUNE_UNITS), (since, since)).fetchall()
+            connection.cursor().executemany(_spoken(attempts_rows.PRUNE_CHANGES), units)
+            attempts = connection.execute(
+                _spoken(attempts_rows.PRUNE_ATTEMPTS), (rows.us(keep.attempts_since),)
+            ).rowcount
+            connection.execute(_spoken(attempts_rows.PRUNE_TALLY), (attempts_rows.whole_hours_before(keep),))
+        return len(units) + attempts
+
+    # ---
+
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
@@ -105,9 +155,32 @@ class UnitsPostgreSQL:
 
 def _prepare(connection: psycopg.Connection) -> None:
     connection.execute("select pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
-    if connection.execute("select to_regclass('unit_work')").fetchone() == (None,):
-        for statement in _TABLES:
-            connection.execute(_spoken(statement))
+    for table, statements in _VERSIONS.items():
+        if connection.execute("select to_regclass(%s)", (table,)).fetchone() == (None,):
+            for statement in statements:
+                connection.execute(_spoken(statement))
+
+
+def _locked(connection: psycopg.Connection, serial: str) -> UnitWork:
+    """Return a unit's record, which is nobody else's to change until the transaction ends."""
+    connection.execute(_spoken(rows.BLANK), rows.row_of(UnitWork(serial)))
+    row = connection.execute(_spoken(f"{rows.SELECT} where unit = ? for update"), (serial,)).fetchone()
+    return UnitWork(serial) if row is None else rows.work_of(row)
+
+
+def _put(connection: psycopg.Connection, before: UnitWork, after: UnitWork) -> None:
+    connection.execute(_spoken(rows.UPDATE), rows.changed_row(after))
+    if not rows.lease_alone(before, after):
+        # So that numbers are seen in their order: nobody is given one while a lower one is not committed.
+        connection.execute("select pg_advisory_xact_lock(%s)", (_HISTORY_LOCK,))
+        connection.execute(_spoken(rows.REMEMBER), rows.row_of(after))
+
+
+def _read(connection: psycopg.Connection) -> attempts_rows.Read:
+    def read(query: str, *arguments: str | int) -> list[tuple[Any, ...]]:
+        return connection.execute(_spoken(query), arguments).fetchall()
+
+    return read
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 """
 The units of a line as rows: the schema and the statements that SQLite and PostgreSQL share.
 
-`unit_work` has the present record of each unit, `unit_change` all that it ever was, in the order of the changes.
+`unit_work` has the present record of each unit, `unit_change` what it was before, in the order of the changes.
 Moments are microseconds since 1970. The statements use `?`; psycopg gets `%s`.
 """
 
@@ -27,7 +27,8 @@ _RECORD: Final = """
     reworks bigint not null,
     by_whom text not null,
     reason text not null"""
-COLUMNS: Final = tuple(line.split()[0] for line in _RECORD.strip().splitlines())
+_LATER: Final = ("tries", "passes")
+COLUMNS: Final = (*(line.split()[0] for line in _RECORD.strip().splitlines()), *_LATER)
 _NAMES: Final = ", ".join(COLUMNS)
 _MARKS: Final = ", ".join("?" for _ in COLUMNS)
 
@@ -38,6 +39,18 @@ INDEXES: Final = (
     "create index unit_work_key on unit_work (key_sha256) where key_sha256 <> ''",
     "create index unit_change_unit on unit_change (unit)",
 )
+COUNTED: Final = (
+    *(
+        f"alter table {table} add column {name} bigint not null default 0"
+        for table in ("unit_work", "unit_change")
+        for name in _LATER
+    ),
+    # Of the attempts before there were any rows of them, the record tells only these.
+    "update unit_work set tries = failures + 1, passes = 1 where state = 'done'",
+    "update unit_work set tries = failures where state <> 'done'",
+    "create index unit_work_done on unit_work (changed_at_us) where state = 'done'",
+)
+"""The second version: what a unit's attempts were counted to."""
 
 SELECT: Final = f"select {_NAMES} from unit_work"  # noqa: S608 constant text
 BLANK: Final = f"insert into unit_work ({_NAMES}) values ({_MARKS}) on conflict (unit) do nothing"  # noqa: S608 constant text
@@ -59,8 +72,8 @@ def row_of(work: UnitWork) -> tuple[str | int, ...]:
         work.state.value,
         work.holder.rig,
         work.holder.run,
-        _us(work.lease_until),
-        _us(work.changed_at),
+        us(work.lease_until),
+        us(work.changed_at),
         work.finding,
         work.chip_serial,
         work.key_sha256,
@@ -70,6 +83,8 @@ def row_of(work: UnitWork) -> tuple[str | int, ...]:
         work.reworks,
         work.by,
         work.reason,
+        work.tries,
+        work.passes,
     )
 
 
@@ -82,7 +97,7 @@ def changed_row(work: UnitWork) -> tuple[str | int, ...]:
 def work_of(row: tuple[Any, ...]) -> UnitWork:
     """Return the record of a row."""
     unit, state, rig, run, lease_us, changed_us, *others = row
-    return UnitWork(unit, WorkState(state), Holder(rig, run), _moment(lease_us), _moment(changed_us), *others)
+    return UnitWork(unit, WorkState(state), Holder(rig, run), moment(lease_us), moment(changed_us), *others)
 
 
 def change_of(row: tuple[Any, ...]) -> UnitChange:
@@ -95,9 +110,11 @@ def lease_alone(before: UnitWork, after: UnitWork) -> bool:
     return row_of(before)[:4] + row_of(before)[5:] == row_of(after)[:4] + row_of(after)[5:]
 
 
-def _us(at: datetime) -> int:
+def us(at: datetime) -> int:
+    """Return a moment as microseconds since 1970."""
     return (at - NEVER) // _MICROSECOND
 
 
-def _moment(us: int) -> datetime:
-    return NEVER + us * _MICROSECOND
+def moment(at_us: int) -> datetime:
+    """Return the moment that so many microseconds since 1970 are."""
+    return NEVER + at_us * _MICROSECOND

@@ -4,15 +4,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from birthmark.core.attempts import Attempt, Cell, Ending, KeepUnits, Period
 from birthmark.core.clock import Clock, system_clock
 from birthmark.core.work import Transition, UnitChange, UnitWork
+from birthmark.stores import attempts_rows
 from birthmark.stores import units_rows as rows
 from birthmark.stores.sqlite_file import SQLiteFile
 
 _APPLICATION = b"BMUN"
-_SCHEMA = ";\n".join(
-    (rows.UNIT_WORK, rows.UNIT_CHANGE.format(number="integer primary key autoincrement"), *rows.INDEXES)
-)
+_NUMBER = "integer primary key autoincrement"
+_V1 = ";\n".join((rows.UNIT_WORK, rows.UNIT_CHANGE.format(number=_NUMBER), *rows.INDEXES))
+_V2 = ";\n".join((*rows.COUNTED, *(each.format(number=_NUMBER) for each in attempts_rows.SCHEMA)))
 
 
 class UnitsSQLite:
@@ -21,7 +23,7 @@ class UnitsSQLite:
     def __init__(self, path: Path, clock: Clock = system_clock) -> None:
         """Open or create the file. `clock` is this machine's, as for every process that opens it."""
         self._clock = clock
-        self._file = SQLiteFile(path, (_SCHEMA,), _APPLICATION)
+        self._file = SQLiteFile(path, (_V1, _V2), _APPLICATION)
 
     def units(self, serials: Sequence[str]) -> tuple[UnitWork, ...]:
         """Return the records, in this order; of a unit that nobody has seen, a new one."""
@@ -33,10 +35,7 @@ class UnitsSQLite:
         with self._file.transaction():
             before = self._unit(serial)
             after = transition(before, self._clock())
-            self._file.write(rows.BLANK, *rows.row_of(before))
-            self._file.write(rows.UPDATE, *rows.changed_row(after))
-            if not rows.lease_alone(before, after):
-                self._file.write(rows.REMEMBER, *rows.row_of(after))
+            self._put(before, after)
         return after
 
     def sharing(self, chip_serial: str, key_sha256: str) -> tuple[UnitWork, ...]:
@@ -51,9 +50,58 @@ class UnitsSQLite:
         """Return all changes of one unit, in their order."""
         return tuple(map(rows.change_of, self._file.read(rows.HISTORY_OF, serial)))
 
+    # --- attempts ---
+
+    def end(self, serial: str, ending: Ending) -> Attempt:
+        """Return the attempt as it counts; it and what becomes of its unit are kept in one transaction."""
+        with self._file.transaction():
+            before = self._unit(serial)
+            after, attempt = ending(before, self._clock())
+            if self._file.write(attempts_rows.INSERT, *attempts_rows.row_of(attempt)).rowcount:
+                self._file.write(attempts_rows.COUNT, *attempts_rows.key_of(attempt))
+                if after != before:
+                    self._put(before, after)
+            (row,) = self._file.read(attempts_rows.FIND, *attempts_rows.key_of(attempt))
+        return attempts_rows.attempt_of(row)
+
+    def cells(self, period: Period) -> tuple[Cell, ...]:
+        """Return what the attempts of a period came to."""
+        with self._file.snapshot():
+            return attempts_rows.cells(self._file.read, period)
+
+    def unfinished(self, period: Period) -> tuple[Cell, ...]:
+        """Return the first attempts of a period whose units are not good now."""
+        return attempts_rows.unfinished(self._file.read, period)
+
+    def last(self, rig: str, limit: int) -> tuple[Attempt, ...]:
+        """Return the last attempts at a rig, newest first."""
+        return tuple(map(attempts_rows.attempt_of, self._file.read(attempts_rows.LAST, rig, limit)))
+
+    def attempts(self, period: Period, after: Attempt | None, limit: int) -> tuple[Attempt, ...]:
+        """Return at most so many attempts of a period in the order of their ends, behind `after`."""
+        return attempts_rows.page(self._file.read, period, after, limit)
+
+    def prune(self, keep: KeepUnits) -> int:
+        """Take away some of what need not be kept; return how many units and attempts went."""
+        since = rows.us(keep.units_since)
+        with self._file.transaction():
+            units = self._file.write(attempts_rows.PRUNE_UNITS, since, since).fetchall()
+            self._file.write_each(attempts_rows.PRUNE_CHANGES, units)
+            attempts = self._file.write(attempts_rows.PRUNE_ATTEMPTS, rows.us(keep.attempts_since)).rowcount
+            self._file.write(attempts_rows.PRUNE_TALLY, attempts_rows.whole_hours_before(keep))
+        return len(units) + attempts
+
+    # ---
+
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+    def _put(self, before: UnitWork, after: UnitWork) -> None:
+        self._file.write(rows.BLANK, *rows.row_of(before))
+        self._file.write(rows.UPDATE, *rows.changed_row(after))
+        if not rows.lease_alone(before, after):
+            self._file.write(rows.REMEMBER, *rows.row_of(after))
 
     def _unit(self, serial: str) -> UnitWork:
         found = self._file.read(f"{rows.SELECT} where unit = ?", serial)
