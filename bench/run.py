@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make bench`: every figure with its floor, as a table and in build/bench.json."""
+"""`make bench`: every figure with its floor, as a table, in build/bench.json, and as a page in build/bench.md."""
 
+import os
+import platform
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import authority
@@ -15,7 +19,10 @@ from rich.console import Console
 from rich.table import Table
 from rows import Row
 
+from birthmark.core.clock import system_clock
+
 OUT = Path("build/bench.json")
+PAGE = Path("build/bench.md")
 
 
 def main() -> None:
@@ -38,6 +45,24 @@ def main() -> None:
         console.print(f"{each.name}: {each.note}", style="dim")
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n")
+    PAGE.write_text(_page(rows))
+
+
+def _page(rows: list[Row]) -> str:
+    machine = f"{len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.machine()}"
+    lines = [
+        f"# Benchmarks of {system_clock():%Y-%m-%d}",
+        "",
+        f"birthmark {version('birthmark')}, Python {sys.version.split()[0]}, {machine}.",
+        "Made by `make bench`; every figure stands beside a floor that was measured in the same run.",
+        "",
+        "| Figure | Value | Unit | Floor | Ratio |",
+        "|---|--:|---|--:|--:|",
+        *(f"| `{each.name}` | {each.value:g} | {each.unit} | {each.floor:g} | {each.ratio:g} |" for each in rows),
+        "",
+        *(f"- `{each.name}`: {each.note}" for each in rows),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _table(rows: list[Row]) -> Table:
