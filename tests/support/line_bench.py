@@ -34,7 +34,7 @@ from birthmark.line.panel import Panel, Verdict
 from birthmark.line.ports import CertificateState, Destination, Event, OpenChip
 from birthmark.line.pressure import MESPolicy, Pressure
 from birthmark.line.recipe import Recipe
-from birthmark.line.retention import Retention
+from birthmark.line.retention import Retention, UnitRetention
 from birthmark.line.retries import DEFAULT_RETRIES
 from birthmark.line.sequence import Station
 from birthmark.line.service import Line, LineParts
@@ -208,6 +208,7 @@ class Bench:
             outbox=self.outbox(destinations),
             pressure=self.pressure,
             retention=Retention(1_000, 1.0, 1.0),
+            unit_retention=UnitRetention(1.0, 1.0),
             hold_retry_s=RETRY_S,
             hold_limit_s=self.hold_limit_s,
         )

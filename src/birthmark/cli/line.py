@@ -11,6 +11,7 @@ from birthmark.cli.line_outbox import outbox
 from birthmark.cli.line_plan import plan
 from birthmark.cli.line_reconcile import reconcile
 from birthmark.cli.line_unit import unit
+from birthmark.cli.line_yields import yields
 
 CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The rig's rig.toml."
@@ -25,6 +26,7 @@ def line() -> None:
 line.add_command(plan)
 line.add_command(unit)
 line.add_command(outbox)
+line.add_command(yields)
 line.add_command(reconcile)
 
 

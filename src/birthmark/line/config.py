@@ -15,6 +15,7 @@ from birthmark.core.secret_files import demand_private
 from birthmark.line.fixture.config import PowerSection
 from birthmark.line.people import BADGE, Person, Role, read_pin_hash
 from birthmark.line.pressure import MESPolicy
+from birthmark.line.shifts import read_shifts
 from birthmark.line.units import LEASE_S
 
 T = TypeVar("T", bound=Config)
@@ -108,6 +109,9 @@ class RigConfig(Config, frozen=True):
     keep_events: int = 200_000
     keep_events_days: float = 30.0
     keep_journal_days: float = 90.0
+    keep_attempts_days: float = 90.0
+    keep_units_days: float = 400.0
+    shifts: tuple[str, ...] = ("00:00",)
     ca_timeout_s: float = 10.0
     hold_retry_s: float = 1.0
     hold_limit_s: float | None = None
@@ -161,8 +165,15 @@ def load_rig(path: Path) -> RigConfig:
 def _check_limits(rig: RigConfig, path: Path) -> None:
     if rig.mes_waiting_limit < 1 or rig.keep_events < 1:
         raise ConfigError(f"{path}: mes_waiting_limit and keep_events are numbers of events, from 1 up")
-    if not all(0 < days <= KEEP_DAYS_MAX for days in (rig.keep_events_days, rig.keep_journal_days)):
-        raise ConfigError(f"{path}: keep_events_days and keep_journal_days are above 0, at most {KEEP_DAYS_MAX:g}")
+    kept = (rig.keep_events_days, rig.keep_journal_days, rig.keep_attempts_days, rig.keep_units_days)
+    if not all(0 < days <= KEEP_DAYS_MAX for days in kept):
+        raise ConfigError(f"{path}: the keep_*_days are above 0, at most {KEEP_DAYS_MAX:g}")
+    if rig.keep_units_days < rig.keep_attempts_days:
+        raise ConfigError(f"{path}: keep_units_days is not below keep_attempts_days: attempts are of known units")
+    try:
+        read_shifts(rig.shifts)
+    except DecodeError as error:
+        raise ConfigError(f"{path}: shifts: {error.message}", hint=error.hint) from error
 
 
 def _check_people(rig: RigConfig, path: Path) -> None:

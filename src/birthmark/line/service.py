@@ -4,12 +4,11 @@
 import logging
 import secrets
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from birthmark.core.clock import Clock
-from birthmark.core.delivery import Keep
 from birthmark.core.errors import BirthmarkError, ConfigError, StoreError
 from birthmark.core.line_events import LineEvent
 from birthmark.core.work import Holder
@@ -30,7 +29,7 @@ from birthmark.line.panel import Panel, Verdict
 from birthmark.line.ports import Authority, Destination, LineStore, OpenChip, Stopwatch, UnitStore
 from birthmark.line.pressure import Pressure, admit
 from birthmark.line.recipe import Recipe
-from birthmark.line.retention import Retention
+from birthmark.line.retention import Retention, UnitRetention
 from birthmark.line.sequence import Station
 from birthmark.line.telling import Teller, telling_holds
 from birthmark.line.units import UnitLimits
@@ -38,6 +37,8 @@ from birthmark.pki.paths import TrustAnchors
 from birthmark.silicon.port import Algorithm
 
 _RUN_ID_BYTES = 8
+PRUNE_UNITS_S = 60.0
+"""How often at most the units' store is rid of what need not be kept."""
 _log = logging.getLogger(__name__)
 
 
@@ -78,6 +79,7 @@ class LineParts:
     outbox: Outbox
     pressure: Pressure
     retention: Retention
+    unit_retention: UnitRetention
     hold_retry_s: float
     hold_limit_s: float | None
     power: Power = field(default_factory=AlwaysOn)
@@ -94,6 +96,7 @@ class Line:
         self._open_chip = open_chip
         self._clock = clock
         self._stopwatch = stopwatch
+        self._prune_at_s = 0.0
 
     def run(self, positions: Sequence[Position], operator: str = "") -> tuple[tuple[Verdict, ...], float]:
         """
@@ -127,8 +130,16 @@ class Line:
             station = self._station(threads, operator)
             self.parts.authority.warm(sum(not position.bad for position in positions), threads)
             done = Panel(station, self._open_chip, threads).run(positions)
-        prune(self.parts.store, self.parts.retention.at(self._clock()))
+        self._prune()
         return done
+
+    def _prune(self) -> None:
+        parts = self.parts
+        prune(lambda: parts.store.prune(parts.retention.at(self._clock())))
+        # The rigs share it, and few rows a minute go: not after each panel of each rig.
+        if self._stopwatch() >= self._prune_at_s:
+            self._prune_at_s = self._stopwatch() + PRUNE_UNITS_S
+            prune(lambda: parts.units.prune(parts.unit_retention.at(self._clock())))
 
     def ended(self, verdicts: tuple[Verdict, ...], panel_s: float, waiting: int) -> PanelReport:
         """Announce and return the report of a panel, of whose births so many wait to be delivered."""
@@ -198,10 +209,10 @@ def personalise(line: Line, positions: Sequence[Position], deliver_wait_s: float
     return line.ended(verdicts, panel_s, line.parts.outbox.finish(deliver_wait_s))
 
 
-def prune(store: LineStore, keep: Keep) -> None:
+def prune(take: Callable[[], int]) -> None:
     """Take away some of what need not be kept. What cannot be done now is done after the next panel."""
     try:
-        store.prune(keep)
+        take()
     except StoreError as error:
         _log.warning("nothing was taken away: %s", error)
 

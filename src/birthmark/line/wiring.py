@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,13 +39,16 @@ from birthmark.line.outbox_office import OutboxOffice
 from birthmark.line.people import People
 from birthmark.line.ports import Emit, Event, LineStore, NetworkDestination, UnitStore
 from birthmark.line.recipe import Recipe, load_recipe
+from birthmark.line.retention import UnitRetention
 from birthmark.line.service import Line, LineParts, personalise
 from birthmark.line.service import deliver as deliver_all
+from birthmark.line.shifts import read_shifts, shift_began
 from birthmark.line.station.desk import Clocks, StationDesk
 from birthmark.line.station.lead_desk import LeadDesk
 from birthmark.line.station.reader import ScanDevice
 from birthmark.line.station.scan import Scanner
 from birthmark.line.units import UnitLimits
+from birthmark.line.yield_office import YieldOffice
 from birthmark.net.tls import client_context
 from birthmark.net.transport import HTTPTransport
 from birthmark.pki.paths import TrustAnchors, read_trust
@@ -185,6 +189,16 @@ def open_units(config_path: Path) -> UnitOffice:
     return UnitOffice(units, rig.rig, tell)
 
 
+def open_yields(config_path: Path) -> YieldOffice:
+    """Open what the rigs' attempts came to, for a person beside the rig. Raises ConfigError, UnitsAway."""
+    return YieldOffice(opened_units(load_rig(config_path)), system_clock)
+
+
+def this_shift(config_path: Path) -> datetime:
+    """Return when the shift began that runs now, as a rig's file has them. Raises ConfigError."""
+    return shift_began(system_clock(), read_shifts(load_rig(config_path).shifts))
+
+
 @contextmanager
 def opened_outbox(config_path: Path) -> Iterator[OutboxOffice]:
     """Open a rig's outbox for a person, also beside the rig at work. Raises ConfigError, JournalUnwritable."""
@@ -260,6 +274,7 @@ def _opened(rig: RigConfig, events: Events) -> Iterator[LineParts]:
             ),
             pressure=mes.pressure(rig),
             retention=mes.retention(rig),
+            unit_retention=UnitRetention(rig.keep_attempts_days, rig.keep_units_days),
             hold_retry_s=rig.hold_retry_s,
             hold_limit_s=rig.hold_limit_s,
         )

@@ -8,7 +8,7 @@ has at its ends beside whole hours is counted from the rows themselves. The stat
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from birthmark.core.attempts import Attempt, Cell, KeepUnits, Outcome, Period
@@ -92,6 +92,7 @@ UNFINISHED: Final = (
     f" where nth = 1 and {_WITHIN} and unit in (select unit from unit_work where {_UNFINISHED})"
     f" group by {_CELL_NUMBERS}"
 )
+PASSED: Final = "select coalesce(sum(attempts), 0) from attempt_tally where ordered = ? and outcome = 'passed'"
 LAST: Final = f"{_SELECT} where rig = ? order by number desc limit ?"
 PAGE: Final = f"{_SELECT} where {_WITHIN} and (ended_at_us, number) > (?, ?) order by ended_at_us, number limit ?"
 
@@ -109,7 +110,7 @@ PRUNE_TALLY: Final = "delete from attempt_tally where hour_us < ?"
 """Hours of which no part is kept any more; the key of the tally begins with the hour."""
 
 # Runs a query with its arguments and returns all rows.
-Read = Callable[..., Iterable[tuple[Any, ...]]]
+Read = Callable[..., Sequence[tuple[Any, ...]]]
 
 
 def row_of(attempt: Attempt) -> tuple[str | int, ...]:

@@ -126,6 +126,11 @@ class UnitsPostgreSQL:
         with self._transaction() as connection:
             return attempts_rows.page(_read(connection), period, after, limit)
 
+    def passed(self, order: str) -> int:
+        """Return how many attempts passed under an order, as far as they are kept."""
+        with self._transaction() as connection:
+            return int(_read(connection)(attempts_rows.PASSED, order)[0][0])
+
     def prune(self, keep: KeepUnits) -> int:
         """Take away some of what need not be kept; return how many units and attempts went."""
         since = rows.us(keep.units_since)

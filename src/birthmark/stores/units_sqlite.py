@@ -81,6 +81,10 @@ class UnitsSQLite:
         """Return at most so many attempts of a period in the order of their ends, behind `after`."""
         return attempts_rows.page(self._file.read, period, after, limit)
 
+    def passed(self, order: str) -> int:
+        """Return how many attempts passed under an order, as far as they are kept."""
+        return int(self._file.read(attempts_rows.PASSED, order)[0][0])
+
     def prune(self, keep: KeepUnits) -> int:
         """Take away some of what need not be kept; return how many units and attempts went."""
         since = rows.us(keep.units_since)

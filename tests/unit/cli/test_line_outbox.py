@@ -11,19 +11,7 @@ from birthmark.core.delivery import Wants
 from birthmark.stores.line_sqlite import LineSQLite
 from support.labs import birthmark
 from support.parcels import started
-
-RIG = """
-rig = "rig-a"
-operator = "ada"
-recipe = "recipe.toml"
-ca_url = "https://127.0.0.1:1"
-trust = "trust.pem"
-certificate = "rig.pem"
-key = "rig.key"
-database = "rig.sqlite"
-endorsements = "endorsements.toml"
-mes_file = "mes.jsonl"
-"""
+from support.rig_files import RIG
 
 
 @pytest.fixture

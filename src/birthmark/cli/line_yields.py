@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`birthmark line yields`: how many units pass, and where they do not."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from birthmark.cli.values import SINCE, shown
+
+if TYPE_CHECKING:
+    from birthmark.core.attempts import Attempt, Period
+    from birthmark.line.yield_office import Numbers
+    from birthmark.line.yields import By, Trouble, Yields
+
+DAY: Final = timedelta(days=1)
+SHIFT: Final = "shift"
+ATTEMPT: Final = "attempt"
+GROUPS: Final = ("rig", "position", "operator", "fixture", "hour", "order", "step", "finding", ATTEMPT)
+
+
+@click.command()
+@click.option("--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The rig's rig.toml.")
+@click.option(
+    "--since", default="24h", show_default=True, metavar="TIME", help=f"A time, a span (90m, 8h, 7d), or '{SHIFT}'."
+)
+@click.option("--until", type=SINCE, metavar="TIME", help="A time or a span; without it, now.")
+@click.option("--rig", default="", metavar="NAME", help="One rig alone; without it, all that share the units' store.")
+@click.option("--by", type=click.Choice(GROUPS), default="position", show_default=True, help="What is compared.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+def yields(config: Path, since: str, until: datetime | timedelta | None, rig: str, **how: Any) -> None:
+    """Print first-pass, final and throughput yield of a period, compared by rig, place, operator, fixture or hour."""
+    if how["as_json"] and how["as_csv"]:
+        raise click.UsageError("--json or --csv")
+    from birthmark.line.wiring import open_yields
+
+    with open_yields(config) as office:
+        period = _period(config, since, until)
+        if how["by"] == ATTEMPT:
+            _print_attempts((each for each in office.attempts(period) if rig in {"", each.rig}), **how)
+            return
+        numbers = office.numbers(period, rig)
+    _print_numbers(numbers, **how)
+
+
+def _period(config: Path, since: str, until: datetime | timedelta | None) -> "Period":
+    from birthmark.core.attempts import Period
+    from birthmark.line.wiring import this_shift
+
+    now = datetime.now(UTC)
+    begin = this_shift(config) if since == SHIFT else _moment(SINCE.convert(since, None, None), now)
+    # An attempt of this very moment may have the time of a clock that is a little ahead.
+    end = now + timedelta(minutes=1) if until is None else _moment(until, now)
+    if begin >= end:
+        raise click.BadParameter("a period ends after it began", param_hint="--until")
+    return Period(begin, end)
+
+
+def _moment(given: Any, now: datetime) -> datetime:
+    moment: datetime = now - given if isinstance(given, timedelta) else given
+    return moment
+
+
+def _print_attempts(attempts: Any, *, by: str, as_json: bool, as_csv: bool) -> None:
+    from birthmark.line.yield_forms import ATTEMPT_COLUMNS, attempt_members, csv_lines
+
+    del by
+    if as_csv:
+        for line in csv_lines(ATTEMPT_COLUMNS, map(attempt_members, attempts)):
+            click.echo(line, nl=False)
+        return
+    for attempt in attempts:
+        click.echo(json.dumps(attempt_members(attempt)) if as_json else _line(attempt))
+
+
+def _line(attempt: "Attempt") -> str:
+    at = attempt.ended_at.astimezone().isoformat(timespec="seconds")
+    where = f"{attempt.rig} {attempt.position}"
+    why = f"{attempt.step}  {attempt.finding}" if attempt.finding else ""
+    return f"{at}  {where:<10}  {attempt.unit:<12}  {attempt.verdict:<12}  {attempt.outcome:<8}  {why}".rstrip()
+
+
+def _print_numbers(numbers: "Numbers", *, by: str, as_json: bool, as_csv: bool) -> None:
+    from birthmark.line.yield_forms import columns_of, csv_lines, numbers_members, rows_of
+    from birthmark.line.yields import By, Trouble
+
+    group: By | Trouble = Trouble(by) if by in set(Trouble) else By(by)
+    if as_csv:
+        for line in csv_lines(columns_of(group), rows_of(numbers, group)):
+            click.echo(line, nl=False)
+    elif as_json:
+        told = numbers_members(numbers)
+        kind = "pareto" if isinstance(group, Trouble) else "by"
+        click.echo(json.dumps({**told, "by": {}, "pareto": {}, kind: {by: told[kind][by]}}))
+    else:
+        _print_whole(numbers)
+        _print_table(numbers, group)
+
+
+def _print_whole(numbers: "Numbers") -> None:
+    whole = numbers.whole
+    since, until = (
+        at.astimezone().isoformat(" ", "minutes")[:16] for at in (numbers.period.since, numbers.period.until)
+    )
+    click.echo(f"{since} to {until}, {numbers.rig or 'all rigs'}")
+    first = f"{whole.first_passed} of {whole.units} units passed at the first attempt"
+    click.echo(f"first-pass  {_percent(whole.first_pass)}  {first}")
+    click.echo(f"final       {_percent(whole.final)}  {whole.good} of the same {whole.units} units are good now")
+    click.echo(f"throughput  {_percent(whole.throughput)}  {whole.passed} of {whole.attempts} attempts passed")
+    if whole.untried or whole.repeated or whole.faults:
+        click.echo(
+            f"not counted: {whole.untried} untried, {whole.repeated} repeated; {whole.faults} faults were retried"
+        )
+
+
+def _print_table(numbers: "Numbers", by: "By | Trouble") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from birthmark.line.yields import By
+
+    table = Table(box=box.SIMPLE_HEAD)
+    if isinstance(by, By):
+        _fill_groups(table, numbers, by)
+    else:
+        for title in (by.value, "attempts", "untried", "share", "so far"):
+            table.add_column(title, justify="left" if title == by.value else "right")
+        for bar in numbers.bars[by]:
+            shares = (_percent(bar.share), _percent(bar.cumulative))
+            table.add_row(shown(bar.name) or "-", str(bar.attempts), str(bar.untried), *shares)
+    Console(highlight=False, markup=False).print(table)
+
+
+def _fill_groups(table: Any, numbers: "Numbers", by: "By") -> None:
+    from birthmark.line.yields import COLUMNS
+
+    names = COLUMNS[by]
+    for title in (*names, "units", "first-pass", "final", "throughput", "faults", ""):
+        table.add_column(title, justify="left" if title in names else "right")
+    for group in numbers.groups[by]:
+        those = group.yields
+        table.add_row(*map(_name, group.key), *_cells(those), "stands out" if group.stands_out else "")
+
+
+def _cells(those: "Yields") -> tuple[str, ...]:
+    shares = map(_percent, (those.first_pass, those.final, those.throughput))
+    return (str(those.units), *shares, str(those.faults))
+
+
+def _name(part: str) -> str:
+    try:
+        moment = datetime.fromisoformat(part) if len(part) > len("2026-11-23") else None
+    except ValueError:
+        moment = None
+    return moment.astimezone().isoformat(" ", "minutes")[:16] if moment else shown(part) or "-"
+
+
+def _percent(share: float | None) -> str:
+    return "     -" if share is None else f"{100 * share:5.1f}%"

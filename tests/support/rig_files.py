@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A rig.toml for commands that need no more of a rig than its databases."""
+
+RIG = """
+rig = "rig-a"
+operator = "ada"
+recipe = "recipe.toml"
+ca_url = "https://127.0.0.1:1"
+trust = "trust.pem"
+certificate = "rig.pem"
+key = "rig.key"
+database = "rig.sqlite"
+endorsements = "endorsements.toml"
+mes_file = "mes.jsonl"
+"""
