@@ -23,6 +23,7 @@ SECONDS = {"security-officer": 16, "approver": 4, "auditor": 4, "line-lead": 4, 
 def ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCA]:
     files = CAFiles(tmp_path_factory.mktemp("ca"))
     hire_all(files)
+    files.config.write_text(f'units_database = "units.sqlite"\n{files.config.read_text()}')
     with running_ca(files) as running:
         board = files.board("BM-000001")
         running.est("rig-a").simpleenroll(board.csr(running.est("rig-a").nonce(PKIX_EVIDENCE, board.unit).nonce))

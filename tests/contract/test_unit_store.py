@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every store of a line's units guarantees, also when several rigs and threads share it."""
+"""
+What every store of a line's units guarantees, also when several rigs and threads share it.
+
+A CA that keeps them lets a rig do only what is the rig's to do: every change here is one that the line makes.
+"""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,38 +18,70 @@ from birthmark.core.errors import StoreError
 from birthmark.core.work import Holder, UnitWork, WorkState
 from birthmark.line.errors import UnitInWork
 from birthmark.line.ports import UnitStore
-from birthmark.line.units import UnitLimits, begun, ended, kept
+from birthmark.line.units import UnitLimits, begun, ended, faulted, kept, reworked, seen
+from birthmark.line.wire_units import WireUnits
+from birthmark.net.tls import client_context
+from birthmark.net.transport import HTTPTransport
+from birthmark.pki.authorities import make_rig
 from birthmark.stores.units_postgres import UnitsPostgreSQL
 from birthmark.stores.units_sqlite import UnitsSQLite
+from birthmark.testing.forge import new_key
+from support.ca_process import CAFiles, running_ca
 from support.postgres import PostgreSQL
 
-NOW = datetime(2026, 11, 23, 12, 0, 0, 123_456, UTC)
 RIG_A, RIG_B = Holder("rig-a", "run-1"), Holder("rig-b", "run-2")
 UNIT = "BM-000001"
+KEY = "ab" * 32
 LIMITS = UnitLimits()
 RACERS = 8
 
-Open = Callable[[], UnitStore]
+RIGS = ("rig-a", "rig-b", *(f"rig-{number}" for number in range(RACERS)))
+SECRET_MODE = 0o600
+
+Open = Callable[[str], UnitStore]
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@contextmanager
+def at_a_ca(folder: Path, dsn: str = "") -> Iterator[Open]:
+    """Run a CA that keeps the units, in a file or behind a connection string; each rig has its own certificate."""
+    files = CAFiles(folder)
+    for rig in RIGS:
+        key = new_key()
+        files.identity(rig, key, make_rig(files.operations, rig, key.public_key(), files.now))
+    files.put_order(replace(files.order, rigs=RIGS))
+    secret = folder / "units-dsn"
+    secret.touch(SECRET_MODE)
+    secret.write_text(dsn)
+    kept_in = 'units_dsn_file = "units-dsn"' if dsn else 'units_database = "units.sqlite"'
+    files.config.write_text(f"{kept_in}\n{files.config.read_text()}")
+    trust = folder.joinpath("root.pem").read_bytes()
+    with running_ca(files) as ca:
+        yield lambda rig: WireUnits(
+            HTTPTransport(ca.url, client_context(trust, folder / f"{rig}.pem", folder / f"{rig}.key"))
+        )
+
+
+@pytest.fixture(params=["sqlite", "postgres", "ca", "ca-postgres"])
 def reopen(request: pytest.FixtureRequest, tmp_path: Path, cluster: PostgreSQL) -> Iterator[Open]:
     """Opens the same store again and again, as several rigs do."""
-    dsn = cluster.new_database() if request.param == "postgres" else ""
-    opened: list[UnitStore] = []
+    dsn = cluster.new_database() if request.param.endswith("postgres") else ""
+    with ExitStack() as stack:
 
-    def make() -> UnitStore:
-        opened.append(UnitsPostgreSQL(dsn) if dsn else UnitsSQLite(tmp_path / "units.sqlite"))
-        return opened[-1]
+        def make(rig: str) -> UnitStore:
+            opened = direct(rig)
+            stack.callback(opened.close)
+            return opened
 
-    yield make
-    for store in opened:
-        store.close()
+        if request.param.startswith("ca"):
+            direct = stack.enter_context(at_a_ca(tmp_path, dsn))
+        else:
+            direct = lambda _rig: UnitsPostgreSQL(dsn) if dsn else UnitsSQLite(tmp_path / "units.sqlite")  # noqa: E731 one of two
+        yield make
 
 
 @pytest.fixture
 def store(reopen: Open) -> UnitStore:
-    return reopen()
+    return reopen("rig-a")
 
 
 def test_a_unit_that_nobody_has_seen_is_a_new_one(store: UnitStore) -> None:
@@ -52,11 +89,22 @@ def test_a_unit_that_nobody_has_seen_is_a_new_one(store: UnitStore) -> None:
 
 
 def test_what_is_written_is_read_by_every_rig(reopen: Open) -> None:
-    counts = {"failures": 1, "faults": 2, "interruptions": 3, "reworks": 4}
-    texts = {"finding": "chip.refused", "chip_serial": "c1", "key_sha256": "k1", "by": "lead", "reason": "why"}
-    full = UnitWork(UNIT, WorkState.FAILED, RIG_A, NOW, NOW + timedelta(days=1), **counts, **texts)  # type: ignore[arg-type] # by name
-    assert reopen().change(UNIT, lambda _work, _at: full) == full
-    assert reopen().units((UNIT,)) == (full,)
+    store = reopen("rig-a")
+    begin(store)
+    store.change(UNIT, lambda work, at: ended(work, RIG_A, WorkState.FAILED, "chip.refused", LIMITS, at))
+    store.change(UNIT, lambda work, at: replace(reworked(work, "lead", "why", at), holder=RIG_A))
+    begin(store)
+    store.change(UNIT, lambda work, at: begun(work, Holder("rig-a", "run-2"), LIMITS, at))
+    store.change(UNIT, lambda work, _at: faulted(work, Holder("rig-a", "run-2")))
+    store.change(UNIT, lambda work, _at: seen(work, Holder("rig-a", "run-2"), "C1", KEY))
+    full = store.change(
+        UNIT, lambda work, at: ended(work, Holder("rig-a", "run-2"), WorkState.FAILED, "chip.away", LIMITS, at)
+    )
+    counts = {"failures": 1, "faults": 1, "interruptions": 1, "reworks": 1}
+    texts = {"finding": "chip.away", "chip_serial": "C1", "key_sha256": KEY, "by": "lead", "reason": "why"}
+    at = full.changed_at
+    assert full == UnitWork(UNIT, WorkState.FAILED, Holder("rig-a", "run-2"), at, at, **counts, **texts)  # type: ignore[arg-type] # by name
+    assert reopen("rig-b").units((UNIT,)) == (full,)
 
 
 def test_what_a_transition_raises_passes_through_and_changes_nothing(store: UnitStore) -> None:
@@ -67,8 +115,12 @@ def test_what_a_transition_raises_passes_through_and_changes_nothing(store: Unit
     assert (store.units((UNIT,)), store.history(0, 10)) == (before, history)
 
 
+def begin(store: UnitStore, unit: str = UNIT) -> UnitWork:
+    return store.change(unit, lambda work, at: begun(work, RIG_A, LIMITS, at))
+
+
 def test_of_many_who_take_a_unit_at_once_one_has_it(reopen: Open) -> None:
-    stores = [reopen() for _ in range(RACERS)]
+    stores = [reopen(f"rig-{number}") for number in range(RACERS)]
 
     def take(number: int) -> bool:
         holder = Holder(f"rig-{number}", "run")
@@ -83,22 +135,25 @@ def test_of_many_who_take_a_unit_at_once_one_has_it(reopen: Open) -> None:
 
 
 def counted(work: UnitWork, _at: datetime) -> UnitWork:
-    return replace(work, faults=work.faults + 1)
+    return faulted(work, RIG_A)
 
 
 def test_no_count_is_lost_when_many_count_at_once(reopen: Open) -> None:
-    stores = [reopen() for _ in range(RACERS)]
+    stores = [reopen("rig-a") for _ in range(RACERS)]
+    begin(stores[0])
     with ThreadPoolExecutor(RACERS) as threads:
         list(threads.map(lambda each: each.change(UNIT, counted), stores * 5))
     assert stores[0].units((UNIT,))[0].faults == RACERS * 5
-    assert len(stores[0].history(0, 100)) == RACERS * 5
+    assert len(stores[0].history(0, 100)) == RACERS * 5 + 1
 
 
 def test_units_that_share_a_chip_or_a_key_are_found(store: UnitStore) -> None:
-    for unit, chip, key in (("BM-1", "c1", "k1"), ("BM-2", "c1", ""), ("BM-3", "c3", "k1"), ("BM-4", "", "")):
-        store.change(unit, lambda work, _, chip=chip, key=key: replace(work, chip_serial=chip, key_sha256=key))  # type: ignore[misc] # mypy sees no default
-    assert [work.unit for work in store.sharing("c1", "k1")] == ["BM-1", "BM-2", "BM-3"]
-    assert [work.unit for work in store.sharing("c3", "")] == ["BM-3"]
+    one, two, three, four = (f"BM-00000{number}" for number in range(1, 5))
+    for unit, chip, key in ((one, "C1", KEY), (two, "C1", ""), (three, "C3", KEY), (four, "", "")):
+        begin(store, unit)
+        store.change(unit, lambda work, _, chip=chip, key=key: seen(work, RIG_A, chip, key))  # type: ignore[misc] # mypy sees no default
+    assert [work.unit for work in store.sharing("C1", KEY)] == [one, two, three]
+    assert [work.unit for work in store.sharing("C3", "")] == [three]
     assert store.sharing("", "") == ()
 
 
@@ -116,11 +171,11 @@ def test_the_moment_is_the_stores_and_goes_on(store: UnitStore) -> None:
 
 
 def test_the_history_has_every_change_in_order_and_no_renewal_of_a_lease(store: UnitStore) -> None:
-    begin = store.change(UNIT, lambda work, at: begun(work, RIG_A, LIMITS, at))
+    begin_ = begin(store)
     store.change(UNIT, lambda work, at: kept(work, RIG_A, LIMITS, at))
     end = store.change(UNIT, lambda work, at: ended(work, RIG_A, WorkState.DONE, "", LIMITS, at))
     changes = store.history(0, 10)
-    assert [change.work for change in changes] == [begin, end]
+    assert [change.work for change in changes] == [begin_, end]
     assert store.history(changes[0].number, 10) == changes[1:]
     assert store.history(0, 1) == changes[:1]
     store.change("BM-000002", lambda work, at: begun(work, RIG_A, LIMITS, at))

@@ -141,6 +141,9 @@ class CAConfig(Config, frozen=True):
     database: Text | None = None
     """The SQLite file; without a database_dsn_file, ca.sqlite."""
     database_dsn_file: Text | None = None
+    units_database: Text | None = None
+    units_dsn_file: Text | None = None
+    """Where the rigs' records of units are kept, as SQLite file or in PostgreSQL; without either, nowhere."""
     endorsements: Text = "endorsements.toml"
     rollover: Text | None = None
     nonce_expiry_s: Annotated[int, msgspec.Meta(ge=1, le=NONCE_EXPIRY_MAX_S)] = 60
@@ -174,6 +177,8 @@ def load_config(path: Path) -> CAConfig:
             f"{path}: database and database_dsn_file are both there",
             hint="the ledger is in an SQLite file or in PostgreSQL",
         )
+    if config.units_database is not None and config.units_dsn_file is not None:
+        raise ConfigError(f"{path}: units_database and units_dsn_file are both there", hint="name one of them")
     several = config.front is not None and config.front.workers > 1
     if several and config.metrics is not None and config.metrics.folder is None:
         raise ConfigError(f"{path}: [metrics] has no folder", hint="several workers share their numbers in a folder")

@@ -50,6 +50,8 @@ from birthmark.ca.transparency.in_force import announce_configuration, announce_
 from birthmark.ca.transparency.log import Log
 from birthmark.ca.transparency.policy_log import read_policy
 from birthmark.ca.transparency.trust_log import announce_trust
+from birthmark.ca.units.desk import UnitDesk
+from birthmark.ca.units.ports import UnitStore
 from birthmark.ca.watch.chores import Chore, doing
 from birthmark.ca.watch.health import Health, HealthDesk
 from birthmark.ca.watch.journal import begin_log
@@ -73,6 +75,7 @@ from birthmark.pki.errors import PathError
 from birthmark.pki.paths import read_certificates, read_trust
 from birthmark.pki.rollover import joined
 from birthmark.stores.ca_sqlite import SQLiteCAStore
+from birthmark.stores.units_sqlite import UnitsSQLite
 from birthmark.tlog.errors import VerifierKeyRefused
 from birthmark.tlog.keys import NotePrivateKey, Signer
 
@@ -197,6 +200,7 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
     with (
         Keyring(folder, outages.note) as keys,
         _stores(config, folder) as (issuing, store),
+        _units(config, folder) as units,
         outages.kept(store),
         measured(config.metrics, folder, store, system_clock) as measures,
     ):
@@ -224,6 +228,7 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
             life,
             Auditing(store, log, system_clock),
             HealthDesk(_organs(issuing, policy, signers, signer, (issuers, desk), folder), system_clock),
+            UnitDesk(units, store, system_clock),
         )
         admin = AdminHTTP(services, store, policy.trust, system_clock)
         anchors = AnchorsHTTP(AnchorDesk(store, policy.trust, system_clock))
@@ -364,6 +369,21 @@ def _postgres(dsn_file: str, folder: Path, *, quick: bool) -> CAStore:
     from birthmark.stores.postgres_patience import ISSUING, READING  # noqa: PLC0415
 
     return PostgresCAStore(read_secret(folder / dsn_file).decode(), ISSUING if quick else READING)
+
+
+@contextmanager
+def _units(config: CAConfig, folder: Path) -> Iterator[UnitStore | None]:
+    """Open the rigs' records of units, apart from the ledger: a lease is renewed beside certificates, not between."""
+    if config.units_database is not None:
+        with closing(UnitsSQLite(folder / config.units_database)) as store:
+            yield store
+    elif config.units_dsn_file is not None:
+        from birthmark.stores.units_postgres import UnitsPostgreSQL  # noqa: PLC0415 as in _postgres
+
+        with closing(UnitsPostgreSQL(read_secret(folder / config.units_dsn_file).decode().strip())) as shared:
+            yield shared
+    else:
+        yield None
 
 
 def migrate(config_path: Path) -> tuple[str, ...]:

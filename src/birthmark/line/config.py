@@ -4,7 +4,7 @@
 import math
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -94,6 +94,7 @@ class RigConfig(Config, frozen=True):
     key: Path
     database: Path
     endorsements: Path
+    units: Literal["ca"] | None = None
     units_database: Path | None = None
     units_dsn_file: Path | None = None
     lease_s: float = LEASE_S
@@ -143,8 +144,9 @@ class PanelConfig(Config, frozen=True):
 def load_rig(path: Path) -> RigConfig:
     """Return the rig's configuration. Raises ConfigError also for senseless times."""
     rig = config.load(RigConfig, path)
-    if rig.units_database is not None and rig.units_dsn_file is not None:
-        raise ConfigError(f"{path}: units_database and units_dsn_file", hint="name one: the rigs share one store")
+    stores = [name for name in ("units", "units_database", "units_dsn_file") if getattr(rig, name) is not None]
+    if len(stores) > 1:
+        raise ConfigError(f"{path}: {' and '.join(stores)}", hint="name one: the rigs share one store")
     _check_people(rig, path)
     if not 1 <= rig.scanner.gap_ms <= GAP_MAX_MS:
         raise ConfigError(f"{path}: scanner.gap_ms", hint=f"1 to {GAP_MAX_MS} milliseconds")

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
-from birthmark.core.errors import ConfigError, StoreError
+from birthmark.core.errors import BirthmarkError, ConfigError, StoreError
 from birthmark.core.secret_files import read_secret
 from birthmark.evidence.ear import NO_SIGNERS, ResultSigners, read_signers
 from birthmark.evidence.endorsements import read_endorsements
@@ -48,6 +48,7 @@ from birthmark.line.station.lead_desk import LeadDesk
 from birthmark.line.station.reader import ScanDevice
 from birthmark.line.station.scan import Scanner
 from birthmark.line.units import UnitLimits
+from birthmark.line.wire_units import ANSWER_TIMEOUT_S, WireUnits
 from birthmark.line.yield_office import YieldOffice
 from birthmark.net.tls import client_context
 from birthmark.net.transport import HTTPTransport
@@ -288,11 +289,24 @@ def _power(rig: RigConfig, recipe: Recipe) -> Power:
 def opened_units(rig: RigConfig) -> UnitStore:
     """Return what the rigs know together of their units. Raises ConfigError, UnitsAway."""
     try:
+        if rig.units is not None:
+            return _units_at_the_ca(rig)
         if rig.units_dsn_file is None:
             return UnitsSQLite(rig.units_database or rig.database.with_suffix(UNITS_SUFFIX))
         return _shared_units(rig.units_dsn_file)
     except StoreError as error:
         raise UnitsAway(f"the units' store: {error.message}", hint=error.hint) from error
+
+
+def _units_at_the_ca(rig: RigConfig) -> UnitStore:
+    context = client_context(read_file(rig.trust), rig.certificate, rig.key)
+    units = WireUnits(HTTPTransport(rig.ca_url, context, min(rig.ca_timeout_s, ANSWER_TIMEOUT_S)))
+    try:
+        units.sharing("", "")  # so that a rig whose CA is away, or keeps no units, says so before its first board
+    except BirthmarkError:
+        units.close()
+        raise
+    return units
 
 
 def _shared_units(dsn_file: Path) -> UnitStore:

@@ -59,6 +59,11 @@ class UnitsPostgreSQL:
             _prepare(connection)
         self._pool = ConnectionPool(dsn, min_size=0, max_size=CONNECTIONS_MAX, kwargs=_CONNECTION, open=True)
 
+    def now(self) -> datetime:
+        """Return the database's moment, which `change` gives too."""
+        with self._transaction() as connection:
+            return _moment(connection)
+
     def units(self, serials: Sequence[str]) -> tuple[UnitWork, ...]:
         """Return the records, in this order; of a unit that nobody has seen, a new one."""
         with self._transaction() as connection:

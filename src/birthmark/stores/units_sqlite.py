@@ -2,6 +2,7 @@
 """What the rigs of one machine know of their units, in one SQLite file (`line.ports.UnitStore`)."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from birthmark.core.attempts import Attempt, Cell, Ending, KeepUnits, Period
@@ -24,6 +25,10 @@ class UnitsSQLite:
         """Open or create the file. `clock` is this machine's, as for every process that opens it."""
         self._clock = clock
         self._file = SQLiteFile(path, (_V1, _V2), _APPLICATION)
+
+    def now(self) -> datetime:
+        """Return this machine's moment, which `change` gives too."""
+        return self._clock()
 
     def units(self, serials: Sequence[str]) -> tuple[UnitWork, ...]:
         """Return the records, in this order; of a unit that nobody has seen, a new one."""

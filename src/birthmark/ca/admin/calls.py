@@ -14,6 +14,7 @@ from birthmark.ca.orders.book import OrderBook
 from birthmark.ca.people.approvals import Approvals
 from birthmark.ca.people.roles import Officer
 from birthmark.ca.transparency.bundle_making import Auditing
+from birthmark.ca.units.desk import UnitDesk
 from birthmark.ca.watch.health import HealthDesk
 from birthmark.core.roles import Role
 
@@ -28,6 +29,7 @@ class Services:
     lifecycle: Lifecycle
     auditing: Auditing
     health: HealthDesk
+    units: UnitDesk
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,9 @@ KNOWN: Final = frozenset(
         "proposals",
         "revocations",
         "units",
+        "work",
+        "work-changes",
+        "work-sharing",
     )
 )
 """The first words of our own paths."""

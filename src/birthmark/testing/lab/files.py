@@ -95,6 +95,7 @@ def ca_toml(hsm_module: str | None) -> str:
     return f"""host = "127.0.0.1"
 port = 0
 database = "data/ca.sqlite"
+units_database = "data/ca-units.sqlite"
 tls_certificate = "pki/ca-server.pem"
 tls_key = "pki/ca-server.key"
 client_trust = "pki/trust.pem"

@@ -24,11 +24,11 @@ from birthmark.pki.keys.software import save_encrypted
 from birthmark.testing.orders import hired, terms_of
 from support.ca_parts import AUTHORITY, order
 from support.ca_process import PASSPHRASE, CAFiles, RunningCA, running_ca
+from support.offices import identity_of
 from support.tls_files import pem
 
 PEOPLE = {role: f"{role.value} of this test" for role in Role if role is not Role.MACHINE}
 JSON = {"content-type": "application/json"}
-RIG = "rig-a"
 TWIN = f"{AUTHORITY}-staging"
 
 
@@ -71,9 +71,9 @@ def rows(ca: RunningCA) -> list[dict[str, str]]:
 @pytest.mark.parametrize("role", list(Role))
 def test_who_has_not_the_role_is_refused_and_stands_in_the_log(ca: RunningCA, route: AdminRoute, role: Role) -> None:
     before = len(rows(ca))
-    answer = call(ca, RIG if role is Role.MACHINE else role.value, route)
+    answer = call(ca, identity_of(role), route)
     if role in route.roles:
-        assert answer.status != 403
+        assert answer.status == 200 or refusal(answer)[1] != "ca.1.role"
         return
     assert refusal(answer) == (403, "ca.1.role")
     (row,) = rows(ca)[before:]
@@ -92,15 +92,20 @@ def test_nobody_is_refused_and_fills_no_log(ca: RunningCA, route: AdminRoute) ->
     "body", [b"", b"{", b"[]", b"{}", b'{"document":1,"reason":1}', b'{"more":1}', b"\xff", b"[" * 9_999]
 )
 def test_a_body_that_is_none_is_refused(ca: RunningCA, route: AdminRoute, body: bytes) -> None:
-    role = min(route.roles - {Role.MACHINE}, key=lambda role: role.value)
-    assert refusal(call(ca, role.value, route, body)) == (400, "ca.admin.body")
+    assert refusal(call(ca, somebody(route), route, body)) == (400, "ca.admin.body")
+
+
+def somebody(route: AdminRoute) -> str:
+    """Return the name of the files of one who may make the call."""
+    return identity_of(min(route.roles, key=lambda role: (role is Role.MACHINE, role.value)))
 
 
 BODIES = {"document": ("a.b.c", "d.e.f"), "reason": ("lost", "found")}
+ONE_MEMBER = [route for route in ROUTES if route.request and len(route.request.__struct_fields__) == 1]
 
 
 @pytest.mark.parametrize("form", ["other", "same", "escaped"])
-@pytest.mark.parametrize("route", [route for route in ROUTES if route.request], ids=lambda route: route.name)
+@pytest.mark.parametrize("route", ONE_MEMBER, ids=lambda route: route.name)
 def test_a_body_that_says_one_thing_twice_is_refused(ca: RunningCA, route: AdminRoute, form: str) -> None:
     assert route.request is not None
     (name,) = route.request.__struct_fields__
@@ -110,9 +115,9 @@ def test_a_body_that_says_one_thing_twice_is_refused(ca: RunningCA, route: Admin
         "same": f'"{name}":"{value}"',
         "escaped": f'"\\u{ord(name[0]):04x}{name[1:]}":"x"',
     }
-    role = min(route.roles - {Role.MACHINE}, key=lambda role: role.value).value
-    assert refusal(call(ca, role, route, f'{{{again[form]},"{name}":"{value}"}}'.encode())) == (400, "ca.admin.body")
-    once = call(ca, role, route, f'{{"{name}":"{value}"}}'.encode())
+    who = somebody(route)
+    assert refusal(call(ca, who, route, f'{{{again[form]},"{name}":"{value}"}}'.encode())) == (400, "ca.admin.body")
+    once = call(ca, who, route, f'{{"{name}":"{value}"}}'.encode())
     assert once.status == 200 or refusal(once)[1] != "ca.admin.body"
 
 

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The calls with which rigs keep their records of units at the CA: rows like those of the administration."""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from birthmark.ca.admin.calls import AdminRoute, Call, Services
+from birthmark.core.roles import Role
+from birthmark.core.work import UnitChange
+from birthmark.core.work_wire import (
+    CHANGES_MAX,
+    ChipSerial,
+    KeyDigest,
+    NewWork,
+    Number,
+    NumberedWork,
+    SharingList,
+    UnitSerials,
+    WorkAnswer,
+    WorkHistory,
+    WorkList,
+    record_of,
+)
+
+
+class _Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of queries: unknown parameters are refused."""
+
+
+class WorkQuery(_Query, frozen=True):
+    """Which units: their serials, with commas between them."""
+
+    units: UnitSerials
+
+
+class SharingQuery(_Query, frozen=True):
+    """Which chip, and which key (SHA-256 of its SubjectPublicKeyInfo)."""
+
+    chip: ChipSerial = ""
+    key: KeyDigest = ""
+
+
+class ChangesQuery(_Query, frozen=True):
+    """After which change, and how many of them at most."""
+
+    after: Number = 0
+    limit: Annotated[int, msgspec.Meta(ge=1, le=CHANGES_MAX)] = CHANGES_MAX
+
+
+class HistoryQuery(_Query, frozen=True):
+    """After which change."""
+
+    after: Number = 0
+
+
+def _list(services: Services, call: Call) -> WorkList:
+    query: WorkQuery = call.query
+    at, found = services.units.units(call.officer.name, query.units.split(","))
+    return WorkList(at=at, units=tuple(map(record_of, found)))
+
+
+def _change(services: Services, call: Call) -> WorkAnswer:
+    asked: NewWork = call.body
+    changed, at, work = services.units.change(call.officer.name, call.path["unit"], asked)
+    return WorkAnswer(changed=changed, at=at, work=record_of(work))
+
+
+def _sharing(services: Services, call: Call) -> SharingList:
+    query: SharingQuery = call.query
+    found = services.units.sharing(call.officer.name, query.chip, query.key)
+    return SharingList(units=tuple(map(record_of, found)))
+
+
+def _changes(services: Services, call: Call) -> WorkHistory:
+    query: ChangesQuery = call.query
+    return _told(*services.units.history(call.officer.name, query.after, query.limit))
+
+
+def _history(services: Services, call: Call) -> WorkHistory:
+    query: HistoryQuery = call.query
+    return _told(*services.units.history_of(call.officer.name, call.path["unit"], query.after))
+
+
+def _told(changes: tuple[UnitChange, ...], following: int | None) -> WorkHistory:
+    told = tuple(NumberedWork(number=each.number, work=record_of(each.work)) for each in changes)
+    return WorkHistory(changes=told, next=following)
+
+
+_RIGS: Final = frozenset({Role.MACHINE})
+
+WORK_ROUTES: Final = (
+    AdminRoute("GET", "/v1/work", "work.list", _RIGS, None, WorkList, _list, WorkQuery),
+    AdminRoute("POST", "/v1/work/{unit}", "work.change", _RIGS, NewWork, WorkAnswer, _change),
+    AdminRoute("GET", "/v1/work/{unit}/history", "work.history", _RIGS, None, WorkHistory, _history, HistoryQuery),
+    AdminRoute("GET", "/v1/work-changes", "work.changes", _RIGS, None, WorkHistory, _changes, ChangesQuery),
+    AdminRoute("GET", "/v1/work-sharing", "work.sharing", _RIGS, None, SharingList, _sharing, SharingQuery),
+)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What keeping the rigs' records needs: a store of them, which several workers may share."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from birthmark.core.work import Transition, UnitChange, UnitWork
+
+
+class UnitStore(Protocol):
+    """The records of units. Thread-safe, shared by processes. Every call raises StoreError when it cannot."""
+
+    def now(self) -> datetime:
+        """Return the store's moment: the same clock as that of `change`."""
+        ...
+
+    def units(self, serials: Sequence[str]) -> tuple[UnitWork, ...]:
+        """Return the records, in this order; of a unit that nobody has seen, a new one."""
+        ...
+
+    def change(self, serial: str, transition: Transition) -> UnitWork:
+        """Return the record as `transition` makes it; nobody else changes it in between. What it raises passes."""
+        ...
+
+    def sharing(self, chip_serial: str, key_sha256: str) -> tuple[UnitWork, ...]:
+        """Return the units that were seen with this chip or this key. An empty value is shared by none."""
+        ...
+
+    def history(self, after: int, limit: int) -> tuple[UnitChange, ...]:
+        """Return at most so many changes with higher numbers, in their order."""
+        ...
+
+    def history_of(self, serial: str) -> tuple[UnitChange, ...]:
+        """Return all changes of one unit, in their order."""
+        ...
