@@ -7,7 +7,7 @@ A CA that keeps them lets a rig do only what is the rig's to do: every change he
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,15 +19,10 @@ from birthmark.core.work import Holder, UnitWork, WorkState
 from birthmark.line.errors import UnitInWork
 from birthmark.line.ports import UnitStore
 from birthmark.line.units import UnitLimits, begun, ended, faulted, kept, reworked, seen
-from birthmark.line.wire_units import WireUnits
-from birthmark.net.tls import client_context
-from birthmark.net.transport import HTTPTransport
-from birthmark.pki.authorities import make_rig
 from birthmark.stores.units_postgres import UnitsPostgreSQL
 from birthmark.stores.units_sqlite import UnitsSQLite
-from birthmark.testing.forge import new_key
-from support.ca_process import CAFiles, running_ca
 from support.postgres import PostgreSQL
+from support.units_at_ca import at_a_ca
 
 RIG_A, RIG_B = Holder("rig-a", "run-1"), Holder("rig-b", "run-2")
 UNIT = "BM-000001"
@@ -36,29 +31,8 @@ LIMITS = UnitLimits()
 RACERS = 8
 
 RIGS = ("rig-a", "rig-b", *(f"rig-{number}" for number in range(RACERS)))
-SECRET_MODE = 0o600
 
 Open = Callable[[str], UnitStore]
-
-
-@contextmanager
-def at_a_ca(folder: Path, dsn: str = "") -> Iterator[Open]:
-    """Run a CA that keeps the units, in a file or behind a connection string; each rig has its own certificate."""
-    files = CAFiles(folder)
-    for rig in RIGS:
-        key = new_key()
-        files.identity(rig, key, make_rig(files.operations, rig, key.public_key(), files.now))
-    files.put_order(replace(files.order, rigs=RIGS))
-    secret = folder / "units-dsn"
-    secret.touch(SECRET_MODE)
-    secret.write_text(dsn)
-    kept_in = 'units_dsn_file = "units-dsn"' if dsn else 'units_database = "units.sqlite"'
-    files.config.write_text(f"{kept_in}\n{files.config.read_text()}")
-    trust = folder.joinpath("root.pem").read_bytes()
-    with running_ca(files) as ca:
-        yield lambda rig: WireUnits(
-            HTTPTransport(ca.url, client_context(trust, folder / f"{rig}.pem", folder / f"{rig}.key"))
-        )
 
 
 @pytest.fixture(params=["sqlite", "postgres", "ca", "ca-postgres"])
@@ -73,7 +47,7 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path, cluster: PostgreSQL) 
             return opened
 
         if request.param.startswith("ca"):
-            direct = stack.enter_context(at_a_ca(tmp_path, dsn))
+            direct = stack.enter_context(at_a_ca(tmp_path, RIGS, dsn))
         else:
             direct = lambda _rig: UnitsPostgreSQL(dsn) if dsn else UnitsSQLite(tmp_path / "units.sqlite")  # noqa: E731 one of two
         yield make

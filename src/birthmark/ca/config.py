@@ -24,6 +24,7 @@ NONCE_EXPIRY_MAX_S: Final = 3_600
 BIRTH_GRACE_MAX_S: Final = 2_592_000
 """30 days: beyond it a certificate without a birth record would live on like one with."""
 
+KEEP_DAYS_MAX: Final = 36_500
 NONCES_PER_RIG: Final = 1_000
 NONCES_PER_RIG_MAX: Final = 10_000_000
 
@@ -144,6 +145,8 @@ class CAConfig(Config, frozen=True):
     units_database: Text | None = None
     units_dsn_file: Text | None = None
     """Where the rigs' records of units are kept, as SQLite file or in PostgreSQL; without either, nowhere."""
+    keep_attempts_days: Annotated[int, msgspec.Meta(ge=1, le=KEEP_DAYS_MAX)] = 90
+    keep_units_days: Annotated[int, msgspec.Meta(ge=1, le=KEEP_DAYS_MAX)] = 400
     endorsements: Text = "endorsements.toml"
     rollover: Text | None = None
     nonce_expiry_s: Annotated[int, msgspec.Meta(ge=1, le=NONCE_EXPIRY_MAX_S)] = 60
@@ -179,6 +182,8 @@ def load_config(path: Path) -> CAConfig:
         )
     if config.units_database is not None and config.units_dsn_file is not None:
         raise ConfigError(f"{path}: units_database and units_dsn_file are both there", hint="name one of them")
+    if config.keep_units_days < config.keep_attempts_days:
+        raise ConfigError(f"{path}: keep_units_days is below keep_attempts_days: attempts are of known units")
     several = config.front is not None and config.front.workers > 1
     if several and config.metrics is not None and config.metrics.folder is None:
         raise ConfigError(f"{path}: [metrics] has no folder", hint="several workers share their numbers in a folder")

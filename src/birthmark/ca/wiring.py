@@ -52,6 +52,7 @@ from birthmark.ca.transparency.policy_log import read_policy
 from birthmark.ca.transparency.trust_log import announce_trust
 from birthmark.ca.units.desk import UnitDesk
 from birthmark.ca.units.ports import UnitStore
+from birthmark.ca.units.reach import Reach
 from birthmark.ca.watch.chores import Chore, doing
 from birthmark.ca.watch.health import Health, HealthDesk
 from birthmark.ca.watch.journal import begin_log
@@ -59,6 +60,7 @@ from birthmark.ca.watch.metrics_http import begin_anew, measured
 from birthmark.ca.watch.observation import Observed
 from birthmark.ca.watch.organs import IssuerOrgans, Organs
 from birthmark.ca.watch.outages import Outages
+from birthmark.core.attempts import KeepUnits
 from birthmark.core.clock import system_clock
 from birthmark.core.config import read_file
 from birthmark.core.errors import ConfigError
@@ -99,6 +101,7 @@ FORGET_EVERY_S = 5.0
 OUTAGES_EVERY_S = 1.0
 SETTLE_EVERY_S = 1.0
 PRESIGN_EVERY_S = 1.0
+PRUNE_EVERY_S = 10.0
 EXAMINE_MAX_S = 60.0
 """How long a person who asks beside the service waits."""
 WORKER_MODULE = "birthmark.ca.worker"
@@ -228,7 +231,7 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
             life,
             Auditing(store, log, system_clock),
             HealthDesk(_organs(issuing, policy, signers, signer, (issuers, desk), folder), system_clock),
-            UnitDesk(units, store, system_clock),
+            UnitDesk(units, Reach(store, system_clock)),
         )
         admin = AdminHTTP(services, store, policy.trust, system_clock)
         anchors = AnchorsHTTP(AnchorDesk(store, policy.trust, system_clock))
@@ -248,6 +251,7 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
             Chore("proposals", LAPSES_EVERY_S, approvals.expire),
             Chore("denied groups", SETTLE_EVERY_S, life.settle),
             Chore("ocsp", PRESIGN_EVERY_S, desk.presign),
+            *_unit_chores(config, units),
         )
         with board.followed():
             yield _Served(app, status, own, shared)
@@ -369,6 +373,18 @@ def _postgres(dsn_file: str, folder: Path, *, quick: bool) -> CAStore:
     from birthmark.stores.postgres_patience import ISSUING, READING  # noqa: PLC0415
 
     return PostgresCAStore(read_secret(folder / dsn_file).decode(), ISSUING if quick else READING)
+
+
+def _unit_chores(config: CAConfig, units: UnitStore | None) -> tuple[Chore, ...]:
+    if units is None:
+        return ()
+    attempts, records = (timedelta(days=days) for days in (config.keep_attempts_days, config.keep_units_days))
+
+    def prune() -> None:
+        at = system_clock()
+        units.prune(KeepUnits(attempts_since=at - attempts, units_since=at - records))
+
+    return (Chore("units", PRUNE_EVERY_S, prune),)
 
 
 @contextmanager

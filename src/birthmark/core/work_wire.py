@@ -29,9 +29,9 @@ UnitSerials = Annotated[str, msgspec.Meta(pattern=rf"\A{_UNIT}(?:,{_UNIT}){{0,{U
 ChipSerial = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z:-]{0,64}\Z")]
 KeyDigest = Annotated[str, msgspec.Meta(pattern=r"\A(?:[0-9a-f]{64})?\Z")]
 Version = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
-_Name = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x1f\x7f]*\Z", max_length=NAME_MAX)]
+Name = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x1f\x7f]*\Z", max_length=NAME_MAX)]
 _Reason = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z", max_length=REASON_MAX)]
-_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
@@ -41,25 +41,27 @@ class WorkRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     unit: UnitSerial
     state: WorkState
-    rig: _Name
-    run: _Name
-    lease_until: _Moment
-    changed_at: _Moment
-    finding: _Name
+    rig: Name
+    run: Name
+    lease_until: Moment
+    changed_at: Moment
+    finding: Name
     chip_serial: ChipSerial
     key_sha256: KeyDigest
     failures: _Count
     faults: _Count
     interruptions: _Count
     reworks: _Count
-    by: _Name
+    tries: _Count
+    passes: _Count
+    by: Name
     reason: _Reason
 
 
 class WorkList(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Records, and the moment of the store at which they were read."""
 
-    at: _Moment
+    at: Moment
     units: Annotated[tuple[WorkRecord, ...], msgspec.Meta(max_length=UNITS_MAX)]
 
 
@@ -67,7 +69,7 @@ class NewWork(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What a record shall become: of which version it was made, and with which moment."""
 
     version: Version
-    at: _Moment
+    at: Moment
     work: WorkRecord
 
 
@@ -75,7 +77,7 @@ class WorkAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Whether the record was changed; the record as it stands now; and the moment of the store."""
 
     changed: bool
-    at: _Moment
+    at: Moment
     work: WorkRecord
 
 
@@ -115,6 +117,8 @@ def record_of(work: UnitWork) -> WorkRecord:
         faults=work.faults,
         interruptions=work.interruptions,
         reworks=work.reworks,
+        tries=work.tries,
+        passes=work.passes,
         by=work.by,
         reason=work.reason,
     )
@@ -135,6 +139,8 @@ def work_of(record: WorkRecord) -> UnitWork:
         faults=record.faults,
         interruptions=record.interruptions,
         reworks=record.reworks,
+        tries=record.tries,
+        passes=record.passes,
         by=record.by,
         reason=record.reason,
     )

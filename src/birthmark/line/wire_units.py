@@ -8,7 +8,8 @@ still the same, and holds what one rig must not do to another. docs/reference/li
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from http import HTTPStatus
 from typing import Final, TypeVar
 from urllib.parse import urlencode
@@ -16,6 +17,17 @@ from urllib.parse import urlencode
 import msgspec
 
 from birthmark.core import strict_json
+from birthmark.core.attempts import Attempt, Cell, Ending, KeepUnits, Period
+from birthmark.core.attempts_wire import (
+    ATTEMPTS_MAX,
+    AttemptAnswer,
+    AttemptList,
+    CellList,
+    NewAttempt,
+    attempt_of,
+    attempt_record,
+    cell_of,
+)
 from birthmark.core.errors import DecodeError, StoreError
 from birthmark.core.work import Transition, UnitChange, UnitWork
 from birthmark.core.work_wire import (
@@ -45,6 +57,12 @@ PAUSE_MAX_S: Final = 0.02
 WORK_PATH: Final = "/v1/work"
 CHANGES_PATH: Final = "/v1/work-changes"
 SHARING_PATH: Final = "/v1/work-sharing"
+ATTEMPTS_PATH: Final = "/v1/work-attempts"
+CELLS_PATH: Final = "/v1/work-cells"
+UNFINISHED_PATH: Final = "/v1/work-unfinished"
+LAST_PATH: Final = "/v1/work-last"
+ANSWER_MAX_BYTES: Final = 32 << 20
+"""Of the largest answer: the cells of a long period."""
 _HINT: Final = "see that the CA runs and is reachable"
 
 
@@ -67,15 +85,23 @@ class WireUnits:
 
     def change(self, serial: str, transition: Transition) -> UnitWork:
         """Return the record as `transition` makes it of the present one; nobody else changes it in between."""
+
+        def change(work: UnitWork, at: datetime) -> tuple[UnitWork | None, UnitWork, datetime]:
+            asked = NewWork(version=version_of(work), at=at, work=record_of(transition(work, at)))
+            answer = self._asked("POST", f"{WORK_PATH}/{serial}", WorkAnswer, msgspec.json.encode(asked))
+            now = work_of(answer.work)
+            return now if answer.changed else None, now, answer.at
+
+        return self._tried(serial, change)
+
+    def _tried(self, serial: str, act: Callable[[UnitWork, datetime], tuple[T | None, UnitWork, datetime]]) -> T:
+        """Return what `act` comes to; where others were faster, it is given what the record is then, and the moment."""
         found = self._list((serial,))
         work, at = work_of(found.units[0]), found.at
         for _ in range(TRIES):
-            after = transition(work, at)
-            asked = NewWork(version=version_of(work), at=at, work=record_of(after))
-            answer = self._asked("POST", f"{WORK_PATH}/{serial}", WorkAnswer, msgspec.json.encode(asked))
-            work, at = work_of(answer.work), answer.at
-            if answer.changed:
-                return work
+            done, work, at = act(work, at)
+            if done is not None:
+                return done
             time.sleep(random.uniform(0, PAUSE_MAX_S))  # noqa: S311 only so that two rigs do not collide again
         raise StoreError(f"{serial} was changed by others {TRIES} times in a row", finding="store.conflict")
 
@@ -92,6 +118,56 @@ class WireUnits:
         """Return all changes of one unit, in their order."""
         return self._changes(f"{WORK_PATH}/{serial}/history", 0, None)
 
+    # --- attempts ---
+
+    def end(self, serial: str, ending: Ending) -> Attempt:
+        """Return the attempt as it counts; it and what becomes of its unit are kept in one transaction."""
+
+        def end(work: UnitWork, at: datetime) -> tuple[Attempt | None, UnitWork, datetime]:
+            after, attempt = ending(work, at)
+            told = attempt_record(attempt)
+            asked = NewAttempt(version=version_of(work), at=at, work=record_of(after), attempt=told)
+            answer = self._asked("POST", f"{WORK_PATH}/{serial}/attempts", AttemptAnswer, msgspec.json.encode(asked))
+            kept = None if answer.attempt is None else attempt_of(answer.attempt)
+            return kept, work_of(answer.work), answer.at
+
+        return self._tried(serial, end)
+
+    def cells(self, period: Period) -> tuple[Cell, ...]:
+        """Return what the attempts of a period came to: of this rig's orders."""
+        return self._cells(CELLS_PATH, period)
+
+    def unfinished(self, period: Period) -> tuple[Cell, ...]:
+        """Return the first attempts of a period whose units are not good now: of this rig's orders."""
+        return self._cells(UNFINISHED_PATH, period)
+
+    def last(self, rig: str, limit: int) -> tuple[Attempt, ...]:
+        """Return the last attempts at a rig, newest first: of this rig's orders."""
+        query = urlencode({"rig": rig, "limit": min(limit, ATTEMPTS_MAX)})
+        return tuple(map(attempt_of, self._asked("GET", f"{LAST_PATH}?{query}", AttemptList).attempts))
+
+    def attempts(self, period: Period, after: Attempt | None, limit: int) -> tuple[Attempt, ...]:
+        """Return at most so many attempts of a period in the order of their ends, behind `after`: of its orders."""
+        found: list[Attempt] = []
+        at, number = (after.ended_at, after.number) if after else (None, 0)
+        while len(found) < limit:
+            place = {} if at is None else {"after_at": at.isoformat(), "after_number": number}
+            query = {**_period(period), **place, "limit": min(limit - len(found), ATTEMPTS_MAX)}
+            page = self._asked("GET", f"{ATTEMPTS_PATH}?{urlencode(query)}", AttemptList)
+            found += map(attempt_of, page.attempts)
+            if page.next_at is None:
+                break
+            if at is not None and (page.next_at, page.next_number) <= (at, number):
+                raise AuthorityRefused("the CA's list of attempts does not go on", finding="line.units.answer")
+            at, number = page.next_at, page.next_number
+        return tuple(found)
+
+    def prune(self, _keep: KeepUnits) -> int:
+        """Take away nothing: how long records are kept is for the CA's configuration to say, and not for a rig."""
+        return 0
+
+    # ---
+
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
@@ -107,6 +183,9 @@ class WireUnits:
                 raise AuthorityRefused("the CA's history of units does not go on", finding="line.units.answer")
             following = page.next
         return tuple(found)
+
+    def _cells(self, path: str, period: Period) -> tuple[Cell, ...]:
+        return tuple(map(cell_of, self._asked("GET", f"{path}?{urlencode(_period(period))}", CellList).cells))
 
     def _list(self, serials: Sequence[str]) -> WorkList:
         found = self._asked("GET", f"{WORK_PATH}?{urlencode({'units': ','.join(serials)})}", WorkList)
@@ -130,3 +209,7 @@ class WireUnits:
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise StoreError(refusal.message, hint=_HINT, finding="store.unreachable")
         raise AuthorityRefused(refusal.message, hint=refusal.hint, finding=refusal.finding)
+
+
+def _period(period: Period) -> dict[str, str]:
+    return {"since": period.since.isoformat(), "until": period.until.isoformat()}

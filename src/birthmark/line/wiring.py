@@ -48,7 +48,7 @@ from birthmark.line.station.lead_desk import LeadDesk
 from birthmark.line.station.reader import ScanDevice
 from birthmark.line.station.scan import Scanner
 from birthmark.line.units import UnitLimits
-from birthmark.line.wire_units import ANSWER_TIMEOUT_S, WireUnits
+from birthmark.line.wire_units import ANSWER_MAX_BYTES, ANSWER_TIMEOUT_S, WireUnits
 from birthmark.line.yield_office import YieldOffice
 from birthmark.net.tls import client_context
 from birthmark.net.transport import HTTPTransport
@@ -300,7 +300,7 @@ def opened_units(rig: RigConfig) -> UnitStore:
 
 def _units_at_the_ca(rig: RigConfig) -> UnitStore:
     context = client_context(read_file(rig.trust), rig.certificate, rig.key)
-    units = WireUnits(HTTPTransport(rig.ca_url, context, min(rig.ca_timeout_s, ANSWER_TIMEOUT_S)))
+    units = WireUnits(HTTPTransport(rig.ca_url, context, min(rig.ca_timeout_s, ANSWER_TIMEOUT_S), ANSWER_MAX_BYTES))
     try:
         units.sharing("", "")  # so that a rig whose CA is away, or keeps no units, says so before its first board
     except BirthmarkError:

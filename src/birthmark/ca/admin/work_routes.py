@@ -1,17 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """The calls with which rigs keep their records of units at the CA: rows like those of the administration."""
 
+from dataclasses import replace
 from typing import Annotated, Final
 
 import msgspec
 
 from birthmark.ca.admin.calls import AdminRoute, Call, Services
+from birthmark.core.attempts import Attempt, Period
+from birthmark.core.attempts_wire import (
+    ATTEMPTS_MAX,
+    AttemptAnswer,
+    AttemptList,
+    CellList,
+    NewAttempt,
+    attempt_record,
+    cell_row,
+)
 from birthmark.core.roles import Role
 from birthmark.core.work import UnitChange
 from birthmark.core.work_wire import (
     CHANGES_MAX,
     ChipSerial,
     KeyDigest,
+    Moment,
+    Name,
     NewWork,
     Number,
     NumberedWork,
@@ -46,6 +59,28 @@ class ChangesQuery(_Query, frozen=True):
 
     after: Number = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=CHANGES_MAX)] = CHANGES_MAX
+
+
+class PeriodQuery(_Query, frozen=True):
+    """From which moment on, and before which."""
+
+    since: Moment
+    until: Moment
+
+
+class AttemptsQuery(PeriodQuery, frozen=True):
+    """Behind which end and number, and how many at most."""
+
+    after_at: Moment | None = None
+    after_number: Number = 0
+    limit: Annotated[int, msgspec.Meta(ge=1, le=ATTEMPTS_MAX)] = ATTEMPTS_MAX
+
+
+class LastQuery(_Query, frozen=True):
+    """Of which rig, and how many at most."""
+
+    rig: Name
+    limit: Annotated[int, msgspec.Meta(ge=1, le=ATTEMPTS_MAX)] = ATTEMPTS_MAX
 
 
 class HistoryQuery(_Query, frozen=True):
@@ -87,6 +122,45 @@ def _told(changes: tuple[UnitChange, ...], following: int | None) -> WorkHistory
     return WorkHistory(changes=told, next=following)
 
 
+def _end(services: Services, call: Call) -> AttemptAnswer:
+    asked: NewAttempt = call.body
+    attempt, at, work = services.units.end(call.officer.name, call.path["unit"], asked)
+    told = None if attempt is None else attempt_record(attempt)
+    return AttemptAnswer(attempt=told, at=at, work=record_of(work))
+
+
+def _cells(services: Services, call: Call) -> CellList:
+    query: PeriodQuery = call.query
+    return CellList(cells=tuple(map(cell_row, services.units.cells(call.officer.name, _period(query)))))
+
+
+def _unfinished(services: Services, call: Call) -> CellList:
+    query: PeriodQuery = call.query
+    return CellList(cells=tuple(map(cell_row, services.units.unfinished(call.officer.name, _period(query)))))
+
+
+def _last(services: Services, call: Call) -> AttemptList:
+    query: LastQuery = call.query
+    found = services.units.last(call.officer.name, query.rig, query.limit)
+    return AttemptList(attempts=tuple(map(attempt_record, found)), next_at=None, next_number=0)
+
+
+def _attempts(services: Services, call: Call) -> AttemptList:
+    query: AttemptsQuery = call.query
+    behind = None if query.after_at is None else replace(_PLACE, ended_at=query.after_at, number=query.after_number)
+    found, last = services.units.attempts(call.officer.name, _period(query), behind, query.limit)
+    told = tuple(map(attempt_record, found))
+    if last is None:
+        return AttemptList(attempts=told, next_at=None, next_number=0)
+    return AttemptList(attempts=told, next_at=last.ended_at, next_number=last.number)
+
+
+def _period(query: "PeriodQuery") -> Period:
+    return Period(query.since, query.until)
+
+
+_PLACE: Final = Attempt("", "", "", 0, "", "", "", "")
+"""Where a page begins has an end and a number, and nothing else of an attempt."""
 _RIGS: Final = frozenset({Role.MACHINE})
 
 WORK_ROUTES: Final = (
@@ -95,4 +169,9 @@ WORK_ROUTES: Final = (
     AdminRoute("GET", "/v1/work/{unit}/history", "work.history", _RIGS, None, WorkHistory, _history, HistoryQuery),
     AdminRoute("GET", "/v1/work-changes", "work.changes", _RIGS, None, WorkHistory, _changes, ChangesQuery),
     AdminRoute("GET", "/v1/work-sharing", "work.sharing", _RIGS, None, SharingList, _sharing, SharingQuery),
+    AdminRoute("POST", "/v1/work/{unit}/attempts", "work.end", _RIGS, NewAttempt, AttemptAnswer, _end),
+    AdminRoute("GET", "/v1/work-attempts", "work.attempts", _RIGS, None, AttemptList, _attempts, AttemptsQuery),
+    AdminRoute("GET", "/v1/work-cells", "work.cells", _RIGS, None, CellList, _cells, PeriodQuery),
+    AdminRoute("GET", "/v1/work-unfinished", "work.unfinished", _RIGS, None, CellList, _unfinished, PeriodQuery),
+    AdminRoute("GET", "/v1/work-last", "work.last", _RIGS, None, AttemptList, _last, LastQuery),
 )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from birthmark.core.attempts import Attempt, Cell, Ending, KeepUnits, Period
 from birthmark.core.work import Transition, UnitChange, UnitWork
 
 
@@ -33,4 +34,28 @@ class UnitStore(Protocol):
 
     def history_of(self, serial: str) -> tuple[UnitChange, ...]:
         """Return all changes of one unit, in their order."""
+        ...
+
+    def end(self, serial: str, ending: Ending) -> Attempt:
+        """Return the attempt as it is kept, with what becomes of its unit. What `ending` raises passes."""
+        ...
+
+    def cells(self, period: Period) -> tuple[Cell, ...]:
+        """Return what the attempts of a period came to."""
+        ...
+
+    def unfinished(self, period: Period) -> tuple[Cell, ...]:
+        """Return the first attempts of a period whose units are not good now."""
+        ...
+
+    def last(self, rig: str, limit: int) -> tuple[Attempt, ...]:
+        """Return the last attempts at a rig, newest first."""
+        ...
+
+    def attempts(self, period: Period, after: Attempt | None, limit: int) -> tuple[Attempt, ...]:
+        """Return at most so many attempts of a period in the order of their ends, behind `after`."""
+        ...
+
+    def prune(self, keep: KeepUnits) -> int:
+        """Take away some of what need not be kept; return how many units and attempts went."""
         ...

@@ -5,21 +5,23 @@ What a rig may make of a unit's record at the CA. Pure: no store, no clock.
 The line's own state machine runs at the rig, which may be hostile. Held here is what one rig must not do to another:
 
 * a unit that another rig has leased is left alone until the lease ends;
-* a lease is the caller's own, and no longer than LEASE_MAX_S;
+* a lease is the caller's own, and no longer than LEASE_MAX;
 * only who holds a unit says what came of it; counts go up one by one;
 * a unit in quarantine, or without attempts, is reopened by a decision alone, which names a person and a reason.
 
 Who that person is, the CA cannot know. docs/reference/line.md says what a hostile rig can do all the same.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from birthmark.ca.demands import CONFLICT, FORBIDDEN, MALFORMED
 from birthmark.ca.errors import Refused
+from birthmark.core.attempts import Attempt
 from birthmark.core.work import UnitWork, WorkState
 
-LEASE_MAX_S: Final = 300.0
+LEASE_MAX: Final = timedelta(seconds=300)
 _COUNTS: Final = ("failures", "faults", "interruptions")
 _STOPPED: Final = frozenset({WorkState.SPENT, WorkState.QUARANTINED})
 _REWORKABLE: Final = _STOPPED | {WorkState.FAILED, WorkState.IN_WORK}
@@ -35,13 +37,17 @@ def demand_change(before: UnitWork, after: UnitWork, rig: str, at: datetime) -> 
     """
     if after == before:
         return
+    if (after.tries, after.passes) != (before.tries, before.passes):
+        raise _malformed(before, "attempts are counted when they end")
     leased = before.state is WorkState.IN_WORK and at < before.lease_until
     if leased and before.holder.rig != rig:
         raise Refused(CONFLICT, "ca.work.leased", f"{before.unit} is leased by {before.holder.rig}")
     if after.unit != before.unit or after.changed_at not in {before.changed_at, at}:
         raise _malformed(before, "another unit, or a moment of its own")
+    if after.lease_until != before.lease_until and not at <= after.lease_until <= at + LEASE_MAX:
+        raise Refused(FORBIDDEN, "ca.work.lease", f"a lease ends now, or within {LEASE_MAX.total_seconds():g} s")
     if after.state is WorkState.IN_WORK:
-        _demand_lease(before, after, rig, at)
+        _demand_lease(before, after, rig)
     elif after.reworks > before.reworks or before.state is not WorkState.IN_WORK:
         _demand_decision(before, after, rig, leased=leased)
         return
@@ -50,13 +56,28 @@ def demand_change(before: UnitWork, after: UnitWork, rig: str, at: datetime) -> 
     _demand_counted(before, after)
 
 
-def _demand_lease(before: UnitWork, after: UnitWork, rig: str, at: datetime) -> None:
+def demand_attempt(before: UnitWork, after: UnitWork, attempt: Attempt, rig: str, at: datetime) -> None:
+    """
+    Pass the end of an attempt at this rig, and what this rig may make of the unit's record by it.
+
+    It counts also at a unit that another rig has leased meanwhile, whose record it leaves as it is.
+
+    Raises:
+        Refused: as `demand_change`; ca.work.attempt.
+
+    """
+    if (attempt.unit, attempt.rig, attempt.ended_at) != (before.unit, rig, at):
+        raise Refused(FORBIDDEN, "ca.work.attempt", f"an attempt at {before.unit} ends now, and at {rig}")
+    if attempt.nth not in {0, after.tries} or not {after.tries - before.tries, after.passes - before.passes} <= {0, 1}:
+        raise _malformed(before, "attempts are counted one by one")
+    demand_change(before, replace(after, tries=before.tries, passes=before.passes), rig, at)
+
+
+def _demand_lease(before: UnitWork, after: UnitWork, rig: str) -> None:
     if before.state in _STOPPED:
         raise Refused(CONFLICT, "ca.work.stopped", f"{before.unit} is {before.state}: somebody has to decide first")
     if after.holder.rig != rig or not after.holder.run:
         raise Refused(FORBIDDEN, "ca.work.lease", f"{rig} takes a lease for itself, and says for which run")
-    if after.lease_until > at + timedelta(seconds=LEASE_MAX_S):
-        raise Refused(FORBIDDEN, "ca.work.lease", f"a lease ends within {LEASE_MAX_S:g} s")
 
 
 def _demand_counted(before: UnitWork, after: UnitWork) -> None:

@@ -137,8 +137,12 @@ KNOWN: Final = frozenset(
         "revocations",
         "units",
         "work",
+        "work-attempts",
+        "work-cells",
         "work-changes",
+        "work-last",
         "work-sharing",
+        "work-unfinished",
     )
 )
 """The first words of our own paths."""

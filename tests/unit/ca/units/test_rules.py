@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birthmark.ca.errors import Refused
-from birthmark.ca.units.rules import LEASE_MAX_S, demand_change
+from birthmark.ca.units.rules import LEASE_MAX, demand_attempt, demand_change
 from birthmark.core.work import Holder, UnitWork, WorkState
 from birthmark.line.errors import LineError
 from birthmark.line.units import UnitLimits, begun, ended, faulted, kept, overridden, reworked, seen, unseen
+from support.attempts import attempt
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=1)
@@ -82,10 +83,12 @@ def test_nothing_is_done_to_a_unit_that_another_rig_has_leased(state: WorkState)
         pytest.param(OPEN, {**TAKEN, "holder": Holder("rig-a", "")}, "ca.work.lease", id="a lease for no run"),
         pytest.param(
             OPEN,
-            {**TAKEN, "lease_until": SOON + timedelta(seconds=LEASE_MAX_S, microseconds=1)},
+            {**TAKEN, "lease_until": SOON + LEASE_MAX + timedelta(microseconds=1)},
             "ca.work.lease",
             id="a lease that is too long",
         ),
+        pytest.param(DONE, {**TAKEN, "lease_until": NOW - LEASE_MAX}, "ca.work.lease", id="a lease in the past"),
+        pytest.param(OPEN, {**TAKEN, "tries": 1}, "ca.work.record", id="a try without an attempt"),
         pytest.param(OPEN, {**TAKEN, "changed_at": NOW}, "ca.work.record", id="a moment of its own"),
         pytest.param(OPEN, {**TAKEN, "unit": "BM-000002"}, "ca.work.record", id="another unit"),
         pytest.param(OPEN, {**TAKEN, "failures": 2}, "ca.work.record", id="two failures at once"),
@@ -120,3 +123,30 @@ def test_what_is_refused_above_is_refused_for_the_one_thing_that_is_wrong(
     before: UnitWork, changed: dict[str, object]
 ) -> None:
     demand_change(before, replace(before, **changed), "rig-a", SOON)  # type: ignore[arg-type] # by name
+
+
+PASSED = attempt(1, ended_at=SOON, nth=1)
+COUNTED = {"tries": 1, "passes": 1}
+
+
+@pytest.mark.parametrize("before", [OPEN, LEASED])
+def test_an_attempt_counts_also_at_a_unit_that_another_rig_has(before: UnitWork) -> None:
+    demand_attempt(before, replace(before, **COUNTED), PASSED, "rig-a", SOON)  # type: ignore[arg-type] # by name
+
+
+@pytest.mark.parametrize(
+    ("changed", "told", "finding"),
+    [
+        pytest.param(COUNTED, {"rig": "rig-b"}, "ca.work.attempt", id="at another rig"),
+        pytest.param(COUNTED, {"unit": "BM-000002"}, "ca.work.attempt", id="at another unit"),
+        pytest.param(COUNTED, {"ended_at": NOW}, "ca.work.attempt", id="at another moment"),
+        pytest.param(COUNTED, {"nth": 7}, "ca.work.record", id="of another number"),
+        pytest.param({"tries": 2}, {"nth": 2}, "ca.work.record", id="two tries at once"),
+        pytest.param({"tries": 1, "passes": 2}, {}, "ca.work.record", id="two passes at once"),
+        pytest.param({**COUNTED, "state": WorkState.OPEN}, {}, "ca.work.leased", id="and frees another's lease"),
+    ],
+)
+def test_a_hostile_rig_is_refused_an_attempt(changed: dict[str, object], told: dict[str, object], finding: str) -> None:
+    with pytest.raises(Refused) as refused:
+        demand_attempt(LEASED, replace(LEASED, **changed), replace(PASSED, **told), "rig-a", SOON)  # type: ignore[arg-type] # by name
+    assert refused.value.finding == finding
