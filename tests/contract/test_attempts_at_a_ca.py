@@ -118,6 +118,8 @@ def test_a_rig_reads_what_stands_in_the_file_page_by_page(reopen: Open, beside: 
             pages += page
         assert tuple(pages) == beside.attempts(period, None, 10)
     assert store.last("rig-b", 2) == beside.last("rig-b", 2)
+    assert store.passed("order-1") == beside.passed("order-1") == 4
+    assert store.passed("order-of-others") == 0
 
 
 def test_a_rig_prunes_nothing_and_reads_nothing_of_orders_that_do_not_name_it(reopen: Open, beside: UnitStore) -> None:

@@ -78,6 +78,12 @@ class AttemptList(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     next_number: Number
 
 
+class Passed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How many attempts passed under an order, as far as they are kept."""
+
+    passed: Number
+
+
 class CellRow(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One cell (`core.attempts.Cell`) as an array: many are told at a time."""
 

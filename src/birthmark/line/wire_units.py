@@ -24,6 +24,7 @@ from birthmark.core.attempts_wire import (
     AttemptList,
     CellList,
     NewAttempt,
+    Passed,
     attempt_of,
     attempt_record,
     cell_of,
@@ -60,6 +61,7 @@ SHARING_PATH: Final = "/v1/work-sharing"
 ATTEMPTS_PATH: Final = "/v1/work-attempts"
 CELLS_PATH: Final = "/v1/work-cells"
 UNFINISHED_PATH: Final = "/v1/work-unfinished"
+PASSED_PATH: Final = "/v1/work-passed"
 LAST_PATH: Final = "/v1/work-last"
 ANSWER_MAX_BYTES: Final = 32 << 20
 """Of the largest answer: the cells of a long period."""
@@ -161,6 +163,10 @@ class WireUnits:
                 raise AuthorityRefused("the CA's list of attempts does not go on", finding="line.units.answer")
             at, number = page.next_at, page.next_number
         return tuple(found)
+
+    def passed(self, order: str) -> int:
+        """Return how many attempts passed under one of this rig's orders, as far as they are kept."""
+        return self._asked("GET", f"{PASSED_PATH}?{urlencode({'order': order})}", Passed).passed
 
     def prune(self, _keep: KeepUnits) -> int:
         """Take away nothing: how long records are kept is for the CA's configuration to say, and not for a rig."""

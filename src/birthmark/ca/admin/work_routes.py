@@ -14,6 +14,7 @@ from birthmark.core.attempts_wire import (
     AttemptList,
     CellList,
     NewAttempt,
+    Passed,
     attempt_record,
     cell_row,
 )
@@ -81,6 +82,12 @@ class LastQuery(_Query, frozen=True):
 
     rig: Name
     limit: Annotated[int, msgspec.Meta(ge=1, le=ATTEMPTS_MAX)] = ATTEMPTS_MAX
+
+
+class PassedQuery(_Query, frozen=True):
+    """Under which order."""
+
+    order: Name
 
 
 class HistoryQuery(_Query, frozen=True):
@@ -155,6 +162,11 @@ def _attempts(services: Services, call: Call) -> AttemptList:
     return AttemptList(attempts=told, next_at=last.ended_at, next_number=last.number)
 
 
+def _passed(services: Services, call: Call) -> Passed:
+    query: PassedQuery = call.query
+    return Passed(passed=services.units.passed(call.officer.name, query.order))
+
+
 def _period(query: "PeriodQuery") -> Period:
     return Period(query.since, query.until)
 
@@ -174,4 +186,5 @@ WORK_ROUTES: Final = (
     AdminRoute("GET", "/v1/work-cells", "work.cells", _RIGS, None, CellList, _cells, PeriodQuery),
     AdminRoute("GET", "/v1/work-unfinished", "work.unfinished", _RIGS, None, CellList, _unfinished, PeriodQuery),
     AdminRoute("GET", "/v1/work-last", "work.last", _RIGS, None, AttemptList, _last, LastQuery),
+    AdminRoute("GET", "/v1/work-passed", "work.passed", _RIGS, None, Passed, _passed, PassedQuery),
 )

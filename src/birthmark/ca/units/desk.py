@@ -132,6 +132,10 @@ class UnitDesk:
         found = self._store().attempts(period, after, limit)
         return self._seen(rig, found), found[-1] if len(found) == limit else None
 
+    def passed(self, rig: str, order: str) -> int:
+        """Return how many attempts passed under an order that names the rig; none under another one."""
+        return self._store().passed(order) if order in self.reach.orders(rig) else 0
+
     def _told(self, rig: str, cells: Sequence[Cell]) -> tuple[Cell, ...]:
         orders = self.reach.orders(rig)
         found = tuple(cell for cell in cells if cell.order in orders)

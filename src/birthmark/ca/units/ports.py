@@ -56,6 +56,10 @@ class UnitStore(Protocol):
         """Return at most so many attempts of a period in the order of their ends, behind `after`."""
         ...
 
+    def passed(self, order: str) -> int:
+        """Return how many attempts passed under an order, as far as they are kept."""
+        ...
+
     def prune(self, keep: KeepUnits) -> int:
         """Take away some of what need not be kept; return how many units and attempts went."""
         ...

@@ -141,6 +141,7 @@ KNOWN: Final = frozenset(
         "work-cells",
         "work-changes",
         "work-last",
+        "work-passed",
         "work-sharing",
         "work-unfinished",
     )
