@@ -160,3 +160,18 @@ def test_a_database_that_is_away_is_a_store_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as away:
         UnitsPostgreSQL(f"host={tmp_path} dbname=none")
     assert away.value.finding == "store.unreachable"
+
+
+def test_a_server_that_stands_still_is_a_store_error_and_is_used_again_when_it_goes_on(cluster: PostgreSQL) -> None:
+    store = UnitsPostgreSQL(cluster.new_database(), silence_s=0.5)
+    try:
+        taken = store.change(UNIT, lambda work, at: begun(work, RIG_A, LIMITS, at))
+        cluster.suspend()
+        try:
+            with pytest.raises(StoreError):
+                store.change(UNIT, lambda work, at: kept(work, RIG_A, LIMITS, at))
+        finally:
+            cluster.resume()
+        assert store.change(UNIT, lambda work, at: kept(work, RIG_A, LIMITS, at)).holder == taken.holder
+    finally:
+        store.close()

@@ -15,6 +15,7 @@ from birthmark.core.errors import ConfigError, StoreError
 from birthmark.core.work import Transition, UnitChange, UnitWork
 from birthmark.stores import attempts_rows
 from birthmark.stores import units_rows as rows
+from birthmark.stores.postgres_patience import Watch
 
 CONNECTIONS_MAX: Final = 4
 WAIT_TIMEOUT_S: Final = 2.0
@@ -22,7 +23,11 @@ WAIT_TIMEOUT_S: Final = 2.0
 _SETTINGS: Final = (
     "-c statement_timeout=2000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=5000"
     " -c synchronous_commit=on"
+    # As in the CA's ledger: plans that are made while the tables are empty must not read them whole for ever.
+    " -c enable_seqscan=off -c jit=off"
 )
+SILENCE_S: Final = 3.0
+"""After which a server is given up that stands still: one that works gives up a statement before."""
 _CONNECTION: Final[dict[str, Any]] = {
     "connect_timeout": 2,
     "options": _SETTINGS,
@@ -45,8 +50,12 @@ _VERSIONS: Final = {
 class UnitsPostgreSQL:
     """Calls may come from any thread. Makes its tables where there are none. Raises StoreError."""
 
-    def __init__(self, dsn: str) -> None:
-        """Connect. Raises ConfigError, without showing it, for a connection string that is none; StoreError."""
+    def __init__(self, dsn: str, silence_s: float = SILENCE_S) -> None:
+        """
+        Connect. `silence_s` is how long a server is waited for that stands still.
+
+        Raises ConfigError, without showing it, for a connection string that is none; StoreError.
+        """
         try:
             conninfo_to_dict(dsn)
         except psycopg.ProgrammingError:
@@ -54,9 +63,15 @@ class UnitsPostgreSQL:
             raise ConfigError(
                 "the connection string of the rigs' database is malformed", hint="mend units_dsn_file"
             ) from None
-        # Without the pool, which would log its attempts and forget the reason.
-        with _explained(), psycopg.connect(dsn, **_CONNECTION) as connection:
-            _prepare(connection)
+        self._watch = Watch(silence_s)
+        try:
+            # Without the pool, which would log its attempts and forget the reason.
+            with _explained(), psycopg.connect(dsn, **_CONNECTION) as connection, self._watch.over(connection):
+                _prepare(connection)
+                connection.commit()
+        except BaseException:
+            self._watch.close()
+            raise
         self._pool = ConnectionPool(dsn, min_size=0, max_size=CONNECTIONS_MAX, kwargs=_CONNECTION, open=True)
 
     def now(self) -> datetime:
@@ -156,10 +171,16 @@ class UnitsPostgreSQL:
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
+        self._watch.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Connection]:
-        with _explained(), self._pool.connection(WAIT_TIMEOUT_S) as connection:
+        with (
+            _explained(),
+            self._pool.connection(WAIT_TIMEOUT_S) as connection,
+            self._watch.over(connection),
+            connection.transaction(),
+        ):
             yield connection
 
 
