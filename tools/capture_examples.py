@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.device.wiring import open_agent
+from birthmark.line.config import load_panel, load_rig
 from birthmark.line.wiring import run_panel
 from birthmark.net.transport import HTTPTransport, Response
 from birthmark.testing.lab.record import Lab
@@ -52,7 +53,7 @@ def _personalised(folder: Path, chip: str) -> tuple[Lab, Sent, str]:
     lab = lab_up(folder, boards=1, chip=chip, hsm=False)
     try:
         with _overheard() as sent:
-            code = run_panel(Path(lab.rig_configs[RIG]), Path(lab.panel), lambda _event: None)
+            code = run_panel(load_rig(Path(lab.rig_configs[RIG])), load_panel(Path(lab.panel)), lambda _event: None)
         with open_agent(Path(lab.boards[0].device_config)) as agent:
             certificate = agent.certificate_pem()
     finally:

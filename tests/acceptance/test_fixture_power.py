@@ -120,4 +120,4 @@ def test_a_supply_is_switched_for_the_run_and_one_that_is_silent_stops_the_line_
         done = birthmark("line", "run", "--config", config, "--panel", one_board_panel(lab, LEFT_ALONE), "--json")
         assert done.returncode == Exit.UNREACHABLE
         assert "line.power.away.timeout" in done.stderr
-        assert not done.stdout
+        assert [json.loads(line)["state"] for line in done.stdout.splitlines()] == ["stopped"]

@@ -12,6 +12,7 @@ from support.documents import ROOT, anchors, blocks, documents, links, run_block
 README = (ROOT / "README.md").read_text()
 TUTORIAL = (ROOT / "docs/tutorials/first-board.md").read_text()
 CEREMONY = (ROOT / "docs/tutorials/ceremony.md").read_text()
+FITTING_IN = (ROOT / "docs/reference/fit-in.md").read_text()
 PLANNING = (ROOT / "docs/reference/line-plan.md").read_text()
 OWN_CA = (ROOT / "docs/tutorials/product-security.md").read_text()
 EXECUTED = [
@@ -19,6 +20,7 @@ EXECUTED = [
     pytest.param(TUTORIAL, id="tutorial: your first board"),
     pytest.param(CEREMONY, id="tutorial: a key ceremony"),
     pytest.param(OWN_CA, id="tutorial: your own CA"),
+    pytest.param(section(FITTING_IN, "## An example"), id="fitting in"),
     pytest.param(section(PLANNING, "## An example"), id="planning a line"),
 ]
 OUTSIDE = ("http://", "https://", "mailto:")

@@ -2,20 +2,17 @@
 """`birthmark line`: personalise a panel with a rig, run its station, deliver what is in its outbox, show births."""
 
 import json
-import sys
 from pathlib import Path
 
 import click
 
+from birthmark.cli.line_events import CONFIG, print_event, print_json
 from birthmark.cli.line_outbox import outbox
 from birthmark.cli.line_plan import plan
 from birthmark.cli.line_reconcile import reconcile
+from birthmark.cli.line_run import call, run
 from birthmark.cli.line_unit import unit
 from birthmark.cli.line_yields import yields
-
-CONFIG = click.option(
-    "--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The rig's rig.toml."
-)
 
 
 @click.group()
@@ -23,6 +20,8 @@ def line() -> None:
     """Personalise boards at the SMT line."""
 
 
+line.add_command(run)
+line.add_command(call)
 line.add_command(plan)
 line.add_command(unit)
 line.add_command(outbox)
@@ -32,25 +31,12 @@ line.add_command(reconcile)
 
 @line.command()
 @CONFIG
-@click.option(
-    "--panel", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The panel: positions and units."
-)
-@click.option("--json", "as_json", is_flag=True, help="Every event as one JSON line.")
-def run(config: Path, panel: Path, *, as_json: bool) -> None:
-    """Personalise one panel. Exit code 0 when every board passed or was marked bad."""
-    from birthmark.line.wiring import run_panel
-
-    sys.exit(run_panel(config, panel, _print_json if as_json else _print_text))
-
-
-@line.command()
-@CONFIG
 @click.option("--json", "as_json", is_flag=True, help="Every event as one JSON line.")
 def deliver(config: Path, *, as_json: bool) -> None:
     """Deliver what waits in the rig's outbox to the CA and the MES, and what is parked."""
     from birthmark.line.wiring import deliver as drain
 
-    waiting = drain(config, _print_json if as_json else _print_text)
+    waiting = drain(config, print_json if as_json else print_event)
     click.echo(json.dumps({"event": "deliver.end", "outbox": waiting}) if as_json else f"{waiting} records still wait")
 
 
@@ -82,27 +68,3 @@ def pin() -> None:
     from birthmark.line.people import hash_pin
 
     click.echo(str(hash_pin(click.prompt("PIN", hide_input=True, confirmation_prompt=True, err=True))))
-
-
-def _print_json(event: dict[str, object]) -> None:
-    click.echo(json.dumps(event))
-    sys.stdout.flush()
-
-
-def _print_text(event: dict[str, object]) -> None:
-    match event["event"]:
-        case "verdict":
-            why = f"  {event['finding']}: {event['reason']}" if event["finding"] else ""
-            click.echo(f"{event['position']:>3}  {event['unit']}  {event['verdict']}  {event['board_s']:.3f} s{why}")
-        case "hold":
-            click.echo(f"HOLD  {event['what']}; {event['hint']}", err=True)
-        case "resume":
-            click.echo(f"GOES ON  {event['finding']} is over", err=True)
-        case "mes.behind":
-            click.echo(f"MES HOLD  {event['what']}; {event['hint']}", err=True)
-        case "alarm":
-            click.echo(f"ALARM  {event['what']}: {event['reason']}; {event['hint']}", err=True)
-        case "panel.end":
-            click.echo(f"panel: {event['passed']} passed, {event['failed']} failed, {event['panel_s']:.3f} s")
-        case _:
-            pass

@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from birthmark.line.outcomes import COMMUNICATION, NOT_THE_UNITS
 from birthmark.line.results import PanelResult, PanelState, PlaceResult
 
 SUITE: Final = "birthmark"
@@ -21,7 +20,7 @@ _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 """What XML 1.0 §2.2 has no way to write."""
 
 
-def junit_xml(panel: PanelResult, rig: str, began: datetime) -> bytes:
+def junit_xml(panel: PanelResult, began: datetime) -> bytes:
     """
     Return the whole document, UTF-8.
 
@@ -39,7 +38,7 @@ def junit_xml(panel: PanelResult, rig: str, began: datetime) -> bytes:
     }
     root = Element("testsuites", counts | {"name": SUITE})
     began_at = began.replace(tzinfo=None).isoformat(timespec="seconds")
-    suite = SubElement(root, "testsuite", counts | {"name": SUITE, "timestamp": began_at, "hostname": _clean(rig)})
+    suite = SubElement(root, "testsuite", counts | {"name": SUITE, "timestamp": began_at})
     suite.extend(cases)
     text: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
     return text
@@ -48,12 +47,12 @@ def junit_xml(panel: PanelResult, rig: str, began: datetime) -> bytes:
 def _case(place: PlaceResult, panel: PanelResult) -> Element:
     name = place.unit or f"position {place.position}"
     case = _named_case(f"position-{place.position}", name, place.board_s)
-    if place.verdict == "SKIP":
+    if place.skipped:
         SubElement(case, "skipped", message="marked bad, or nothing here")
     elif not place.verdict:
         _trouble(case, "error", panel.finding, panel.reason)
     elif place.finding:
-        _trouble(case, "failure" if _the_boards(place) else "error", place.finding, place.reason)
+        _trouble(case, "failure" if place.to_blame else "error", place.finding, place.reason)
     SubElement(case, "system-out").text = _clean(_details(place))
     return case
 
@@ -72,10 +71,6 @@ def _named_case(place: str, name: str, time_s: float) -> Element:
 
 def _trouble(case: Element, kind: str, finding: str, reason: str) -> None:
     SubElement(case, kind, type=_clean(finding), message=_clean(reason)).text = _clean(f"{finding}: {reason}")
-
-
-def _the_boards(place: PlaceResult) -> bool:
-    return place.verdict == "QUARANTINE" or not place.finding.startswith((*COMMUNICATION, *NOT_THE_UNITS))
 
 
 def _details(place: PlaceResult) -> str:

@@ -33,6 +33,11 @@ _BROWN_OUT: Final = "line.power.brown-out"
 _QUARANTINED: Final = "line.unit.quarantined"
 
 
+def blames_board(result: Result, finding: str) -> bool:
+    """Say whether a verdict that is no pass may be the board's own, and not rig's, CA's, order's or operator's."""
+    return result is Result.QUARANTINE or not finding.startswith((*COMMUNICATION, *NOT_THE_UNITS))
+
+
 def state_after(result: Result, finding: str) -> WorkState:
     """Return what becomes of a unit that was worked on."""
     match result:
@@ -41,7 +46,7 @@ def state_after(result: Result, finding: str) -> WorkState:
         case Result.QUARANTINE:
             return WorkState.QUARANTINED
         case _:
-            return WorkState.OPEN if finding.startswith((*COMMUNICATION, *NOT_THE_UNITS)) else WorkState.FAILED
+            return WorkState.FAILED if blames_board(result, finding) else WorkState.OPEN
 
 
 def tried(result: Result, finding: str) -> bool:

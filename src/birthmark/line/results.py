@@ -10,8 +10,12 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-_PASSED: Final = frozenset({"PASS", "PASS-ALREADY", "RESUMED"})
-_FAILED: Final = frozenset({"FAIL", "QUARANTINE"})
+from birthmark.line.journal import Result
+from birthmark.line.outcomes import blames_board
+from birthmark.line.ports import Emit, Event
+
+_PASSED: Final = frozenset({Result.PASS, Result.PASS_ALREADY, Result.RESUMED})
+_FAILED: Final = frozenset({Result.FAIL, Result.QUARANTINE})
 _MEASURED: Final = ("board_s", "chip_s", "certificate_sha256")
 
 
@@ -39,6 +43,21 @@ class PlaceResult:
     certificate_sha256: str = ""
     step_ms: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def passed(self) -> bool:
+        """Whether the board may go on: it has its identity and a birth record."""
+        return self.verdict in _PASSED
+
+    @property
+    def skipped(self) -> bool:
+        """Whether nothing was to be worked on here."""
+        return self.verdict == Result.SKIP
+
+    @property
+    def to_blame(self) -> bool:
+        """Whether the board did not pass, and may itself be why."""
+        return self.verdict in _FAILED and blames_board(Result(self.verdict), self.finding)
+
 
 @dataclass(frozen=True, slots=True)
 class PanelResult:
@@ -60,7 +79,7 @@ class PanelResult:
             return ""
         return "PASS" if self.state is PanelState.DONE and not self.count(_FAILED) else "FAIL"
 
-    def count(self, verdicts: frozenset[str]) -> int:
+    def count(self, verdicts: frozenset[Result]) -> int:
         """Return how many positions have one of these verdicts."""
         return sum(place.verdict in verdicts for place in self.places)
 
@@ -98,7 +117,7 @@ def members(panel: PanelResult) -> dict[str, Any]:
     counts = {
         "passed": panel.count(_PASSED),
         "failed": panel.count(_FAILED),
-        "skipped": panel.count(frozenset({"SKIP"})),
+        "skipped": panel.count(frozenset({Result.SKIP})),
     }
     told = asdict(panel)
     places = list(told.pop("places"))
@@ -113,3 +132,24 @@ def _summed(panel: PanelResult, event: Mapping[str, Any]) -> dict[str, float]:
 def _moved(panel: PanelResult, position: int, **changes: Any) -> PanelResult:
     places = tuple(replace(place, **changes) if place.position == position else place for place in panel.places)
     return replace(panel, places=places)
+
+
+class Follower:
+    """Passes a run's events on, and makes its result of them. Used by one thread at a time, as `line.events` does."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self.result = PanelResult()
+
+    def begin(self, units: Sequence[str]) -> None:
+        """Take what is on the panel."""
+        self.result = begun(units)
+
+    def heard(self, event: Event) -> None:
+        """Take an event of the run."""
+        self.result = heard(self.result, event)
+        self._emit(event)
+
+    def stop(self, finding: str, reason: str) -> None:
+        """Take what ended the run before all verdicts were there."""
+        self.result = stopped(self.result, finding, reason)

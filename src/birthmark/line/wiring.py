@@ -24,7 +24,7 @@ from birthmark.evidence.ear import NO_SIGNERS, ResultSigners, read_signers
 from birthmark.evidence.endorsements import read_endorsements
 from birthmark.line.authority import WireAuthority
 from birthmark.line.births import Rig, Whereabouts
-from birthmark.line.config import POSITIONS_MAX, Position, RigConfig, load_panel, load_rig, people_of
+from birthmark.line.config import POSITIONS_MAX, Position, RigConfig, load_rig, people_of
 from birthmark.line.decisions import Decisions
 from birthmark.line.ending import ended_by_sigterm
 from birthmark.line.errors import RigBusy, ScanRefused, UnitsAway
@@ -65,7 +65,7 @@ UNITS_SUFFIX = ".units"
 LOCK_SUFFIX = ".lock"
 
 
-def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
+def run_panel(rig: RigConfig, positions: Sequence[Position], emit: Emit) -> int:
     """
     Personalise one panel and return the exit code: 0 when no board failed, 1 otherwise.
 
@@ -79,8 +79,6 @@ def run_panel(config_path: Path, panel_path: Path, emit: Emit) -> int:
 
     SIGTERM lets each board end its step, takes the power away, and then ends the process.
     """
-    rig = load_rig(config_path)
-    positions = load_panel(panel_path)
     with ended_by_sigterm(), opened_line(rig, emit) as line:
         report = personalise(line, positions, rig.deliver_wait_s)
     return EXIT_FAILED_BOARDS if report.failed else EXIT_DONE

@@ -73,7 +73,7 @@ class PanelCalls:
         called = self._station.desk.panel(request.path_params["key"])
         if called.running:
             raise ScanRefused("the panel is running", hint="wait for its verdicts", finding="line.scan.running")
-        return Response(junit_xml(called.result, self._station.rig.rig, called.began), media_type="application/xml")
+        return Response(junit_xml(called.result, called.began), media_type="application/xml")
 
     async def _awaited(self, request: Request, called: CalledPanel, wait_s: float) -> CalledPanel:
         """Return the panel once it has ended, or after so long, or when the server ends."""
