@@ -334,11 +334,21 @@ def test_pytest_can_run_the_rigs_station_itself(factory: Path, lab: Lab, units: 
     assert "2 passed" in done.stdout
 
 
-@pytest.mark.parametrize("options", [(), ("--birthmark-unit=BM-000001",)])
-def test_without_a_station_the_fixtures_say_what_to_name(factory: Path, options: Sequence[str]) -> None:
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        ((), "--birthmark-station"),
+        (("--birthmark-unit=BM-000001",), "--birthmark-station"),
+        (("--birthmark-station=http://127.0.0.1:1",), "--birthmark-unit"),
+    ],
+)
+def test_without_a_station_or_a_unit_a_test_is_an_error_and_not_skipped(
+    factory: Path, options: Sequence[str], missing: str
+) -> None:
     done = factory_run(factory, *options)
-    assert "--birthmark-" in done.stdout
-    assert done.returncode != 0
+    assert "2 errors" in done.stdout
+    assert f"UsageError: say {'which boards are there: ' if missing.endswith('unit') else ''}{missing}" in done.stdout
+    assert done.returncode == 1
 
 
 def test_pytest_runs_that_want_no_board_load_nothing_of_ours(factory: Path) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EMPTY: Final = "-"
 """A unit's place that is not worked on."""
+NO_UNIT: Final = "say which boards are there: --birthmark-unit UNIT"
 END_S: Final = 120
 """What a station of ours gets to finish its panel."""
 
@@ -49,7 +50,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "birthmark_board" in metafunc.fixturenames:
         units = enumerate(metafunc.config.getoption("--birthmark-unit"))
         boards = {unit: index for index, unit in units if unit != EMPTY}
-        metafunc.parametrize("birthmark_board", boards.values(), ids=boards, indirect=True)
+        if boards:  # without one the fixture says so: a test of no board must not pass for skipped
+            metafunc.parametrize("birthmark_board", boards.values(), ids=boards, indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +74,7 @@ def birthmark_panel(request: pytest.FixtureRequest, birthmark_station: "StationC
     """How the panel of the command line ended. It runs once in a session, also when several workers share that."""
     units = request.config.getoption("--birthmark-unit")
     if not units:
-        raise pytest.UsageError("say which boards are there: --birthmark-unit UNIT")
+        raise pytest.UsageError(NO_UNIT)
     return birthmark_station.run(
         [None if unit == EMPTY else unit for unit in units],
         request.config.getoption("--birthmark-operator"),
@@ -85,6 +87,8 @@ def birthmark_board(request: pytest.FixtureRequest, birthmark_panel: "PanelResul
     """How one board of the panel ended; its verdict stands in pytest's own reports too, as properties of the test."""
     from birthmark.frameworks.station import demand_a_verdict  # noqa: PLC0415 see above
 
+    if not hasattr(request, "param"):
+        raise pytest.UsageError(NO_UNIT)
     board: PlaceResult = birthmark_panel.places[request.param]
     told = ("unit", "verdict", "finding", "certificate_sha256")
     request.node.user_properties.extend((f"birthmark_{name}", getattr(board, name)) for name in told)
