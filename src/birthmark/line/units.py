@@ -53,7 +53,12 @@ def begun(work: UnitWork, holder: Holder, limits: UnitLimits, at: datetime) -> U
     # A rig has one run at a time (`line.wiring`): whatever else of it is said to be at work has died.
     if interrupted and at < work.lease_until and work.holder.rig != holder.rig:
         wait_s = (work.lease_until - at).total_seconds()
-        raise UnitInWork(f"the unit is with {work.holder.rig}", finding="line.unit.in-work", retry_after_s=wait_s)
+        raise UnitInWork(
+            f"{work.unit} is with {work.holder.rig}",
+            hint="its lease ends by itself; this position waits for it",
+            finding="line.unit.in-work",
+            retry_after_s=wait_s,
+        )
     work = replace(work, interruptions=work.interruptions + interrupted)
     _demand_free(work, limits)
     return replace(work, state=WorkState.IN_WORK, holder=holder, lease_until=limits.lease_end(at), changed_at=at)
