@@ -26,7 +26,7 @@ from support.tls_files import TLSFiles, write_key
 from support.webhook_receiver import WebhookMES, webhook_mes
 
 BOARDS = 6
-EVENTS_OF_A_PANEL = 5
+EVENTS_OF_A_RUN = 8
 MES = ("mes-file", "mes-postgres", "mes-webhook")
 POISONED = {"event": "unit.verdict", "unit": "BM-000003"}
 Event = dict[str, Any]
@@ -154,19 +154,19 @@ def one_poison_event(factory: Factory) -> Iterator[None]:
 
 
 def test_the_line_goes_on_with_flags_and_afterwards_every_event_arrives_in_order_and_once(factory: Factory) -> None:
-    factory.configure(mes_policy="hold-flags", mes_waiting_limit=12)
+    factory.configure(mes_policy="hold-flags", mes_waiting_limit=20)
     assert of(factory.run(0), "panel.end")[0]["outbox"] == 0
     with one_poison_event(factory):
         with factory.down():
             said = [factory.run(number) for number in range(1, BOARDS)]
             assert [of(events, "verdict")[0]["verdict"] for events in said] == ["PASS"] * (BOARDS - 1)
-            # 0, 5 and 10 events wait when the first three begin: not too many.
+            # 1, 9 and 17 events wait when the first three begin: not too many.
             flagged = [of(events, "panel.start")[0]["mes_hold"] for events in said]
             assert flagged == [False, False, False, True, True]
             assert {event["destination"] for event in of(said[-1], "mes.behind")} == set(MES)
             assert "since 20" in of(said[-1], "mes.behind")[0]["what"]
-            assert of(said[-1], "panel.end")[0]["outbox"] == 3 * EVENTS_OF_A_PANEL * (BOARDS - 1)
-        last = EVENTS_OF_A_PANEL * BOARDS
+            assert of(said[-1], "panel.end")[0]["outbox"] == 3 * EVENTS_OF_A_RUN * (BOARDS - 1)
+        last = EVENTS_OF_A_RUN * BOARDS
         alarms = of(factory.deliver(), "alarm")
         assert {alarm["destination"] for alarm in alarms} == {"mes-postgres", "mes-webhook"}
         (poison,) = {alarm["sequence"] for alarm in alarms}
@@ -192,7 +192,7 @@ def test_the_line_goes_on_with_flags_and_afterwards_every_event_arrives_in_order
 
 
 def test_the_line_stops_with_one_message_and_goes_on_alone_when_the_mes_is_back(factory: Factory) -> None:
-    factory.configure(mes_policy="stop", mes_waiting_limit=8)
+    factory.configure(mes_policy="stop", mes_waiting_limit=12)
     with factory.down():
         for number in (0, 1):
             factory.run(number)
@@ -203,7 +203,7 @@ def test_the_line_stops_with_one_message_and_goes_on_alone_when_the_mes_is_back(
         hold = json.loads(line.stdout.readline())
         assert (hold["event"], hold["finding"]) == ("hold", "line.mes.behind")
         for mes in MES:
-            assert f"10 events wait for {mes}, since 20" in hold["what"]
+            assert f"17 events wait for {mes}, since 20" in hold["what"]
         assert "birthmark line outbox list" in hold["hint"]
     out, err = line.communicate(timeout=60)
     assert line.returncode == 0, err
@@ -215,9 +215,9 @@ def test_the_line_stops_with_one_message_and_goes_on_alone_when_the_mes_is_back(
     assert of(said, "verdict")[0]["verdict"] == "PASS"
     factory.deliver()
     told = [event["event"] for event in factory.held("mes-file")]
-    assert told[10:13] == ["line.held", "line.resumed", "panel.begun"]
+    assert told[17:20] == ["line.held", "line.resumed", "panel.begun"]
     assert all(factory.sequences(mes) == list(range(1, len(told) + 1)) for mes in MES)
-    check_all_have_everything_once(factory, 3 * EVENTS_OF_A_PANEL + 2)
+    check_all_have_everything_once(factory, 3 * EVENTS_OF_A_RUN + 2)
     assert not any(event["mes_hold"] for event in factory.held("mes-file"))
 
 
@@ -230,10 +230,12 @@ def test_the_stop_is_told_to_people_in_one_line(factory: Factory) -> None:
         assert (done.returncode, done.stdout) == (5, "")
         held = [line for line in done.stderr.splitlines() if line.startswith("HOLD  ")]
         assert len(held) == 1
-        assert "5 events wait for mes-file, since 20" in held[0]
+        assert "9 events wait for mes-file, since 20" in held[0]
         assert "birthmark: line.hold.limit: held for 1 s: " in done.stderr
     factory.deliver()
-    check_all_have_everything_once(factory, EVENTS_OF_A_PANEL + 1)
+    told = [event["event"] for event in factory.held("mes-file")]
+    assert told[EVENTS_OF_A_RUN:] == ["rig.started", "line.held", "line.resumed", "rig.ended"]
+    check_all_have_everything_once(factory, len(told))
 
 
 def check_all_have_everything_once(factory: Factory, last: int) -> None:

@@ -4,7 +4,6 @@
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -13,38 +12,47 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
 from birthmark.core.clock import system_clock
 from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, SignedBirth, Wants
-from birthmark.line.cfx import mapping, story
+from birthmark.core.errors import DecodeError
 from birthmark.line.cfx.amqp import Connection, Peer, PeerAway
 from birthmark.line.cfx.endpoint import CFXEndpoint, Station
-from birthmark.line.cfx.envelope import Envelope, encode, transaction_id
+from birthmark.line.cfx.envelope import Envelope, encode
 from birthmark.line.cfx.errors import InterlockUnanswered
-from birthmark.line.cfx.interlock import Desk, Interlock, Refusal, Unanswered
-from birthmark.line.cfx.mapping import Ended, personalized_by
+from birthmark.line.cfx.interlock import CFXInterlock, Desk, Unanswered
+from birthmark.line.cfx.mapping import messages_of, personalized_by
 from birthmark.line.events import Events
+from birthmark.line.interlock import Refusal
 from birthmark.line.outbox import Outbox
 from birthmark.net.tls import client_context
 from birthmark.stores.line_sqlite import LineSQLite
 from support.births import Births, record
-from support.cfx import AT, PLACES, WORK, demand_envelope
+from support.cfx import BEGUN, ENDED, HELD, PLACES, RESUMED, WORK, demand_envelope, verdict
+from support.cfx_factory import (
+    EXCHANGE,
+    HANDLE,
+    OTHERS,
+    QUEUE,
+    REPLIES,
+    REQUESTS,
+    bodies,
+    clear_away,
+    factory,
+    reply,
+    set_up,
+    taken,
+)
 from support.cfx_mes import response
-from support.labs import births, run_panel, running_lab
 from support.parcels import born, parcel
 from support.rabbitmq import LOW_LIMIT_BYTES, PASSWORD, USER, RabbitMQ, TLSFiles, rabbitmq
 from support.tls_files import TLSFiles as Plant
 
-HANDLE = "Acme.Rig.A"
-EXCHANGE, QUEUE = "cfx", "mes"
-REQUESTS, REPLIES = "mes.requests", "rig.replies"
 PATIENCE_S = 20.0
 SHORT_S = 2.0
 BIRTHS = Births()
-OTHERS = ("CFX.EndpointConnected", "CFX.Heartbeat", "CFX.EndpointShuttingDown")
 
 
 @pytest.fixture(scope="module")
@@ -69,19 +77,6 @@ def channel(broker: RabbitMQ) -> Iterator[BlockingChannel]:
         clear_away(opened)
 
 
-def clear_away(channel: BlockingChannel) -> None:
-    channel.exchange_delete(EXCHANGE)
-    for queue in (QUEUE, REQUESTS, REPLIES):
-        channel.queue_delete(queue)
-
-
-def set_up(channel: BlockingChannel) -> None:
-    channel.exchange_declare(EXCHANGE, "topic", durable=True)
-    for queue in (QUEUE, REQUESTS, REPLIES):
-        channel.queue_declare(queue, durable=True)
-    channel.queue_bind(QUEUE, EXCHANGE, "#")
-
-
 def peer(broker: RabbitMQ, **changes: object) -> Peer:
     plain = Peer("127.0.0.1", broker.port, HANDLE, "PLAIN", USER, PASSWORD)
     return replace(plain, **changes)  # type: ignore[arg-type] # tests name the fields that they change
@@ -100,18 +95,6 @@ def publish(to: CFXEndpoint, envelope: Envelope) -> None:
     to.publish(envelope.unique_id, encode(envelope))
 
 
-def taken(channel: BlockingChannel, queue: str = QUEUE) -> list[tuple[str, bytes]]:
-    """Return the message name and the body of all that is in the queue, in its order, and empty it."""
-    found = []
-    while (got := channel.basic_get(queue, auto_ack=True))[0] is not None:
-        found.append((json.loads(got[2])["MessageName"], got[2]))
-    return found
-
-
-def bodies(channel: BlockingChannel) -> list[bytes]:
-    return [body for name, body in taken(channel) if name not in OTHERS]
-
-
 def eventually(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not holds():
@@ -120,18 +103,9 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 def panel() -> list[Envelope]:
-    ended = [Ended(PLACES[0], "PASS"), Ended(PLACES[1], "FAIL", "chip.absent", "no answer"), Ended(PLACES[2], "SKIP")]
-    told, _ = story.ready(story.Story(HANDLE, "rig-a", "session", AT), AT)
-    _, faults = story.hear(told, {"event": "hold", "what": "away", "finding": "line.ca.away"}, AT)
-    return [
-        mapping.arrived(WORK, AT),
-        mapping.started(WORK, AT),
-        envelope_of("BM-000001"),
-        mapping.tested(WORK, ended, AT),
-        mapping.completed(WORK, ended, AT),
-        mapping.departed(WORK, ended, AT),
-        *faults,
-    ]
+    """Return a panel's messages, among which is one of each kind."""
+    told = [BEGUN, WORK, born(BIRTHS.of("BM-000001")), verdict("PASS"), HELD, RESUMED, ENDED]
+    return [envelope for event in told for envelope in messages_of(event, HANDLE)]
 
 
 def test_what_is_published_is_what_another_client_consumes(broker: RabbitMQ, channel: BlockingChannel) -> None:
@@ -226,8 +200,28 @@ def test_what_is_no_message_of_ours_never_reaches_the_broker(
 
 
 def test_what_is_no_birth_is_refused(broker: RabbitMQ) -> None:
-    with closing(endpoint(peer(broker))) as rig, pytest.raises(DeliveryRefused):
+    with closing(endpoint(peer(broker))) as rig, pytest.raises(DecodeError):
         rig.deliver(parcel(born(SignedBirth("f" * 64, "BM-000001", "not.a.jws"))))
+
+
+def test_an_event_of_several_messages_goes_on_behind_what_the_broker_has(
+    broker: RabbitMQ, channel: BlockingChannel
+) -> None:
+    """Between the two messages of an event the broker stands still: the first is not told twice, the second is told."""
+    with closing(endpoint(peer(broker), confirm_s=SHORT_S)) as rig:
+        original = rig.publish
+
+        def publish_and_stop(message_id: UUID, content: bytes) -> None:
+            original(message_id, content)
+            broker.suspend()
+
+        rig.publish = publish_and_stop  # type: ignore[method-assign] # the broker stops exactly in between
+        with pytest.raises(DeliveryDeferred):
+            rig.deliver(parcel(HELD))
+        rig.publish = original  # type: ignore[method-assign] # as above
+        broker.resume()
+        rig.deliver(parcel(HELD))
+    assert bodies(channel) == [encode(envelope) for envelope in messages_of(HELD, HANDLE)]
 
 
 def test_a_broker_that_stands_still_gets_each_message_once(broker: RabbitMQ, channel: BlockingChannel) -> None:
@@ -314,63 +308,12 @@ def test_a_broker_under_another_root_is_not_spoken_to(broker: RabbitMQ, plant: P
     assert away.value.finding == "cfx.broker.tls"
 
 
-def test_a_rig_that_is_told_to_publishes_its_births(broker: RabbitMQ, channel: BlockingChannel, tmp_path: Path) -> None:
-    password = tmp_path / "password"
-    password.touch(mode=0o600)
-    password.write_text(PASSWORD)
-    network = tmp_path / "cfx.toml"
-    network.write_text(
-        f'url = "amqp://127.0.0.1:{broker.port}"\nunsafe_cleartext = true\nhandle = "{HANDLE}"\n'
-        f'address = "/exchange/{EXCHANGE}"\nuser = "{USER}"\npassword_file = "{password.name}"\n'
-    )
-    with running_lab(tmp_path / "lab", boards=2) as lab:
-        rig = Path(lab.rig_configs["rig-a"])
-        rig.write_text(f'mes_cfx_file = "{network}"\n' + rig.read_text())
-        verdicts = run_panel(lab)
-        made = {str(birth["unit_serial"]): str(birth["run"]) for birth in births(lab)}
-    assert {verdict["verdict"] for verdict in verdicts.values()} == {"PASS"}
-    told = [json.loads(body) for name, body in taken(channel) if name not in OTHERS]
-    units = {each["MessageBody"]["PersonalizedUnits"][0]["UnitIdentifier"]: each for each in told}
-    assert set(units) == set(made) == set(verdicts)
-    # One panel, one run, one transaction.
-    (run,) = set(made.values())
-    transactions = {each["MessageBody"]["TransactionId"] for each in told}
-    assert transactions == {str(transaction_id("rig-a", run))}
-
-
-@contextmanager
-def factory(broker: RabbitMQ, answer: Callable[[BlockingChannel, bytes, str], None]) -> Iterator[None]:
-    """A MES behind the broker, in a thread with a client of its own: gives each request to `answer`."""
-    ending = threading.Event()
-
-    def serve() -> None:
-        with broker.channel() as channel:
-            for method, properties, body in channel.consume(REQUESTS, auto_ack=True, inactivity_timeout=0.05):
-                if ending.is_set():
-                    return
-                if method is not None:
-                    answer(channel, body, properties.correlation_id)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield
-    finally:
-        ending.set()
-        thread.join()
-
-
-def reply(channel: BlockingChannel, content: bytes, correlation_id: str | None = None) -> None:
-    properties = pika.BasicProperties(correlation_id=correlation_id, content_type="application/json")
-    channel.basic_publish("", REPLIES, content, properties)
-
-
 def interlock(
     to: Peer, unanswered: Unanswered = "stop", timeout_s: float = PATIENCE_S, *, direct: bool = False
-) -> Interlock:
+) -> CFXInterlock:
     request = "Acme.MES.1" if direct else f"/amq/queue/{REQUESTS}"
     desk = Desk(HANDLE, "Acme.MES.1", request, "" if direct else f"/amq/queue/{REPLIES}", timeout_s, unanswered)
-    return Interlock(to, desk, system_clock, time.monotonic)
+    return CFXInterlock(to, desk, system_clock, time.monotonic)
 
 
 def test_the_factory_is_asked_through_the_broker_and_its_answer_decides(
@@ -387,7 +330,7 @@ def test_the_factory_is_asked_through_the_broker_and_its_answer_decides(
 
     with closing(interlock(peer(broker))) as asking, factory(broker, answer):
         for _ in range(2):
-            clearance = asking.clear(WORK, uuid4())
+            clearance = asking.clear(PLACES)
             assert clearance.refusals == (Refusal(2, "cfx.interlock.refused", "wrong route", 7),)
             assert clearance.assumed == ""
     assert channel.queue_declare(REPLIES, passive=True).method.message_count == 0
@@ -396,9 +339,9 @@ def test_the_factory_is_asked_through_the_broker_and_its_answer_decides(
 def test_silence_means_stop_or_go_as_it_is_configured(broker: RabbitMQ, channel: BlockingChannel) -> None:
     silence = pytest.raises(InterlockUnanswered, match="nobody answered within 2 s")
     with closing(interlock(peer(broker), "stop", SHORT_S)) as asking, silence:
-        asking.clear(WORK, uuid4())
+        asking.clear(PLACES)
     with closing(interlock(peer(broker), "go", SHORT_S)) as asking:
-        clearance = asking.clear(WORK, uuid4())
+        clearance = asking.clear(PLACES)
     assert (clearance.refusals, clearance.assumed) == ((), "nobody answered within 2 s")
     assert len(taken(channel, REQUESTS)) == 2
 
@@ -412,14 +355,14 @@ def test_an_answer_that_cannot_be_read_is_none(broker: RabbitMQ, channel: Blocki
         factory(broker, answer),
         pytest.raises(InterlockUnanswered, match="cannot be read"),
     ):
-        asking.clear(WORK, uuid4())
+        asking.clear(PLACES)
     assert channel.is_open
 
 
 def test_a_factory_that_is_not_there_cannot_be_asked(broker: RabbitMQ) -> None:
     nobody = peer(broker, port=broker.unused_port)
     with closing(interlock(nobody)) as asking, pytest.raises(InterlockUnanswered, match="Connection refused"):
-        asking.clear(WORK, uuid4())
+        asking.clear(PLACES)
 
 
 def test_an_endpoint_without_a_broker_is_asked_as_the_sdk_asks_it() -> None:
@@ -429,7 +372,7 @@ def test_an_endpoint_without_a_broker_is_asked_as_the_sdk_asks_it() -> None:
             assert mes.stdout is not None
             port = int(mes.stdout.readline())
             with closing(interlock(Peer("127.0.0.1", port, HANDLE), direct=True)) as asking:
-                clearance = asking.clear(WORK, uuid4())
+                clearance = asking.clear(PLACES)
             demand_envelope(json.loads(mes.stdout.readline()))
         finally:
             mes.kill()

@@ -14,25 +14,88 @@ from uuid import UUID
 import msgspec
 from hypothesis import strategies as st
 
-from birthmark.line.cfx.mapping import Place, Work
+from birthmark.core.line_events import (
+    Heading,
+    LineHeld,
+    LineResumed,
+    Outcome,
+    PanelBegun,
+    PanelEnded,
+    Place,
+    RigState,
+    StateChange,
+    UnitVerdict,
+    WorkStarted,
+)
 
 PUBLISHED = tomllib.loads((Path(__file__).parents[1] / "vectors/cfx/ipc-2591-2.1.toml").read_text())
 AT = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
-PLACES = (Place(1, "BM-000001"), Place(2, "BM-000002"), Place(3, "", bad=True))
-WORK = Work(
-    handle="Acme.Rig.A",
-    rig="rig-a",
-    run="0011223344556677",
-    operator="ada",
-    order="order-1",
-    places=PLACES,
-    panel="PANEL-7",
-    lane=1,
-    recipe="controller",
-    revision="3",
+HANDLE = "Acme.Rig.A"
+RUN, TRANSACTION = "0011223344556677", "5a1d6a3e-0000-4000-8000-000000000001"
+PLACES = (
+    Place(position=1, unit="BM-000001"),
+    Place(position=2, unit="BM-000002"),
+    Place(position=3, unit="BM-000003", bad=True),
+    Place(position=4, unit="", bad=True),
 )
 SPAN = re.compile(r"(\d+\.)?\d\d:\d\d:\d\d(\.\d{7})?")
 Json = Any
+CHANGE = StateChange(was=RigState.IDLE, was_s=1.5, now=RigState.WORK)
+
+
+def of_panel(what: str, **changes: object) -> Heading:
+    """Return the heading of an event of the panel."""
+    heading = Heading(
+        idempotency_key=f"{TRANSACTION}:{what}",
+        rig="rig-a",
+        run=RUN,
+        transaction=TRANSACTION,
+        at=AT.isoformat(timespec="milliseconds"),
+        operator="ada",
+        product="controller",
+        order="order-1",
+        mes_hold=False,
+    )
+    return heading | changes  # type: ignore[return-value] # tests name the members that they change
+
+
+BEGUN = PanelBegun(**of_panel("panel.begun"), places=PLACES)
+WORK = WorkStarted(**of_panel("work.started"), places=PLACES, recipe_sha256="ab" * 32, change=CHANGE)
+HELD = LineHeld(**of_panel("line.held.0"), what="no connection", hint="see", finding="line.ca.away", change=CHANGE)
+RESUMED = LineResumed(**of_panel("line.held.0:over"), finding="line.ca.away", hold=HELD.idempotency_key, change=CHANGE)
+
+
+def verdict(verdict: str, finding: str = "", reason: str = "", position: int = 1) -> UnitVerdict:
+    return UnitVerdict(
+        **of_panel(f"unit.verdict.{position}"),
+        unit=PLACES[position - 1].unit,
+        position=position,
+        verdict=verdict,
+        finding=finding,
+        reason=reason,
+        started=AT.isoformat(),
+        recipe_sha256="ab" * 32,
+    )
+
+
+def outcomes(*verdicts: str) -> tuple[Outcome, ...]:
+    """Return how the places ended, in their order."""
+    return tuple(
+        Outcome(position=place.position, unit=place.unit, verdict=each)
+        for place, each in zip(PLACES, verdicts, strict=True)
+    )
+
+
+ENDED = PanelEnded(
+    **of_panel("panel.ended"),
+    passed=1,
+    failed=1,
+    skipped=2,
+    panel_s=1.5,
+    outcomes=outcomes("PASS", "FAIL", "SKIP", "SKIP"),
+    worked=True,
+    change=CHANGE,
+)
 
 
 def demand_envelope(value: Json) -> None:

@@ -30,6 +30,8 @@ def print_event(event: dict[str, object]) -> None:
             click.echo(f"GOES ON  {event['finding']} is over", err=True)
         case "mes.behind":
             click.echo(f"MES HOLD  {event['what']}; {event['hint']}", err=True)
+        case "interlock.assumed":
+            click.echo(f"NOT CLEARED  nobody cleared this panel, and it is worked on: {event['what']}", err=True)
         case "alarm":
             click.echo(f"ALARM  {event['what']}: {event['reason']}; {event['hint']}", err=True)
         case "panel.end":

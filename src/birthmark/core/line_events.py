@@ -6,6 +6,7 @@ What a rig tells the factory: one frozen type for each kind of event, and the JS
 transaction of what the event tells: a receiver that misses a number misses an event. Times are RFC 3339 in UTC.
 """
 
+from enum import StrEnum
 from typing import Any, Final, TypeAlias, TypedDict
 
 import msgspec
@@ -58,10 +59,60 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     bad: bool = False
 
 
+class RigState(StrEnum):
+    """What a rig is doing, as the factory knows it."""
+
+    DOWN = "down"
+    IDLE = "idle"
+    WORK = "work"
+    HELD = "held"
+
+
+class StateChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The rig went from one state, in which it was for `was_s` seconds, to another; or it stays in that one."""
+
+    was: RigState
+    was_s: float
+    now: RigState
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one place of a panel ended. `verdict` is empty where the panel was broken off before there was one."""
+
+    position: int
+    unit: str
+    verdict: str
+
+
+class RigStarted(LineEvent, frozen=True, kw_only=True, tag="rig.started"):
+    """The rig is ready for panels."""
+
+    change: StateChange | None = None
+
+
+class RigEnded(LineEvent, frozen=True, kw_only=True, tag="rig.ended"):
+    """The rig takes no more panels. Of one that died its next start tells it: `at` is its last sign of life."""
+
+    change: StateChange | None = None
+
+
 class PanelBegun(LineEvent, frozen=True, kw_only=True, tag="panel.begun"):
     """A panel has arrived, with these units in it."""
 
     places: tuple[Place, ...]
+
+
+class WorkStarted(LineEvent, frozen=True, kw_only=True, tag="work.started"):
+    """
+    Nothing keeps the panel from being worked on: those of its boards that may be get power.
+
+    `assumed` says why the factory's clearance was assumed, where it was asked for one and gave none.
+    """
+
+    places: tuple[Place, ...]
+    recipe_sha256: str
+    assumed: str = ""
+    change: StateChange | None = None
 
 
 class UnitStarted(LineEvent, frozen=True, kw_only=True, tag="unit.started"):
@@ -72,7 +123,11 @@ class UnitStarted(LineEvent, frozen=True, kw_only=True, tag="unit.started"):
 
 
 class UnitVerdict(LineEvent, frozen=True, kw_only=True, tag="unit.verdict"):
-    """How a unit's run ended: PASS, PASS-ALREADY, RESUMED, FAIL, QUARANTINE, SKIP."""
+    """
+    How a unit's run ended: PASS, PASS-ALREADY, RESUMED, FAIL, QUARANTINE, SKIP.
+
+    `started` is when its first step began (RFC 3339), empty where there was none.
+    """
 
     unit: str
     position: int
@@ -80,6 +135,8 @@ class UnitVerdict(LineEvent, frozen=True, kw_only=True, tag="unit.verdict"):
     finding: str = ""
     reason: str = ""
     certificate_sha256: str = ""
+    started: str = ""
+    recipe_sha256: str = ""
 
 
 class UnitBorn(LineEvent, frozen=True, kw_only=True, tag=BIRTH_KIND):
@@ -108,12 +165,23 @@ class UnitReworked(LineEvent, frozen=True, kw_only=True, tag="unit.reworked"):
 
 
 class PanelEnded(LineEvent, frozen=True, kw_only=True, tag="panel.ended"):
-    """Every position of a panel has its verdict."""
+    """Every position of a panel has its verdict. `worked`: work had started on one of them at least."""
 
     passed: int
     failed: int
     skipped: int
     panel_s: float
+    outcomes: tuple[Outcome, ...] = ()
+    worked: bool = False
+    change: StateChange | None = None
+
+
+class PanelBroken(LineEvent, frozen=True, kw_only=True, tag="panel.broken"):
+    """A panel was broken off. Where the rig died its next start tells it: `at` is its last sign of life."""
+
+    outcomes: tuple[Outcome, ...]
+    worked: bool
+    change: StateChange | None = None
 
 
 class LineHeld(LineEvent, frozen=True, kw_only=True, tag="line.held"):
@@ -123,23 +191,30 @@ class LineHeld(LineEvent, frozen=True, kw_only=True, tag="line.held"):
     hint: str
     finding: str
     unit: str = ""
+    change: StateChange | None = None
 
 
 class LineResumed(LineEvent, frozen=True, kw_only=True, tag="line.resumed"):
-    """What was held goes on. `finding` is that of the hold."""
+    """What was held goes on, or is given up. `finding` is that of the hold, `hold` its key."""
 
     finding: str
     unit: str = ""
+    hold: str = ""
+    change: StateChange | None = None
 
 
 AnyLineEvent: TypeAlias = (
-    PanelBegun
+    RigStarted
+    | RigEnded
+    | PanelBegun
+    | WorkStarted
     | UnitStarted
     | UnitVerdict
     | UnitBorn
     | UnitOverridden
     | UnitReworked
     | PanelEnded
+    | PanelBroken
     | LineHeld
     | LineResumed
 )

@@ -7,6 +7,7 @@ in between is a duration, never the knowledge of what was begun. What the factor
 of the entry that it tells.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,15 +15,17 @@ from enum import StrEnum
 from typing import Literal
 
 from birthmark.core.clock import Clock
-from birthmark.core.delivery import JournalEntry, SignedBirth
-from birthmark.core.errors import StoreError
+from birthmark.core.delivery import JournalEntry, Parcel, SignedBirth
+from birthmark.core.errors import DecodeError, StoreError
 from birthmark.core.line_events import LineEvent
 from birthmark.line.chip_time import TimedChip
 from birthmark.line.errors import JournalUnwritable
 from birthmark.line.events import Events
 from birthmark.line.ports import LineStore, Stopwatch
+from birthmark.line.standing import ENDS, Standing, standing_of
 from birthmark.line.telling import Teller, Told
 
+_log = logging.getLogger(__name__)
 _MS = 1000.0
 _WRONG_FILE = frozenset({"store.foreign", "store.version"})
 
@@ -70,6 +73,10 @@ class Desk:
         """Return the moment in RFC 3339, as journal and births have it."""
         return self.teller.now()
 
+    def standing(self) -> Standing:
+        """Return how the rig stands by what is told. Raises JournalUnwritable."""
+        return standing_in(self.store)
+
     def keep(self, *events: LineEvent, entries: tuple[JournalEntry, ...] = ()) -> None:
         """Put events on disk, and the journal entries that they tell. Raises JournalUnwritable."""
         with writable():
@@ -84,6 +91,7 @@ class BoardJournal:
         self._position = position
         self._unit = unit
         self._ended: list[JournalEntry] = []
+        self._started = ""
         self.step_ms: dict[str, float] = {}
         self.begun = ""
         """The last step that was begun."""
@@ -98,7 +106,9 @@ class BoardJournal:
 
         """
         started = () if self.begun else (self._desk.teller.started(self._position, self._unit),)
-        self._write(replace(self._entry("begin"), step=step.value), *started)
+        entry = self._entry("begin")
+        self._write(replace(entry, step=step.value), *started)
+        self._started = self._started or entry.at
         self.begun = step.value
         self._desk.events.emit(event="step.begin", position=self._position, unit=self._unit, step=step.value)
         began, chip_began = self._desk.stopwatch(), chip.seconds if chip else 0.0
@@ -146,7 +156,7 @@ class BoardJournal:
 
     def _write_verdict(self, told: Told, *births: LineEvent) -> None:
         entry = replace(self._entry("verdict"), verdict=told.verdict, finding=told.finding, detail=told.reason)
-        self._write(entry, *births, self._desk.teller.verdict(self._position, self._unit, told))
+        self._write(entry, *births, self._desk.teller.verdict(self._position, self._unit, told, self._started))
 
     def _write(self, entry: JournalEntry, *events: LineEvent) -> None:
         self._desk.keep(*events, entries=(*self._ended, entry))
@@ -156,11 +166,28 @@ class BoardJournal:
         return JournalEntry(self._desk.now(), self._desk.run, self._position, self._unit, event)
 
 
-def skip(desk: Desk, position: int, unit: str) -> tuple[JournalEntry, LineEvent]:
-    """Return what is to be journalled and told of a position that is marked bad."""
-    told = Told(Result.SKIP.value)
-    entry = JournalEntry(desk.now(), desk.run, position, unit, "verdict", verdict=told.verdict)
+def untouched(desk: Desk, position: int, unit: str, told: Told) -> tuple[JournalEntry, LineEvent]:
+    """Return what is to be journalled and told of a position that is not worked on."""
+    verdict, finding, detail = told.verdict, told.finding, told.reason
+    entry = JournalEntry(
+        desk.now(), desk.run, position, unit, "verdict", verdict=verdict, finding=finding, detail=detail
+    )
     return entry, desk.teller.verdict(position, unit, told)
+
+
+def standing_in(store: LineStore) -> Standing:
+    """Return how the rig stands by the events in its store; a damaged one is passed over. Raises JournalUnwritable."""
+    with writable():
+        parcels = store.since(ENDS)
+    return standing_of(event for parcel in parcels if (event := _readable(parcel)) is not None)
+
+
+def _readable(parcel: Parcel) -> LineEvent | None:
+    try:
+        return parcel.event()
+    except DecodeError as error:
+        _log.error("event %d cannot be read: %s", parcel.sequence, error)
+        return None
 
 
 @contextmanager

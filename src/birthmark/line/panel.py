@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from birthmark.core.attempts import Attempt
 from birthmark.core.errors import BirthmarkError
 from birthmark.core.ids import fingerprint
-from birthmark.core.line_events import Place
+from birthmark.core.line_events import Outcome, Place
 from birthmark.line.chip_time import TimedChip
 from birthmark.line.config import Position
 from birthmark.line.errors import AuthorityRefused, Contradiction, JournalUnwritable, UnitStopped
-from birthmark.line.journal import BoardJournal, Result, Step, skip
+from birthmark.line.interlock import Clearance, Refusal
+from birthmark.line.journal import BoardJournal, Result, Step, untouched
 from birthmark.line.outcomes import state_after
 from birthmark.line.ports import OpenChip
 from birthmark.line.sequence import Sequence, Station
@@ -70,35 +71,63 @@ class Panel:
 
         Raises:
             JournalUnwritable: no board was touched.
+            HoldEnded: the factory did not say for too long whether it lets the boards be worked on; none was touched.
 
         """
         desk = self._station.desk
         numbered = list(enumerate(positions, 1))
-        skips = [skip(desk, number, position.unit) for number, position in numbered if position.bad]
         places = [Place(position=number, unit=position.unit, bad=position.bad) for number, position in numbered]
-        told = (desk.teller.panel_begun(places), *(event for _, event in skips))
-        desk.keep(*told, entries=tuple(entry for entry, _ in skips))
+        desk.keep(desk.teller.panel_begun(places))
         desk.events.emit(event="panel.start", positions=len(positions), mes_hold=desk.teller.mes_hold)
-        boards = []
-        for number, position in numbered:
-            if position.bad:
-                self._announce(number, position.unit, Verdict(Result.SKIP))
-            else:
-                boards.append(_Board(number, position, BoardJournal(desk, number, position.unit)))
+        undone = self._start(places)
+        boards = [
+            _Board(number, position, BoardJournal(desk, number, position.unit))
+            for number, position in numbered
+            if number not in undone
+        ]
         verdicts, panel_s = self._run(boards)
-        skipped = Verdict(Result.SKIP)
-        whole = tuple(verdicts.get(number, skipped) for number in range(1, len(positions) + 1))
-        self._tell_end(whole, panel_s)
+        whole = tuple((undone | verdicts)[number] for number, _ in numbered)
+        self._tell_end(places, whole, panel_s)
         return whole, panel_s
 
-    def _tell_end(self, verdicts: Several[Verdict], panel_s: float) -> None:
+    def _start(self, places: Several[Place]) -> dict[int, Verdict]:
+        """Start the work, once the factory lets it; return and announce the verdicts of what is not worked on."""
+        desk = self._station.desk
+        clearance = self._cleared(places)
+        undone = {
+            refusal.position: Verdict(Result.FAIL, refusal.finding, _reason(refusal)) for refusal in clearance.refusals
+        } | {place.position: Verdict(Result.SKIP) for place in places if place.bad}
+        units = {place.position: place.unit for place in places}
+        kept = [
+            untouched(desk, number, units[number], Told(verdict.result.value, verdict.finding, verdict.reason))
+            for number, verdict in sorted(undone.items())
+        ]
+        worked = len(undone) < len(places)
+        started = (desk.teller.work_started(places, clearance.assumed, desk.standing()),) if worked else ()
+        desk.keep(*started, *(event for _, event in kept), entries=tuple(entry for entry, _ in kept))
+        for number, verdict in undone.items():
+            self._announce(number, units[number], verdict)
+        return undone
+
+    def _cleared(self, places: Several[Place]) -> Clearance:
+        """Return the factory's clearance; the line holds until there is one. Raises HoldEnded, LineStopped."""
+        clearance = self._station.holds.call("", lambda: self._station.interlock.clear(places))
+        if clearance.assumed:
+            _log.warning("nobody cleared this panel, and it is worked on: %s", clearance.assumed)
+            self._station.desk.events.emit(event="interlock.assumed", what=clearance.assumed)
+        return clearance
+
+    def _tell_end(self, places: Several[Place], verdicts: Several[Verdict], panel_s: float) -> None:
         desk = self._station.desk
         passed = sum(verdict.passed for verdict in verdicts)
         failed = sum(verdict.failed for verdict in verdicts)
-        skipped = len(verdicts) - passed - failed
-        ended = desk.teller.panel_ended(passed=passed, failed=failed, skipped=skipped, panel_s=panel_s)
+        counts = (passed, failed, len(verdicts) - passed - failed)
+        outcomes = [
+            Outcome(position=place.position, unit=place.unit, verdict=verdict.result.value)
+            for place, verdict in zip(places, verdicts, strict=True)
+        ]
         try:
-            desk.keep(ended)
+            desk.keep(*desk.teller.panel_ended(outcomes, counts, panel_s, desk.standing()))
         except JournalUnwritable as error:
             _log.error("the panel's end is not in the outbox: %s", error)
 
@@ -202,6 +231,10 @@ def _failed(error: Exception) -> Verdict:
     refused = isinstance(error, AuthorityRefused | UnitStopped) and error.finding.startswith(_QUARANTINE_FINDINGS)
     result = Result.QUARANTINE if refused or isinstance(error, Contradiction) else Result.FAIL
     return Verdict(result, error.finding, str(error))
+
+
+def _reason(refusal: Refusal) -> str:
+    return f"{refusal.reason} (code {refusal.code})" if refusal.code else refusal.reason
 
 
 def _close(chip: TimedChip) -> None:

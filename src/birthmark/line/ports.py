@@ -89,6 +89,10 @@ class LineStore(Protocol):
         """Say whether an event with this idempotency key is on the disk."""
         ...
 
+    def since(self, kinds: Sequence[str]) -> tuple[Parcel, ...]:
+        """Return the last event of these kinds and all after it, as parcels for nobody; all, where there is none."""
+        ...
+
     def require_room(self) -> None:
         """Raise when the disk has too little room for a panel's births: asked before anything is issued."""
         ...

@@ -9,7 +9,7 @@ observed again, once, and what is found there decides. docs/reference/line.md li
 import secrets
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -26,6 +26,7 @@ from birthmark.line.chip_time import TimedChip
 from birthmark.line.errors import AuthorityAway, AuthorityRefused, BoardFailed
 from birthmark.line.fixture.places import UNSWITCHED, FixturePower
 from birthmark.line.hold import Holds
+from birthmark.line.interlock import Interlock, Unlocked
 from birthmark.line.journal import BoardJournal, Desk, Result, Step
 from birthmark.line.leases import Leases
 from birthmark.line.observation import (
@@ -72,6 +73,7 @@ class Station:
     """What the chips' keys are to be."""
     background: Executor
     power: FixturePower = UNSWITCHED
+    interlock: Interlock = field(default_factory=Unlocked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@
 import logging
 import secrets
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from birthmark.core.clock import Clock
@@ -17,11 +18,14 @@ from birthmark.evidence.endorsements import Endorsements
 from birthmark.line.births import Rig
 from birthmark.line.config import Position
 from birthmark.line.decisions import Decisions
+from birthmark.line.duty import Duty
+from birthmark.line.errors import JournalUnwritable
 from birthmark.line.events import Events
 from birthmark.line.fixture.places import FixturePower, switch_off
 from birthmark.line.fixture.power import AlwaysOn, Power
 from birthmark.line.hold import Holds
-from birthmark.line.journal import Desk, writable
+from birthmark.line.interlock import Interlock, Unlocked
+from birthmark.line.journal import Desk, standing_in, writable
 from birthmark.line.leases import Leases
 from birthmark.line.observation import Rules
 from birthmark.line.outbox import Outbox
@@ -31,6 +35,7 @@ from birthmark.line.pressure import Pressure, admit
 from birthmark.line.recipe import Recipe
 from birthmark.line.retention import Retention, UnitRetention
 from birthmark.line.sequence import Station
+from birthmark.line.standing import Standing
 from birthmark.line.telling import Teller, telling_holds
 from birthmark.line.units import UnitLimits
 from birthmark.pki.paths import TrustAnchors
@@ -83,6 +88,7 @@ class LineParts:
     hold_retry_s: float
     hold_limit_s: float | None
     power: Power = field(default_factory=AlwaysOn)
+    interlock: Interlock = field(default_factory=Unlocked)
 
 
 class Line:
@@ -97,6 +103,35 @@ class Line:
         self._clock = clock
         self._stopwatch = stopwatch
         self._prune_at_s = 0.0
+        self._duty = Duty(parts.rig, clock)
+
+    @contextmanager
+    def on_duty(self) -> Iterator[None]:
+        """
+        Tell the factory that the rig takes panels, and deliver what waits, as long as the block runs.
+
+        What an earlier process of the rig has left open, because it was killed, is ended first.
+
+        Raises:
+            JournalUnwritable: it could not be told; no board was touched.
+
+        """
+        self._keep(self._duty.begins(standing_in(self.parts.store)))
+        self.parts.outbox.start()
+        try:
+            yield
+        finally:
+            self._keep_if_it_can_be(self._duty.ends)
+
+    def _keep_if_it_can_be(self, told: Callable[[Standing], tuple[LineEvent, ...]]) -> None:
+        try:
+            self._keep(told(standing_in(self.parts.store)))
+        except JournalUnwritable as error:
+            _log.error("an end is not in the outbox, and told at the rig's next start: %s", error)
+
+    def _keep(self, events: tuple[LineEvent, ...]) -> None:
+        with writable():
+            self.parts.store.journal((), events)
 
     def run(self, positions: Sequence[Position], operator: str = "") -> tuple[tuple[Verdict, ...], float]:
         """
@@ -107,7 +142,7 @@ class Line:
         Raises:
             JournalUnwritable: the disk is nearly full; no board was touched.
             AuthorityRefused: the CA refuses this rig; no board was touched.
-            HoldEnded: the CA was away, or the MES behind, for too long; no board was touched.
+            HoldEnded: the CA was away, the MES behind, or the interlock unanswered, for too long; no board was touched.
             SupplyAway, SupplyRefused: what feeds the boards does not answer; no board was touched.
             ConfigError: it does not feed all of them; no board was touched.
 
@@ -119,6 +154,10 @@ class Line:
         self.parts.power.check(places)
         try:
             return self._run(positions, operator)
+        except BaseException:
+            # Its threads have come to their ends: what they told stands before this.
+            self._keep_if_it_can_be(self._duty.breaks_off)
+            raise
         finally:
             # Also what an ended run has left on: its threads have come to their ends by now.
             for place in places:
@@ -157,7 +196,7 @@ class Line:
     def _station(self, threads: ThreadPoolExecutor, operator: str) -> Station:
         parts, run = self.parts, secrets.token_hex(_RUN_ID_BYTES)
         rig = replace(parts.rig, operator=operator or parts.rig.operator)
-        teller = Teller(rig, run, str(uuid.uuid4()), self._clock)
+        teller = Teller(rig, run, str(uuid.uuid4()), self._clock, parts.recipe.sha256)
         holds = Holds(self._telling(teller), self._stopwatch, parts.hold_retry_s, parts.hold_limit_s)
         mes_hold = admit(parts.pressure, parts.store, holds, self.events, self._clock)
         teller = replace(teller, mes_hold=mes_hold)
@@ -173,16 +212,15 @@ class Line:
             key_type=_agreed(holds.call("", parts.authority.key_type), parts.recipe),
             background=threads,
             power=FixturePower(parts.power, parts.recipe.power, holds.pause),
+            interlock=parts.interlock,
         )
 
     def _telling(self, teller: Teller) -> Events:
         """Return events whose holds the factory hears of too."""
-
-        def keep(event: LineEvent) -> None:
-            with writable():
-                self.parts.store.journal((), (event,))
-
-        return Events(telling_holds(lambda event: self.events.emit(**event), teller, keep))
+        pass_on = telling_holds(
+            lambda event: self.events.emit(**event), teller, lambda: standing_in(self.parts.store), self._keep
+        )
+        return Events(pass_on)
 
 
 def _agreed(wanted: Algorithm, recipe: Recipe) -> Algorithm:
@@ -204,8 +242,8 @@ def personalise(line: Line, positions: Sequence[Position], deliver_wait_s: float
     Raises what `Line.run` does.
 
     """
-    line.parts.outbox.start()
-    verdicts, panel_s = line.run(positions)
+    with line.on_duty():
+        verdicts, panel_s = line.run(positions)
     return line.ended(verdicts, panel_s, line.parts.outbox.finish(deliver_wait_s))
 
 

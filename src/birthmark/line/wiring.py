@@ -134,9 +134,8 @@ def opened_station(config_path: Path, emit: Emit) -> Iterator[OpenStation]:
         desk = StationDesk([place.chip for place in rig.fixture], _scanner(rig), people, run_panel, clocks)
         told = Decisions(line.parts.rig, line.parts.units, line.parts.store)
         leads = LeadDesk(UnitOffice(line.parts.units, rig.rig, told.tell), people, desk)
-        line.parts.outbox.start()
         try:
-            with desk.open(), _scan_device(rig, desk), _backlog(line.parts.store, desk):
+            with line.on_duty(), desk.open(), _scan_device(rig, desk), _backlog(line.parts.store, desk):
                 yield OpenStation(rig, line.parts.recipe, people, desk, leads, line.parts.rig.software)
         finally:
             line.parts.outbox.finish(rig.deliver_wait_s)
@@ -253,6 +252,7 @@ def _opened(rig: RigConfig, events: Events) -> Iterator[LineParts]:
             if isinstance(destination, NetworkDestination):
                 destination.start()
         yield LineParts(
+            interlock=stack.enter_context(closing(mes.interlock(rig))),
             rig=signer,
             trust=trust,
             endorsements=endorsements,

@@ -105,6 +105,17 @@ class LineSQLite:
         )
         return tuple(_parcel("", row, 0) for row in rows)
 
+    def since(self, kinds: Sequence[str]) -> tuple[Parcel, ...]:
+        """Return the last event of these kinds and all after it, as parcels for nobody; all, where there is none."""
+        marks = ", ".join("?" * len(kinds))
+        rows = self._file.read(
+            f"select {_PARCEL} from event where sequence >= coalesce("  # noqa: S608 constant text and question marks
+            f"(select sequence from event where kind in ({marks}) order by sequence desc limit 1), 0)"
+            " order by sequence",
+            *kinds,
+        )
+        return tuple(_parcel("", row, 0) for row in rows)
+
     def require_room(self) -> None:
         """Raise StoreError when less than RESERVE_BYTES are free where the database lies."""
         try:

@@ -63,7 +63,7 @@ def test_the_birth_is_on_disk_before_pass_is_told(bench: Bench) -> None:
     assert (record.unit_serial, record.outcome, record.position) == (UNIT, "PASS", 1)
     assert record.certificate_sha256 == birth.idempotency_key
     assert set(record.step_ms) == set(ALL_STEPS) - {"record"}
-    told = ["panel.begun", "unit.started", "unit.born", "unit.verdict", "panel.ended"]
+    told = ["panel.begun", "work.started", "unit.started", "unit.born", "unit.verdict", "panel.ended"]
     assert [event.kind for event in bench.told()] == told
     assert {each.destination: each.waiting for each in bench.store.backlog()} == {"ca": 1, "mes-file": len(told)}
 

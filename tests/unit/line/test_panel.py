@@ -99,10 +99,10 @@ class Taker:
 def test_the_report_counts_boards_and_births(bench: Bench) -> None:
     positions = [GOOD, Position(unit="BM-000002", chip="absent"), Position(bad=True)]
     report = personalise(bench.line({"ca": Taker()}, Fixture(bench).open), positions, 1.0)
-    # For the MES: the panel's two ends, two starts, three verdicts, one birth.
-    assert (report.passed, report.failed, report.outbox) == (1, 1, 8)
+    # For the MES: the rig's two ends, the panel's, the work's start, two units' starts, three verdicts, one birth.
+    assert (report.passed, report.failed, report.outbox) == (1, 1, 11)
     assert bench.events[-1]["event"] == "panel.end"
-    assert bench.events[-1]["outbox"] == 8
+    assert bench.events[-1]["outbox"] == 11
 
 
 def test_what_was_parked_is_offered_again_when_a_person_asks_for_delivery(bench: Bench) -> None:

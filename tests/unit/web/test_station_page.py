@@ -27,7 +27,7 @@ MADE = {
 }
 """Words whose keys are made of what the rig says."""
 TEXT_CONTRAST = 7.0
-EVENTS = {"panel.start", "deliver.end", "panel.end", "step.begin", "mes.behind"}
+EVENTS = {"panel.start", "deliver.end", "panel.end", "step.begin", "mes.behind", "interlock.assumed"}
 
 
 def used() -> set[str]:

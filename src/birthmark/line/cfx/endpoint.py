@@ -18,15 +18,13 @@ from uuid import UUID, uuid4
 
 import proton
 
-from birthmark.core.birth import read_birth
 from birthmark.core.clock import Clock
 from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused, Parcel
 from birthmark.core.errors import DecodeError
-from birthmark.core.line_events import UnitBorn
 from birthmark.line.cfx.amqp import Connection, Peer, PeerAway
 from birthmark.line.cfx.envelope import Envelope, decode, encode
 from birthmark.line.cfx.framing import to_amqp
-from birthmark.line.cfx.mapping import personalized_by
+from birthmark.line.cfx.mapping import messages_of
 from birthmark.line.cfx.messages import CFXMessage, EndpointConnected, EndpointShuttingDown, Heartbeat, time_span
 from birthmark.line.ports import Stopwatch
 
@@ -58,6 +56,7 @@ class CFXEndpoint:
         self._ending = threading.Event()
         self._connection: Connection | None = None
         self._waiting: tuple[UUID, proton.Delivery] | None = None
+        self._accepted: set[UUID] = set()
         self._beat_at = 0.0
         self._keeper = threading.Thread(target=self._keep, name=f"cfx-{station.handle}", daemon=True)
 
@@ -67,23 +66,22 @@ class CFXEndpoint:
 
     def deliver(self, parcel: Parcel) -> None:
         """
-        Publish what a birth says as UnitsPersonalized; return when the broker has it.
+        Publish what an event is in CFX; return when the broker has all of it.
+
+        Offered again, it goes on behind what the broker has accepted. An event that is nothing in CFX is delivered.
 
         Raises:
             DeliveryDeferred: the broker is away, blocked, or has not confirmed yet.
-            DeliveryRefused: not a birth record, or one that the broker rejects.
-            DecodeError: not an event.
+            DeliveryRefused: a message that the broker rejects.
+            DecodeError: not an event, or a birth without a record.
 
         """
-        birth = parcel.event()
-        if not isinstance(birth, UnitBorn):
-            raise DeliveryRefused(f"births are published, not {birth.kind}", finding="cfx.message.malformed")
-        try:
-            record = read_birth(birth.jws)
-        except DecodeError as error:
-            raise DeliveryRefused(error.message, finding="cfx.message.malformed") from error
-        envelope = personalized_by(record, parcel.key, self._station.handle)
-        self.publish(envelope.unique_id, encode(envelope))
+        messages = messages_of(parcel.event(), self._station.handle)
+        for envelope in messages:
+            if envelope.unique_id not in self._accepted:
+                self.publish(envelope.unique_id, encode(envelope))
+                self._accepted.add(envelope.unique_id)
+        self._accepted.clear()
 
     def publish(self, message_id: UUID, content: bytes) -> None:
         """

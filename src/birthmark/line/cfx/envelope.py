@@ -61,9 +61,9 @@ def transaction_id(rig: str, run: str) -> UUID:
     return uuid5(_IDS, f"transaction:{rig}:{run}")
 
 
-def occurrence_id(rig: str, run: str, number: int) -> UUID:
-    """Return the id of the `number`th fault of a run."""
-    return uuid5(_IDS, f"fault:{rig}:{run}:{number}")
+def occurrence_id(key: str) -> UUID:
+    """Return the id of the fault that a hold with this key is."""
+    return uuid5(_IDS, f"fault:{key}")
 
 
 def encode(envelope: Envelope) -> bytes:

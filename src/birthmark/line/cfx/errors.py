@@ -2,15 +2,15 @@
 """
 What can stop a panel because of the factory. That a message cannot be published is a DeliveryError (`core.delivery`).
 
-LineError (see line.errors)
-└── InterlockUnanswered     the factory was asked whether work may begin and gave no usable answer
+Away (see line.errors)
+└── InterlockUnanswered     the factory was asked whether work may begin and gave no usable answer: the line holds
 """
 
-from birthmark.line.errors import LineError
+from birthmark.line.errors import Away
 
 
-class InterlockUnanswered(LineError):
+class InterlockUnanswered(Away):
     """No usable answer to the interlock's question, in time. Nothing was done to the panel."""
 
     default_finding = "cfx.interlock.unanswered"
-    default_hint = "see whether the MES runs and answers ValidateUnitsRequest, then start the panel again"
+    default_hint = "see whether the MES runs and answers ValidateUnitsRequest; it is asked again"

@@ -3,51 +3,36 @@
 The interlock: before work begins the factory is asked whether these units may be worked on here (ValidateUnitsRequest).
 
 The question and what an answer means are pure. Who asks waits for `timeout_s`; what happens when nobody answers is the
-configuration's word: the panel stays where it is, or goes on and the clearance says that nobody gave it.
+configuration's word: the panel waits and the factory is asked again, or goes on and the clearance says that nobody
+gave it.
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import proton
 
 from birthmark.core.clock import Clock
 from birthmark.core.delivery import DeliveryDeferred, DeliveryRefused
 from birthmark.core.errors import DecodeError
+from birthmark.core.line_events import Place
 from birthmark.line.cfx.amqp import Connection, Peer
 from birthmark.line.cfx.envelope import Envelope, decode, encode, unique_id
 from birthmark.line.cfx.errors import InterlockUnanswered
 from birthmark.line.cfx.framing import from_amqp, to_amqp
-from birthmark.line.cfx.mapping import Work, units_of
+from birthmark.line.cfx.mapping import units_of
 from birthmark.line.cfx.messages import NotSupportedResponse, ValidateUnitsRequest, ValidateUnitsResponse
 from birthmark.line.cfx.structures import StatusResult, UnitPosition, ValidationResult, ValidationStatus, ValidationType
+from birthmark.line.interlock import Clearance, Refusal
 from birthmark.line.ports import Stopwatch
 
 Unanswered = Literal["stop", "go"]
 REFUSED: Final = "cfx.interlock.refused"
 UNMENTIONED: Final = "cfx.interlock.unmentioned"
-NOT_ANSWERED: Final = "cfx.interlock.unanswered"
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why one position may not be worked on. `code` is the factory's own."""
-
-    position: int
-    finding: str
-    reason: str
-    code: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Clearance:
-    """What the factory said: every position without a refusal may be worked on. `assumed` says why nobody was asked."""
-
-    refusals: tuple[Refusal, ...]
-    assumed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +48,9 @@ class Desk:
     validations: tuple[ValidationType, ...] = (ValidationType.ROUTE, ValidationType.STATUS)
 
 
-def question(work: Work, desk: Desk, request_id: UUID, at: datetime) -> Envelope:
+def question(places: Sequence[Place], desk: Desk, request_id: UUID, at: datetime) -> Envelope:
     """Return the request for a panel."""
-    body = ValidateUnitsRequest(
-        validations=desk.validations, primary_identifier=work.panel, units=units_of(work), lane=work.lane
-    )
+    body = ValidateUnitsRequest(validations=desk.validations, primary_identifier=None, units=units_of(places))
     return Envelope(
         time_stamp=at,
         unique_id=unique_id(f"request:{request_id}"),
@@ -117,8 +100,8 @@ def _refusal(position: int, result: ValidationResult) -> Refusal:
     return Refusal(position, REFUSED, result.message or "the factory refuses", result.failure_code)
 
 
-class Interlock:
-    """Asks the factory, one panel at a time. Thread-safe."""
+class CFXInterlock:
+    """Asks the factory (`line.interlock.Interlock`), one panel at a time. Thread-safe."""
 
     def __init__(self, peer: Peer, desk: Desk, clock: Clock, stopwatch: Stopwatch) -> None:
         self._peer = peer
@@ -129,19 +112,19 @@ class Interlock:
         self._connection: Connection | None = None
         self._replies: proton.Receiver | None = None
 
-    def clear(self, work: Work, request_id: UUID) -> Clearance:
+    def clear(self, places: Sequence[Place]) -> Clearance:
         """
-        Return the factory's clearance for a panel.
+        Return the factory's clearance for a panel. Every call is a request of its own.
 
         Raises:
             InterlockUnanswered: nobody answered in time and silence means stop.
 
         """
-        asked = question(work, self._desk, request_id, self._clock())
+        asked = question(places, self._desk, uuid4(), self._clock())
         try:
             with self._lock:
                 answer = self._answer(asked)
-            return judge(answer, units_of(work))
+            return judge(answer, units_of(places))
         except InterlockUnanswered as silence:
             if self._desk.unanswered == "stop":
                 raise
@@ -157,6 +140,12 @@ class Interlock:
         except (DeliveryDeferred, DeliveryRefused) as error:
             self._drop()
             raise InterlockUnanswered(f"the factory cannot be asked: {error.message}", hint=error.hint) from error
+        except InterlockUnanswered:
+            raise
+        except BaseException:
+            # Broken into, by a signal as well: what the connection is in the middle of is not known.
+            self._drop()
+            raise
 
     def _connected(self) -> tuple[Connection, proton.Receiver]:
         if self._connection is None or self._replies is None:

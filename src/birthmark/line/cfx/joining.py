@@ -8,7 +8,7 @@ from birthmark.core.secret_files import read_secret
 from birthmark.line.cfx.amqp import Peer
 from birthmark.line.cfx.config import CFXConfig, address_of
 from birthmark.line.cfx.endpoint import CFXEndpoint, Station
-from birthmark.line.cfx.interlock import Desk, Interlock
+from birthmark.line.cfx.interlock import CFXInterlock, Desk
 from birthmark.line.ports import Stopwatch
 from birthmark.net.tls import client_context
 
@@ -19,7 +19,7 @@ def endpoint(cfx: CFXConfig, clock: Clock, stopwatch: Stopwatch) -> CFXEndpoint:
     return CFXEndpoint(_peer(cfx, cfx.url), station, clock, stopwatch)
 
 
-def interlock(cfx: CFXConfig, clock: Clock, stopwatch: Stopwatch) -> Interlock | None:
+def interlock(cfx: CFXConfig, clock: Clock, stopwatch: Stopwatch) -> CFXInterlock | None:
     """Return who asks before work begins, or None when nobody is to be asked. Raises ConfigError as `endpoint` does."""
     asked = cfx.interlock
     if asked is None:
@@ -33,7 +33,7 @@ def interlock(cfx: CFXConfig, clock: Clock, stopwatch: Stopwatch) -> Interlock |
         unanswered=asked.unanswered,
         validations=asked.validations,
     )
-    return Interlock(_peer(cfx, asked.url or cfx.url), desk, clock, stopwatch)
+    return CFXInterlock(_peer(cfx, asked.url or cfx.url), desk, clock, stopwatch)
 
 
 def _peer(cfx: CFXConfig, url: str) -> Peer:

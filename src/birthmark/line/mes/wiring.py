@@ -2,6 +2,8 @@
 """Builds the destinations of a rig's events from its configuration."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,6 +14,7 @@ from birthmark.core.errors import ConfigError
 from birthmark.core.secret_files import read_secret
 from birthmark.line.authority import Confirmation
 from birthmark.line.config import RigConfig, WebhookConfig
+from birthmark.line.interlock import Interlock, Unlocked
 from birthmark.line.mes.webhook import ANSWER_MAX_BYTES, Webhook, read_signer, target_of
 from birthmark.line.ports import Destination
 from birthmark.line.pressure import Pressure
@@ -41,7 +44,7 @@ def routes(rig: RigConfig) -> Routes:
         "mes-file": (rig.mes_file, Wants.EVERYTHING),
         "mes-postgres": (rig.mes_postgres_dsn_file, Wants.EVERYTHING),
         "mes-webhook": (rig.mes_webhook, Wants.EVERYTHING),
-        "mes-cfx": (rig.mes_cfx_file, Wants.BIRTHS),
+        "mes-cfx": (rig.mes_cfx_file, Wants.EVERYTHING),
     }
     mes = {name: wants for name, (value, wants) in named.items() if value is not None}
     return MappingProxyType({CA_DESTINATION: Wants.BIRTHS, **mes})
@@ -72,10 +75,26 @@ def _webhook(webhook: WebhookConfig) -> Destination:
     return Webhook(transport, target.path, read_signer(webhook.key_file, webhook.signature), system_clock)
 
 
-def _cfx(path: Path) -> Destination:
-    try:
+def interlock(rig: RigConfig) -> Interlock:
+    """Return who is asked before work begins: whoever cfx.toml names, else nobody. Raises ConfigError."""
+    if rig.mes_cfx_file is None:
+        return Unlocked()
+    with _demanding_cfx():
         from birthmark.line.cfx.config import load_cfx  # noqa: PLC0415 proton is in the extra "cfx" only
+        from birthmark.line.cfx.joining import interlock as joined  # noqa: PLC0415 as above
+    return joined(load_cfx(rig.mes_cfx_file), system_clock, time.monotonic) or Unlocked()
+
+
+def _cfx(path: Path) -> Destination:
+    with _demanding_cfx():
+        from birthmark.line.cfx.config import load_cfx  # noqa: PLC0415 as in `interlock`
         from birthmark.line.cfx.joining import endpoint  # noqa: PLC0415 as above
+    return endpoint(load_cfx(path), system_clock, time.monotonic)
+
+
+@contextmanager
+def _demanding_cfx() -> Iterator[None]:
+    try:
+        yield
     except ImportError as error:
         raise ConfigError(f"mes_cfx_file: {error}", hint="install birthmark[cfx]") from error
-    return endpoint(load_cfx(path), system_clock, time.monotonic)

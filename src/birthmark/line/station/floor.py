@@ -95,7 +95,8 @@ class Floor:
     All that a screen shows. `version` grows with every change.
 
     `held` is why the line waits, `behind` what a destination has not taken for too long (this panel's births carry a
-    hold flag), `reader` what is wrong with the rig's own scanner.
+    hold flag), `assumed` why the factory did not clear this panel, which is worked on all the same, `reader` what is
+    wrong with the rig's own scanner.
     """
 
     places: tuple[Place, ...]
@@ -106,6 +107,7 @@ class Floor:
     told: Told = NOTHING
     held: Told = NOTHING
     behind: str = ""
+    assumed: str = ""
     reader: str = ""
     panel_s: float = 0.0
     outbox: int = 0
@@ -198,6 +200,8 @@ def _changes(event: Mapping[str, Any]) -> dict[str, Any] | None:
             changes = {"held": Told(f"{event['what']}; {event['hint']}", event["finding"])}
         case "mes.behind":
             changes = {"behind": event["what"]}
+        case "interlock.assumed":
+            changes = {"assumed": event["what"]}
         case "resume":
             changes = {"held": NOTHING}
         case "panel.end":
@@ -259,7 +263,14 @@ def _started(floor: Floor) -> Floor:
         raise ScanRefused("no board was scanned", hint="scan the boards' labels", finding="line.scan.nothing")
     places = tuple(place if place.taken else replace(place, look=Look.SKIP, word="SKIP") for place in floor.places)
     return _changed(
-        floor, phase=Phase.RUNNING, places=places, panel=floor.panel + 1, told=NOTHING, behind="", panel_s=0.0
+        floor,
+        phase=Phase.RUNNING,
+        places=places,
+        panel=floor.panel + 1,
+        told=NOTHING,
+        behind="",
+        assumed="",
+        panel_s=0.0,
     )
 
 

@@ -73,6 +73,7 @@ export class Screen {
     optional("#outbox", floor.outbox > 0, say("outbox.waiting", { count: floor.outbox }));
     optional("#parked", floor.parked > 0, say("outbox.parked", { count: floor.parked }));
     optional("#behind", floor.behind !== "", say("mes.behind"));
+    optional("#assumed", floor.assumed !== "", say("interlock.assumed"));
     optional("#reader", floor.reader !== "", `${say("reader.away")}: ${floor.reader}`);
     const free = floor.phase !== "running";
     for (const button of document.querySelectorAll("button.command")) button.disabled = !free;
@@ -85,8 +86,8 @@ export class Screen {
       band("refused", { headline, scanned, advice: advise(finding), detail: `${finding}: ${text}` });
     } else if (floor.held.finding !== "") {
       const { finding, text } = floor.held;
-      // Whatever keeps the CA away, the line goes on by itself; only what is the line's own has advice of its own.
-      const advice = finding.startsWith("line.") ? advise(finding) : say("band.held-advice");
+      // Whatever keeps the CA away, the line goes on by itself; only what is the rig's own has advice of its own.
+      const advice = /^(line|cfx)\./.test(finding) ? advise(finding) : say("band.held-advice");
       band("held", { headline: say("band.held"), advice, detail: `${finding}: ${text}` });
     } else {
       band(...PHASES[floor.phase](floor));

@@ -43,6 +43,7 @@ def floor_view(shown: Shown, session: str) -> dict[str, Any]:
         "told": asdict(floor.told),
         "held": asdict(floor.held),
         "behind": floor.behind,
+        "assumed": floor.assumed,
         "reader": floor.reader,
         "outbox": floor.outbox,
         "parked": floor.parked,

@@ -148,8 +148,8 @@ def test_ids_follow_from_what_they_are_of_and_stay_what_they_are() -> None:
     ids: list[UUID] = [
         unique_id("a:b"),
         transaction_id("a", "b"),
-        occurrence_id("a", "b", 0),
-        occurrence_id("a", "b", 1),
+        occurrence_id("a"),
+        occurrence_id("a:b"),
     ]
     assert len(set(ids)) == len(ids)
 

@@ -7,7 +7,7 @@ import pytest
 
 from birthmark.line.cfx.envelope import Envelope, encode, unique_id
 from birthmark.line.cfx.errors import InterlockUnanswered
-from birthmark.line.cfx.interlock import REFUSED, UNMENTIONED, Clearance, Desk, Refusal, judge, question
+from birthmark.line.cfx.interlock import REFUSED, UNMENTIONED, Desk, judge, question
 from birthmark.line.cfx.mapping import units_of
 from birthmark.line.cfx.messages import (
     CFXMessage,
@@ -17,7 +17,8 @@ from birthmark.line.cfx.messages import (
     ValidateUnitsResponse,
 )
 from birthmark.line.cfx.structures import RequestResult, StatusResult, ValidationResult, ValidationStatus
-from support.cfx import AT, WORK, demand_envelope
+from birthmark.line.interlock import Clearance, Refusal
+from support.cfx import AT, PLACES, demand_envelope
 
 DESK = Desk("Acme.Rig.A", "Acme.MES.1", "/amq/queue/mes", "/amq/queue/rig-a", 1.0, "stop")
 REQUEST = UUID(int=7)
@@ -35,12 +36,12 @@ def result(position: int, status: ValidationStatus, message: str | None = None, 
 
 
 def test_the_question_is_a_published_message_about_the_panel() -> None:
-    asked = question(WORK, DESK, REQUEST, AT)
+    asked = question(PLACES, DESK, REQUEST, AT)
     demand_envelope(json.loads(encode(asked)))
     assert (asked.source, asked.target, asked.request_id) == ("Acme.Rig.A", "Acme.MES.1", str(REQUEST))
     body = asked.body
     assert isinstance(body, ValidateUnitsRequest)
-    assert (body.primary_identifier, body.lane, body.units) == ("PANEL-7", 1, units_of(WORK))
+    assert (body.primary_identifier, body.lane, body.units) == (None, None, units_of(PLACES))
     assert [each.value for each in body.validations] == ["UnitRouteValidation", "UnitStatusValidation"]
 
 
@@ -69,7 +70,7 @@ SILENCE = "the factory's answer does not speak of this unit"
     ids=["panel", "panel and units", "units", "no panel", "not one", "twice", "forgotten", "nothing", "warning"],
 )
 def test_an_answer_clears_each_unit_that_it_clears(body: CFXMessage, refusals: tuple[Refusal, ...]) -> None:
-    assert judge(answer(body), units_of(WORK)) == Clearance(refusals)
+    assert judge(answer(body), units_of(PLACES)) == Clearance(refusals)
 
 
 @pytest.mark.parametrize(
@@ -83,4 +84,4 @@ def test_an_answer_clears_each_unit_that_it_clears(body: CFXMessage, refusals: t
 )
 def test_an_answer_that_is_none_clears_nothing(body: CFXMessage) -> None:
     with pytest.raises(InterlockUnanswered):
-        judge(answer(body), units_of(WORK))
+        judge(answer(body), units_of(PLACES))
