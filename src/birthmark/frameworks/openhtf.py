@@ -17,7 +17,8 @@ from openhtf.util.configuration import CONF
 from openhtf.util.units import MILLISECOND, SECOND
 
 from birthmark.frameworks.station import StationClient, demand_a_verdict
-from birthmark.line.results import PanelResult, members
+from birthmark.line.journal import Result
+from birthmark.line.results import PASSED, PanelResult, members
 
 UNITS: Final = "birthmark_units"
 """Where `personalise_panel` looks in `test.state`: the labels in the order of the places, None for an empty one."""
@@ -47,11 +48,10 @@ class StationPlug(BasePlug):  # type: ignore[misc] # OpenHTF has no types
 
 
 def _all_passed(values: Sequence[tuple[int, str]]) -> bool:
-    return all(verdict in _GOOD for _, verdict in values)
+    return all(verdict in {*PASSED, Result.SKIP} for _, verdict in values)
 
 
-_GOOD: Final = frozenset({"PASS", "PASS-ALREADY", "RESUMED", "SKIP"})
-_Measured = openhtf.measures(
+_measured = openhtf.measures(
     openhtf.Measurement("birthmark_verdict").with_dimensions("position").with_validator(_all_passed),
     openhtf.Measurement("birthmark_finding").with_dimensions("position"),
     openhtf.Measurement("birthmark_certificate_sha256").with_dimensions("position"),
@@ -59,18 +59,18 @@ _Measured = openhtf.measures(
     openhtf.Measurement("birthmark_step_ms").with_dimensions("position", "step").with_units(MILLISECOND),
     openhtf.Measurement("birthmark_panel_s").with_units(SECOND),
 )
-_Station = openhtf.plug(birthmark=StationPlug)
+_station = openhtf.plug(birthmark=StationPlug)
 
 
-@_Station  # type: ignore[untyped-decorator] # as above
-@_Measured  # type: ignore[untyped-decorator] # as above
+@_station  # type: ignore[untyped-decorator] # as above
+@_measured  # type: ignore[untyped-decorator] # as above
 def personalise_board(test: Any, birthmark: StationPlug) -> None:
     """Give the device under test its identity: its id is the unit's label."""
     _record(test, birthmark.run_board(test.dut_id))
 
 
-@_Station  # type: ignore[untyped-decorator] # as above
-@_Measured  # type: ignore[untyped-decorator] # as above
+@_station  # type: ignore[untyped-decorator] # as above
+@_measured  # type: ignore[untyped-decorator] # as above
 def personalise_panel(test: Any, birthmark: StationPlug) -> None:
     """Give the boards of a panel their identities: an earlier phase has put their labels into `test.state[UNITS]`."""
     _record(test, birthmark.run(test.state[UNITS]))

@@ -14,8 +14,8 @@ from birthmark.line.journal import Result
 from birthmark.line.outcomes import blames_board
 from birthmark.line.ports import Emit, Event
 
-_PASSED: Final = frozenset({Result.PASS, Result.PASS_ALREADY, Result.RESUMED})
-_FAILED: Final = frozenset({Result.FAIL, Result.QUARANTINE})
+PASSED: Final = frozenset({Result.PASS, Result.PASS_ALREADY, Result.RESUMED})
+FAILED: Final = frozenset({Result.FAIL, Result.QUARANTINE})
 _MEASURED: Final = ("board_s", "chip_s", "certificate_sha256")
 
 
@@ -46,7 +46,7 @@ class PlaceResult:
     @property
     def passed(self) -> bool:
         """Whether the board may go on: it has its identity and a birth record."""
-        return self.verdict in _PASSED
+        return self.verdict in PASSED
 
     @property
     def skipped(self) -> bool:
@@ -56,7 +56,7 @@ class PlaceResult:
     @property
     def to_blame(self) -> bool:
         """Whether the board did not pass, and may itself be why."""
-        return self.verdict in _FAILED and blames_board(Result(self.verdict), self.finding)
+        return self.verdict in FAILED and blames_board(Result(self.verdict), self.finding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class PanelResult:
         """Return the panel's own verdict: PASS when all went well, else FAIL; "" while it runs."""
         if self.state is PanelState.RUNNING:
             return ""
-        return "PASS" if self.state is PanelState.DONE and not self.count(_FAILED) else "FAIL"
+        return "PASS" if self.state is PanelState.DONE and not self.count(FAILED) else "FAIL"
 
     def count(self, verdicts: frozenset[Result]) -> int:
         """Return how many positions have one of these verdicts."""
@@ -115,8 +115,8 @@ def stopped(panel: PanelResult, finding: str, reason: str) -> PanelResult:
 def members(panel: PanelResult) -> dict[str, Any]:
     """Return the panel as programs read it: one flat JSON object, and one for each position."""
     counts = {
-        "passed": panel.count(_PASSED),
-        "failed": panel.count(_FAILED),
+        "passed": panel.count(PASSED),
+        "failed": panel.count(FAILED),
         "skipped": panel.count(frozenset({Result.SKIP})),
     }
     told = asdict(panel)
