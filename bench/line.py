@@ -90,8 +90,7 @@ def _panels(lab: Lab, sizes: Sequence[int]) -> _Run:
         if event["event"] == "verdict":
             software[str(event["unit"])] = float(str(event["software_s"]))
 
-    with opened_line(load_rig(Path(lab.rig_configs[RIGS[0]])), hear) as line:
-        line.parts.outbox.start()
+    with opened_line(load_rig(Path(lab.rig_configs[RIGS[0]])), hear) as line, line.on_duty():
         begun = 0.0
         for number, size in enumerate(sizes):
             verdicts, panel_s = line.run(_positions([next(boards) for _ in range(size)]))

@@ -5,19 +5,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from birthmark.line.fixture.places import PlacePower
+from birthmark.line.fixture.sharing import Turn
 from birthmark.line.ports import Stopwatch
 from birthmark.silicon.errors import ChipError
 from birthmark.silicon.port import Algorithm, ChipIdentity, Evidence, SecureElement, SlotState
 
 
 class TimedChip:
-    """Passes every call on; `seconds` is the time that the chip and its bus have taken so far."""
+    """Passes every call on; `seconds` is the time that the chip and its bus have taken so far, and waits for it."""
 
-    def __init__(self, open_chip: Callable[[], SecureElement], stopwatch: Stopwatch, power: PlacePower) -> None:
-        """Open the chip's link; its board has power already. Raises ChipError when nothing answers."""
+    def __init__(
+        self, open_chip: Callable[[], SecureElement], stopwatch: Stopwatch, power: PlacePower, turn: Turn
+    ) -> None:
+        """
+        Open the chip's link; its board has power already. Every call waits for its `turn`.
+
+        Raises:
+            ChipError: nothing answers.
+
+        """
         self._open_chip = open_chip
         self._power = power
-        self._chip = open_chip()
+        self._turn = turn
+        with turn:
+            self._chip = open_chip()
         self._stopwatch = stopwatch
         self.seconds = 0.0
 
@@ -30,16 +41,18 @@ class TimedChip:
             BrownOut, SupplyAway, SupplyRefused: the board's power did not come back.
 
         """
-        with suppress(ChipError):
+        with suppress(ChipError), self._turn:
             self._chip.close()
         self._power.renew()
-        self._chip = self._open_chip()
+        with self._turn:
+            self._chip = self._open_chip()
 
     @contextmanager
     def _counted(self) -> Iterator[SecureElement]:
         began = self._stopwatch()
         try:
-            yield self._chip
+            with self._turn:
+                yield self._chip
         finally:
             self.seconds += self._stopwatch() - began
 
@@ -100,4 +113,5 @@ class TimedChip:
 
     def close(self) -> None:
         """Pass on."""
-        self._chip.close()
+        with self._turn:
+            self._chip.close()

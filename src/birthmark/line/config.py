@@ -44,10 +44,15 @@ class WebhookConfig(Config, frozen=True):
 
 
 class FixturePlace(Config, frozen=True):
-    """One place of the rig's fixture: where the chip of the board that lies there is reached, and what feeds it."""
+    """
+    One place of the rig's fixture: where the chip of the board that lies there is reached, and what feeds it.
+
+    Places that name the same `shares` are behind the same adapter: they take turns, call by call.
+    """
 
     chip: str
     power: str = ""
+    shares: str = ""
 
 
 class ScannerSection(Config, frozen=True):

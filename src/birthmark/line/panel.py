@@ -13,6 +13,7 @@ from birthmark.core.line_events import Outcome, Place
 from birthmark.line.chip_time import TimedChip
 from birthmark.line.config import Position
 from birthmark.line.errors import AuthorityRefused, Contradiction, JournalUnwritable, UnitStopped
+from birthmark.line.fixture.sharing import Turn
 from birthmark.line.interlock import Clearance, Refusal
 from birthmark.line.journal import BoardJournal, Result, Step, untouched
 from birthmark.line.outcomes import state_after
@@ -55,6 +56,7 @@ class _Board:
     number: int
     position: Position
     journal: BoardJournal
+    turn: Turn
 
 
 class Panel:
@@ -81,7 +83,12 @@ class Panel:
         desk.events.emit(event="panel.start", positions=len(positions), mes_hold=desk.teller.mes_hold)
         undone = self._start(places)
         boards = [
-            _Board(number, position, BoardJournal(desk, number, position.unit))
+            _Board(
+                number,
+                position,
+                BoardJournal(desk, number, position.unit),
+                self._station.shared.turn(number, position.chip),
+            )
             for number, position in numbered
             if number not in undone
         ]
@@ -150,7 +157,9 @@ class Panel:
             power = self._station.power.place(board.number)
             with board.journal.step(Step.POWER):
                 power.on()
-                return TimedChip(lambda: self._open_chip(board.position.chip), self._station.desk.stopwatch, power)
+                return TimedChip(
+                    lambda: self._open_chip(board.position.chip), self._station.desk.stopwatch, power, board.turn
+                )
         except Exception as error:  # noqa: BLE001 a verdict for each board, whatever happened to it
             return _failed(error)
 

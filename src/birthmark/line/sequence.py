@@ -25,6 +25,7 @@ from birthmark.line.births import Rig
 from birthmark.line.chip_time import TimedChip
 from birthmark.line.errors import AuthorityAway, AuthorityRefused, BoardFailed
 from birthmark.line.fixture.places import UNSWITCHED, FixturePower
+from birthmark.line.fixture.sharing import Shared
 from birthmark.line.hold import Holds
 from birthmark.line.interlock import Interlock, Unlocked
 from birthmark.line.journal import BoardJournal, Desk, Result, Step
@@ -74,6 +75,7 @@ class Station:
     background: Executor
     power: FixturePower = UNSWITCHED
     interlock: Interlock = field(default_factory=Unlocked)
+    shared: Shared = field(default_factory=Shared)
 
 
 @dataclass(frozen=True, slots=True)

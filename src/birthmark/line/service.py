@@ -23,6 +23,7 @@ from birthmark.line.errors import JournalUnwritable
 from birthmark.line.events import Events
 from birthmark.line.fixture.places import FixturePower, switch_off
 from birthmark.line.fixture.power import AlwaysOn, Power
+from birthmark.line.fixture.sharing import Shared
 from birthmark.line.hold import Holds
 from birthmark.line.interlock import Interlock, Unlocked
 from birthmark.line.journal import Desk, standing_in, writable
@@ -89,6 +90,7 @@ class LineParts:
     hold_limit_s: float | None
     power: Power = field(default_factory=AlwaysOn)
     interlock: Interlock = field(default_factory=Unlocked)
+    shared: Shared = field(default_factory=Shared)
 
 
 class Line:
@@ -213,6 +215,7 @@ class Line:
             background=threads,
             power=FixturePower(parts.power, parts.recipe.power, holds.pause),
             interlock=parts.interlock,
+            shared=parts.shared,
         )
 
     def _telling(self, teller: Teller) -> Events:

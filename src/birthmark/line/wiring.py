@@ -30,6 +30,7 @@ from birthmark.line.ending import ended_by_sigterm
 from birthmark.line.errors import RigBusy, ScanRefused, UnitsAway
 from birthmark.line.events import Events
 from birthmark.line.fixture.power import Power
+from birthmark.line.fixture.sharing import Shared
 from birthmark.line.fixture.wiring import open_power
 from birthmark.line.journal import writable
 from birthmark.line.lead import UnitOffice
@@ -253,6 +254,7 @@ def _opened(rig: RigConfig, events: Events) -> Iterator[LineParts]:
                 destination.start()
         yield LineParts(
             interlock=stack.enter_context(closing(mes.interlock(rig))),
+            shared=Shared({number: place.shares for number, place in enumerate(rig.fixture, 1) if place.shares}),
             rig=signer,
             trust=trust,
             endorsements=endorsements,
