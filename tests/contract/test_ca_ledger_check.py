@@ -64,6 +64,7 @@ DELETED = {
     "denied_chip": "ledger.denial.missing",
     "denied_group": "ledger.denial.missing",
     "denied_client": "ledger.denial.missing",
+    "rig_ticket": "ledger.ticket.missing",
     "retired_root": "ledger.root.missing",
     "policy": "ledger.policy.missing",
     "configuration": "ledger.configuration.missing",
@@ -130,6 +131,7 @@ ADDED = {
     "denied_chip": ("INSERT INTO denied_chip VALUES ('S/99', 'lost')", "ledger.denial.unlogged"),
     "denied_group": ("INSERT INTO denied_group VALUES ('model', 'm', 'x', 1, 2)", "ledger.denial.unlogged"),
     "denied_client": ("INSERT INTO denied_client VALUES ('rig:x', 'x', 1)", "ledger.denial.unlogged"),
+    "rig_ticket": ("INSERT INTO rig_ticket VALUES ('ff', 'ee', '', NULL)", "ledger.ticket.unlogged"),
     "retired_root": ("INSERT INTO retired_root VALUES ('ff', 'ee', 1)", "ledger.root.unlogged"),
     "policy": (
         "INSERT INTO policy SELECT max(number) + 1, 'ff', '{{}}', 99999, 1 FROM policy",
@@ -174,6 +176,10 @@ ATTACKS = {
     "a stolen rig comes back": (
         ["DELETE FROM denied_client WHERE client = 'rig:rig-burnt'"],
         {"ledger.denial.missing"},
+    ),
+    "a used ticket is good again": (
+        ["UPDATE rig_ticket SET spki = '', certificate = NULL"],
+        {"ledger.ticket.older"},
     ),
     "a unit is set back in its life": (
         [

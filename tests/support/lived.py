@@ -31,6 +31,7 @@ from birthmark.testing.forge import new_key
 from birthmark.testing.orders import hired, terms_of
 from birthmark.tlog.keys import Signer
 from support.ca_parts import AUTHORITY, ORDER, CAParts, order, renewed
+from support.rig_parts import RigParts, rig_request
 
 ACTOR = Actor("security-officer:Olga")
 CLIENT = "rig:rig-stolen"
@@ -56,6 +57,7 @@ class Lived:
             self._holds,
             self._places,
             self._denials,
+            self._tickets,
             self._proposals,
             self._rest,
         ):
@@ -137,6 +139,11 @@ class Lived:
         since = denial.since.isoformat(timespec="microseconds")
         self.decide(self.propose(ALLOW, CLIENT, AllowTerms(since=since)))
         self.decide(self.propose(DENY, "rig:rig-burnt", DenyTerms()))
+
+    def _tickets(self) -> None:
+        """One that a rig has used."""
+        rigs = RigParts(self.parts, self)
+        rigs.desk.enrol(rigs.ticket("rig-a"), rig_request("rig-a", new_key()))
 
     def _proposals(self) -> None:
         """Open, rejected, expired; an order that was extended, one that nobody approved."""

@@ -25,6 +25,7 @@ BIRTH_GRACE_MAX_S: Final = 2_592_000
 """30 days: beyond it a certificate without a birth record would live on like one with."""
 
 KEEP_DAYS_MAX: Final = 36_500
+RIG_DAYS_MAX: Final = 397
 NONCES_PER_RIG: Final = 1_000
 NONCES_PER_RIG_MAX: Final = 10_000_000
 
@@ -107,6 +108,14 @@ class EARSection(Config, frozen=True):
     developer: Text | None = None
 
 
+class RigsSection(Config, frozen=True):
+    """`[rigs]`: the CA of rigs, which a ceremony made (use = "rigs"): rigs enrol and renew themselves under it."""
+
+    certificate: Text
+    key: KeySection
+    validity_days: Annotated[int, msgspec.Meta(ge=1, le=RIG_DAYS_MAX)] = 90
+
+
 class ProfileSection(Config, frozen=True):
     """`[[profile]]`: what may be issued to keys of which algorithms, until the end of which day (UTC)."""
 
@@ -137,6 +146,7 @@ class CAConfig(Config, frozen=True):
     """Keys of persons, rigs and followers that may not come any more, whatever certificates they have."""
     issuer: tuple[IssuerSection, ...] = ()
     ear: EARSection | None = None
+    rigs: RigsSection | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     database: Text | None = None

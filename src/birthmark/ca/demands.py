@@ -55,6 +55,7 @@ from birthmark.pki.profiles import (
     lint,
     prepare,
 )
+from birthmark.pki.rig_scope import in_scope
 
 MALFORMED = 400
 FORBIDDEN = 403
@@ -178,12 +179,14 @@ def demand_rig(client: Client | None, trust: TrustAnchors, at: datetime) -> Call
 
 
 def demand_rig_of_order(order: Order | None, label: str | None, caller: Caller) -> Order:
-    """1. Return the order when it names the rig. Refused: ca.8.unknown, ca.1.order-rig."""
+    """1. Return the order when it names the rig. Refused: ca.8.unknown, ca.1.order-rig, ca.1.order-scope."""
     if order is None:
         reason = "the request names no order" if label is None else f"there is no order {label}"
         raise Refused(UNKNOWN, "ca.8.unknown", reason, hint="the EST label is the order's id")
     if caller.name not in order.rigs:
         raise Refused(FORBIDDEN, "ca.1.order-rig", f"order {order.id} does not name the rig {caller.name}")
+    if not in_scope(order.id, caller.certificate):
+        raise Refused(FORBIDDEN, "ca.1.order-scope", f"the certificate of {caller.name} is not for order {order.id}")
     return order
 
 

@@ -37,6 +37,7 @@ from birthmark.core.issuance import (
 from birthmark.core.ledger_rows import RowValues
 from birthmark.core.proposals import Proposal, Ruling
 from birthmark.core.revocation import SignedStatus
+from birthmark.core.tickets import RigTicket
 
 
 class LedgerReader(Protocol):
@@ -156,6 +157,10 @@ class LedgerReader(Protocol):
 
     def client_denials(self) -> tuple[ClientDenial, ...]:
         """Return the denials of keys, rigs and persons, the oldest first."""
+        ...
+
+    def rig_ticket(self, digest: str) -> RigTicket | None:
+        """Return the ticket with this SHA-256, or None."""
         ...
 
     def group_denials(self) -> tuple[GroupDenial, ...]:
@@ -356,6 +361,10 @@ class Ledger(LedgerReader, Protocol):
 
     def allow_client(self, client: DeniedClient) -> None:
         """Take a denial back; nothing happens where there is none."""
+        ...
+
+    def put_rig_ticket(self, ticket: RigTicket) -> None:
+        """Write down a ticket, or who has used it."""
         ...
 
     def deny_group(self, denial: GroupDenial) -> None:

@@ -18,6 +18,7 @@ from cryptography import x509
 from birthmark.ca.acts import all_acts
 from birthmark.ca.admin.administration import Administration
 from birthmark.ca.admin.calls import Services
+from birthmark.ca.admin.enrolment_http import EnrolmentHTTP
 from birthmark.ca.admin.http import AdminHTTP
 from birthmark.ca.admin.ledger import LedgerDesk
 from birthmark.ca.anchors import AnchorDesk, Lineage, RootOffice, handed_out
@@ -39,6 +40,8 @@ from birthmark.ca.people.approvals import Approvals
 from birthmark.ca.people.denials import doorkeeper
 from birthmark.ca.policy import Policy
 from birthmark.ca.ports import CAStore
+from birthmark.ca.rigs.desk import RigDesk, RigIssuer
+from birthmark.ca.rigs.setup import rig_issuer
 from birthmark.ca.service import CA
 from birthmark.ca.status.desk import SigningDesk, StatusIssuer
 from birthmark.ca.status.http import StatusHTTP
@@ -213,7 +216,8 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
         signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
         keep_signers(store, signers)
         issuers = status_issuers(config, folder, keys, signers)
-        text = signing_configuration(config, policy, _signing(signers, signer, issuers))
+        rigs = rig_issuer(config, folder, keys)
+        text = signing_configuration(config, policy, _signing(signers, signer, issuers, rigs))
         policy = replace(policy, configuration=announce_configuration(store, text, system_clock))
         lineage = _lineage(config, folder, policy)
         board = NoticeBoard(issuing)
@@ -232,6 +236,7 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
             Auditing(store, log, system_clock),
             HealthDesk(_organs(issuing, policy, signers, signer, (issuers, desk), folder), system_clock),
             UnitDesk(units, Reach(store, system_clock)),
+            RigDesk(rigs, store, policy.trust, policy.authority, system_clock),
         )
         admin = AdminHTTP(services, store, policy.trust, system_clock)
         anchors = AnchorsHTTP(AnchorDesk(store, policy.trust, system_clock))
@@ -239,6 +244,7 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
             *status.routes(),
             *anchors.routes(),
             *admin.routes(),
+            *EnrolmentHTTP(services.rigs).routes(),
             *LogHTTP(log, policy.trust, system_clock).routes(),
         ]
         edge = CAHTTP(ca, AttributeDesk(store, policy, system_clock), measures.settled)
@@ -257,9 +263,10 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
             yield _Served(app, status, own, shared)
 
 
-def _signing(signers: Signers, signer: Signer, issuers: Mapping[str, StatusIssuer]) -> Signing:
+def _signing(signers: Signers, signer: Signer, issuers: Mapping[str, StatusIssuer], rigs: RigIssuer | None) -> Signing:
     responders = {name: each.responder.certificate for name, each in issuers.items() if each.responder is not None}
-    return Signing(signers=signers, log_key=signer.verifier.text, responders=responders)
+    certificate = None if rigs is None else rigs.authority.certificate
+    return Signing(signers=signers, log_key=signer.verifier.text, responders=responders, rigs=certificate)
 
 
 def _organs(
@@ -319,7 +326,8 @@ def examine(config_path: Path) -> Health:
     with Keyring(folder) as keys, configured_store(config, folder) as store:
         signers, signer = signers_of(config, folder, keys), log_signer(config, keys)
         issuers = status_issuers(config, folder, keys, signers)
-        text = signing_configuration(config, policy, _signing(signers, signer, issuers))
+        rigs = rig_issuer(config, folder, keys)
+        text = signing_configuration(config, policy, _signing(signers, signer, issuers, rigs))
         desk = status_desk(config, store, issuers, policy, system_clock)
         organs = _organs(store, policy, signers, signer, (issuers, desk), folder)
         organs = replace(organs, unannounced=fingerprint(text))

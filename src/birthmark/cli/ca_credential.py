@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from birthmark.cli.ca_office import REASON, hand_in, with_office
 from birthmark.cli.values import OUTPUT
 
 if TYPE_CHECKING:
@@ -97,6 +98,35 @@ def renew(old: Path, **how: Any) -> None:
 
     known = read_certificates(read_file(old), str(old))[0]
     _by(how, lambda desk, request: desk.renew(known, request, how["policy"], how["days"]))
+
+
+@credential.command(short_help="Propose that a rig may enrol itself.")
+@click.argument("rig_name", metavar="RIG")
+@click.option("--order", "orders", multiple=True, help="Limit it to this order; several times, if so.")
+@click.option("--days", type=click.IntRange(1, 30), default=7, show_default=True, help="How long the ticket is good.")
+@click.option("-o", "--output", type=OUTPUT, required=True, help="Where the ticket goes (mode 0600).")
+@REASON
+@with_office
+def ticket(rig_name: str, orders: tuple[str, ...], days: int, output: Path, reason: str, **where: Any) -> None:
+    """
+    Make a ticket for the RIG of this name, and sign and hand in the proposal of it.
+
+    Once another person has approved it, the rig gets its first certificate with the ticket, once: `birthmark line
+    credential enrol`. The CA sees the ticket then and not before; whoever has it can use it, so hand it on as a secret.
+    """
+    from datetime import timedelta
+
+    from birthmark.ca.rigs.tickets import TICKET, TicketTerms
+    from birthmark.core.clock import system_clock
+    from birthmark.core.files import PRIVATE_MODE, write_whole
+    from birthmark.core.tickets import new_ticket, ticket_digest
+
+    text = new_ticket()
+    until = (system_clock() + timedelta(days=days)).replace(microsecond=0)
+    terms = TicketTerms(ticket=ticket_digest(text), not_after=until, orders=tuple(dict.fromkeys(orders)))
+    write_whole(output, f"{text}\n".encode(), PRIVATE_MODE)
+    hand_in(TICKET, rig_name, terms, reason, where)
+    click.echo(f"{output}: for whoever sets up {rig_name}; good until {until.isoformat()}")
 
 
 @credential.command(short_help="Make a key and a request.")

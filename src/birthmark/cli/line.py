@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from birthmark.cli.line_credential import credential
 from birthmark.cli.line_events import CONFIG, print_event, print_json
 from birthmark.cli.line_outbox import outbox
 from birthmark.cli.line_plan import plan
@@ -24,6 +25,7 @@ line.add_command(run)
 line.add_command(call)
 line.add_command(plan)
 line.add_command(unit)
+line.add_command(credential)
 line.add_command(outbox)
 line.add_command(yields)
 line.add_command(reconcile)

@@ -21,6 +21,7 @@ from birthmark.core.clients import ClientDenial
 from birthmark.core.in_force import InForce
 from birthmark.core.issuance import ChipGroup, ChipID, GroupDenial, Issuance, Order, Unit
 from birthmark.core.proposals import Proposal, Ruling
+from birthmark.core.tickets import RigTicket
 
 Value: TypeAlias = str | bytes | int | None
 RowValues: TypeAlias = Mapping[str, Value]
@@ -44,6 +45,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "denied_chip": ("chip",),
         "denied_group": ("kind", "name"),
         "denied_client": ("client",),
+        "rig_ticket": ("digest",),
         "retired_root": ("sha256",),
         "policy": ("entry",),
         "configuration": ("entry",),
@@ -246,6 +248,16 @@ def denied_group_row(denial: GroupDenial) -> RowValues:
 def denied_client_row(denial: ClientDenial) -> RowValues:
     """Return the row of `denied_client`."""
     return {"client": str(denial.client), "reason": denial.reason, "since_us": us(denial.since)}
+
+
+def rig_ticket_row(ticket: RigTicket) -> RowValues:
+    """Return the row of `rig_ticket`."""
+    return {
+        "digest": ticket.digest,
+        "proposal": ticket.proposal,
+        "spki": ticket.spki,
+        "certificate": ticket.certificate,
+    }
 
 
 def retired_root_row(sha256: str, successor: str, at: datetime) -> RowValues:

@@ -99,3 +99,6 @@ CRL_FEED_POSITION: Final = OID("1.3.6.1.4.1.58270.3.1")
 
 ID_KP_OFFICER: Final = OID("1.3.6.1.4.1.58270.4.1")
 """Extended key usage of a person who works on the CA. The subject's OU says in which role."""
+
+RIG_ORDERS: Final = OID("1.3.6.1.4.1.58270.3.2")
+"""Certificate extension, never critical: SEQUENCE { SEQUENCE OF UTF8String }, the orders that a rig is limited to."""

@@ -8,6 +8,7 @@ LineError
 │   │   └── UnitInWork  another rig works on this unit: this position waits for its lease to end
 │   └── MESBehind       the MES has too much to take yet, and the line's policy is to stop
 ├── AuthorityRefused    the CA said no, with its finding: this board fails
+├── CredentialUnusable  the rig's certificate has ended, or is not this rig's
 ├── RigBusy             another run of the same rig is under way
 ├── UnitsAway           the store that the rigs share cannot be reached: the rig stops before its next step
 ├── LeaseLost           another rig has taken the unit meanwhile: this board stops before its next step
@@ -70,6 +71,12 @@ class AuthorityRefused(LineError):
 
     default_finding = "line.ca.refused"
     default_hint = "put it right in rig.toml or at the CA, then run the board again"
+
+
+class CredentialUnusable(LineError):
+    """The certificate that is there, or that came, is none that this rig can work with."""
+
+    default_finding = "line.credential"
 
 
 class RigBusy(LineError):

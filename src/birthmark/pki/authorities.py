@@ -4,7 +4,8 @@ The certificates that a ceremony or a lab makes: one small function per kind.
 
 ```text
 root CA      ── issuing CA (devices, the CRL and its OCSP responder)
-             └─ operations CA ── TLS servers, rigs, officers, signers
+             ├─ operations CA ── TLS servers, rigs, officers, signers
+             └─ rigs CA ── rigs that enrol themselves
 legacy root  ── one certificate per SKU
 maker root   ── AK CA ── one AK certificate per chip
 ```
@@ -35,6 +36,7 @@ from birthmark.core.registry import (
 from birthmark.core.roles import Role
 from birthmark.pki import extensions, names
 from birthmark.pki.algorithms import SigningKey, VerifyingKey, signature_hash
+from birthmark.pki.rig_scope import scope_extension
 
 SERIAL_BYTES = 16
 BACKDATE = timedelta(hours=1)
@@ -47,6 +49,7 @@ RIG_DAYS = 397
 OFFICER_DAYS = 397
 OCSP_DAYS = 90
 SIGNER_DAYS = 5 * 365
+RIG_USAGES = (ExtendedKeyUsageOID.CLIENT_AUTH, ID_KP_CMC_RA)
 LEGACY_PREFIX = "sku:"
 
 
@@ -113,6 +116,22 @@ def make_sub_ca(issuer: Authority, name: str, key: SigningKey, at: datetime, day
     return Authority(_sign(builder, issuer), key)
 
 
+def make_rig_ca(issuer: Authority, name: str, key: SigningKey, at: datetime, days: int = SUB_CA_DAYS) -> Authority:
+    """
+    Return a CA under a root that certifies rigs and nobody else: it lists their key usages, and hands down no others.
+
+    Its key may be where a service is: whoever takes it makes rigs, which vouch for nothing, and no persons.
+    """
+    public = key.public_key()
+    builder = (
+        _issued(issuer, names.named(issuer.organization, name), public, at, days)
+        .add_extension(extensions.authority(0), critical=True)
+        .add_extension(extensions.SIGNS_CERTIFICATES, critical=True)
+        .add_extension(extensions.subject_key_identifier(public), critical=False)
+    )
+    return Authority(_sign(_for(builder, *RIG_USAGES), issuer), key)
+
+
 def make_tls_server(
     issuer: Authority,
     key: VerifyingKey,
@@ -126,10 +145,25 @@ def make_tls_server(
     return _sign(_for(builder, ExtendedKeyUsageOID.SERVER_AUTH).add_extension(san, critical=False), issuer)
 
 
-def make_rig(issuer: Authority, rig: str, key: VerifyingKey, at: datetime, days: int = RIG_DAYS) -> x509.Certificate:
-    """Return a rig's certificate: TLS client and EST registration authority (RFC 7030 §3.7). CN is the rig's name."""
+def make_rig(
+    issuer: Authority,
+    rig: str,
+    key: VerifyingKey,
+    at: datetime,
+    days: int = RIG_DAYS,
+    *,
+    orders: tuple[str, ...] = (),
+) -> x509.Certificate:
+    """
+    Return a rig's certificate: TLS client and EST registration authority (RFC 7030 §3.7). CN is the rig's name.
+
+    With `orders` it is limited to these (`pki.rig_scope`). Raises DecodeError for one that is none.
+    """
     builder = _end_entity(issuer, names.named(issuer.organization, rig), key, at, days)
-    return _sign(_for(builder, ExtendedKeyUsageOID.CLIENT_AUTH, ID_KP_CMC_RA), issuer)
+    builder = _for(builder, *RIG_USAGES)
+    if orders:
+        builder = builder.add_extension(scope_extension(orders), critical=False)
+    return _sign(builder, issuer)
 
 
 def make_officer(

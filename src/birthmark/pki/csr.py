@@ -98,6 +98,16 @@ class _Signed:
     signature: der.BitString
 
 
+def request_der(request: bytes) -> bytes:
+    """Return the DER of a request that is PEM or DER. Raises DecodeError (csr.malformed); DER is not looked into."""
+    if not request.lstrip().startswith(b"-----"):
+        return request
+    try:
+        return x509.load_pem_x509_csr(request).public_bytes(Encoding.DER)
+    except UNREADABLE as error:
+        raise DecodeError(f"not a certificate request: {error}", finding="csr.malformed") from error
+
+
 def build_csr(
     key: SigningKey,
     subject: x509.Name,

@@ -37,7 +37,7 @@ from cryptography.x509.verification import (
 
 from birthmark.core.errors import ConfigError
 from birthmark.core.ids import fingerprint
-from birthmark.core.registry import ID_KP_ATTESTATION_KEY, ID_KP_CMC_RA, TCG_KP_AIK_CERTIFICATE
+from birthmark.core.registry import ID_KP_ATTESTATION_KEY, ID_KP_CMC_RA, ID_KP_OFFICER, TCG_KP_AIK_CERTIFICATE
 from birthmark.pki.algorithms import acceptable_certificate
 from birthmark.pki.errors import PathError
 from birthmark.pki.reading import UNREADABLE, subject_text
@@ -64,6 +64,8 @@ class Purpose(Enum):
     CLIENT = (frozenset({ExtendedKeyUsageOID.CLIENT_AUTH}),)
     SERVER = (frozenset({ExtendedKeyUsageOID.SERVER_AUTH}),)
     RIG = (frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ID_KP_CMC_RA}),)
+    OFFICER = (frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ID_KP_OFFICER}),)
+    """A person: a CA that lists usages and not this one, such as that of rigs, makes none."""
     ATTESTATION_KEY = (frozenset({ID_KP_ATTESTATION_KEY}), frozenset({TCG_KP_AIK_CERTIFICATE}))
     IDEVID = (frozenset[OID](),)
     """An initial device identity (IEEE 802.1AR): it lists no usage at all."""

@@ -24,6 +24,7 @@ from birthmark.core.issuance import (
 from birthmark.core.ledger_rows import RowValues, Value, chip_key, chip_of, maybe_moment, maybe_us, moment, us
 from birthmark.core.proposals import Proposal, Ruling, State
 from birthmark.core.revocation import SignedStatus
+from birthmark.core.tickets import RigTicket
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -239,6 +240,13 @@ def client_denial_of(row: Row) -> ClientDenial:
     """Return the denial of a row: client, reason, since_us."""
     client, reason, since_us = row
     return ClientDenial(client=read_client(client), reason=reason, since=moment(since_us))
+
+
+def rig_ticket_of(row: Row) -> RigTicket:
+    """Return the ticket of a row: digest, proposal, spki, certificate."""
+    digest, proposal, spki, certificate = row
+    kept = None if certificate is None else bytes(certificate)
+    return RigTicket(digest=digest, proposal=proposal, spki=spki, certificate=kept)
 
 
 def signed_status_values(status: SignedStatus) -> tuple[Value, ...]:

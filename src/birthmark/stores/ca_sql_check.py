@@ -28,6 +28,7 @@ _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "denied_chip": ("chip", "reason"),
     "denied_group": ("kind", "name", "reason", "since_us", "settled_us"),
     "denied_client": ("client", "reason", "since_us"),
+    "rig_ticket": ("digest", "proposal", "spki", "certificate"),
     "retired_root": ("sha256", "successor", "at_us"),
     "policy": ("number", *rows.POLICY.columns),
     "configuration": ("number", *rows.CONFIGURATION.columns),

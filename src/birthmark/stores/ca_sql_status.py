@@ -25,10 +25,12 @@ from birthmark.core.ledger_rows import (
     denied_group_row,
     moment,
     retired_root_row,
+    rig_ticket_row,
     unit_row,
     us,
 )
 from birthmark.core.revocation import SignedStatus
+from birthmark.core.tickets import RigTicket
 from birthmark.stores import ca_rows as rows
 from birthmark.stores.ca_database import Argument, Database
 from birthmark.stores.ca_rows import SELECT_ISSUANCE, UNIT_COLUMNS, Row, values_of
@@ -54,6 +56,10 @@ _PUT_ANCHORS = (
     "INSERT INTO unit_anchors (unit_serial, certificate, anchors, at_us) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (unit_serial) DO UPDATE SET certificate = excluded.certificate, anchors = excluded.anchors,"
     " at_us = excluded.at_us"
+)
+_PUT_TICKET = (
+    "INSERT INTO rig_ticket (digest, proposal, spki, certificate) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (digest) DO UPDATE SET spki = excluded.spki, certificate = excluded.certificate"
 )
 _PUT_STATUS = (
     "INSERT INTO published (name, digest, number, this_us, next_us, refresh_us, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -145,6 +151,10 @@ class SQLStatus:
         query = "SELECT client, reason, since_us FROM denied_client ORDER BY since_us, client"
         return tuple(rows.client_denial_of(row) for row in self._db.read(query))
 
+    def rig_ticket(self, digest: str) -> RigTicket | None:
+        row = self._one("SELECT digest, proposal, spki, certificate FROM rig_ticket WHERE digest = ?", digest)
+        return None if row is None else rows.rig_ticket_of(row)
+
     def group_denials(self) -> tuple[GroupDenial, ...]:
         query = "SELECT kind, name, reason, since_us, settled_us FROM denied_group ORDER BY since_us, kind, name"
         return tuple(rows.group_denial_of(row) for row in self._db.read(query))
@@ -199,6 +209,9 @@ class SQLStatus:
 
     def allow_client(self, client: DeniedClient) -> None:
         self._db.write("DELETE FROM denied_client WHERE client = ?", str(client))
+
+    def put_rig_ticket(self, ticket: RigTicket) -> None:
+        self._db.write(_PUT_TICKET, *values_of(rig_ticket_row(ticket)))
 
     def deny_group(self, denial: GroupDenial) -> None:
         insert = (

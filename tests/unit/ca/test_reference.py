@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from birthmark import ca
-from birthmark.ca.config import CAConfig, OCSPSection, ProfileSection, SoftwareKey, TokenKey
+from birthmark.ca.config import CAConfig, OCSPSection, ProfileSection, RigsSection, SoftwareKey, TokenKey
 from birthmark.ca.orders.documents import OrderFile
 
 REPOSITORY = Path(__file__).parents[3]
@@ -37,7 +37,9 @@ def test_the_reference_names_no_finding_that_the_ca_does_not_have() -> None:
     assert named - findings() == set()
 
 
-@pytest.mark.parametrize("section", [CAConfig, OCSPSection, SoftwareKey, TokenKey, ProfileSection, OrderFile])
+@pytest.mark.parametrize(
+    "section", [CAConfig, OCSPSection, RigsSection, SoftwareKey, TokenKey, ProfileSection, OrderFile]
+)
 def test_every_key_of_the_configuration_stands_in_its_reference(section: type[msgspec.Struct]) -> None:
     text = CONFIG.read_text()
     assert [key for key in section.__struct_fields__ if f"{key}`" not in text and f"{key}]" not in text] == []

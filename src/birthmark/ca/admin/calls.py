@@ -13,6 +13,7 @@ from birthmark.ca.life.lifecycle import Lifecycle
 from birthmark.ca.orders.book import OrderBook
 from birthmark.ca.people.approvals import Approvals
 from birthmark.ca.people.roles import Officer
+from birthmark.ca.rigs.desk import RigDesk
 from birthmark.ca.transparency.bundle_making import Auditing
 from birthmark.ca.units.desk import UnitDesk
 from birthmark.ca.watch.health import HealthDesk
@@ -30,6 +31,7 @@ class Services:
     auditing: Auditing
     health: HealthDesk
     units: UnitDesk
+    rigs: RigDesk
 
 
 @dataclass(frozen=True, slots=True)

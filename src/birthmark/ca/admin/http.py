@@ -18,30 +18,26 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from birthmark.ca.admin import openapi
+from birthmark.ca.admin.answers import MEDIA_TYPE, STORE_RETRY_S, explained, json_body, refused, told
 from birthmark.ca.admin.calls import AdminRoute, Call, Services
 from birthmark.ca.admin.ledger_types import ReadyView
 from birthmark.ca.admin.openapi import HEALTH_PATH, OPENAPI_PATH, PATH_VALUE_MAX
 from birthmark.ca.admin.routes import ROUTES
-from birthmark.ca.admin.types import Refusal
 from birthmark.ca.demands import MALFORMED, UNKNOWN, Client
 from birthmark.ca.edge import client_of
-from birthmark.ca.errors import CAError, NotNow, Refused
+from birthmark.ca.errors import NotNow, Refused
 from birthmark.ca.people.roles import demand_officer, demand_one_of
 from birthmark.ca.ports import CAStore
 from birthmark.ca.refusals import RefusalShares
 from birthmark.ca.trail import Trail
 from birthmark.ca.watch.health import ANSWER_WITHIN_S, Health, HealthDesk
 from birthmark.ca.watch.observation import note
-from birthmark.core import strict_json
 from birthmark.core.clock import Clock
-from birthmark.core.errors import BirthmarkError, DecodeError, StoreError
+from birthmark.core.errors import BirthmarkError
 from birthmark.net.asgi import read_body
-from birthmark.net.errors import BodyRefused
 from birthmark.pki.paths import TrustAnchors
 
 ADMIN_MAX_BODY_BYTES: Final = 65_536
-ADMIN_MEDIA_TYPE: Final = "application/json"
-STORE_RETRY_S: Final = 2
 _Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
@@ -70,10 +66,10 @@ class AdminHTTP:
         """Answer anybody, and say nothing but whether; what is wrong is for officers (/v1/health/details)."""
         found = await _found(self.services.health)
         if found.ready:
-            return _json(200, ReadyView(sound=found.sound))
+            return told(200, ReadyView(sound=found.sound))
         refusal = NotNow("ca.health", "no certificate can be issued now", retry_after_s=STORE_RETRY_S)
         note(request.scope, refusal)
-        return _refused(refusal)
+        return refused(refusal)
 
     def _endpoint(self, row: AdminRoute) -> _Endpoint:
         async def endpoint(request: Request) -> Response:
@@ -82,12 +78,12 @@ class AdminHTTP:
                 body = await read_body(request.receive, ADMIN_MAX_BODY_BYTES)
                 client = client_of(request)
                 content_type = request.headers.get("content-type", "")
-                told = await run_in_threadpool(self._answer, row, request, client, (content_type, body))
+                answer = await run_in_threadpool(self._answer, row, request, client, (content_type, body))
             except BirthmarkError as error:
-                refusal = _explained(error)
+                refusal = explained(error)
                 note(request.scope, refusal)
-                return _refused(refusal)
-            return _json(200, told)
+                return refused(refusal)
+            return told(200, answer)
 
         return endpoint
 
@@ -139,12 +135,7 @@ def _body(row: AdminRoute, content_type: str, body: bytes) -> msgspec.Struct | N
         if body:
             raise Refused(MALFORMED, "ca.admin.body", "this call has no body")
         return None
-    if content_type.split(";", maxsplit=1)[0].strip().lower() != ADMIN_MEDIA_TYPE:
-        raise Refused(415, "ca.admin.media-type", f"the body is sent as {ADMIN_MEDIA_TYPE}")
-    try:
-        return strict_json.decode(body, row.request)
-    except DecodeError as error:
-        raise Refused(MALFORMED, "ca.admin.body", f"the body is not what this call wants: {error}") from error
+    return json_body(content_type, body, row.request)
 
 
 def _path(request: Request) -> dict[str, str]:
@@ -170,25 +161,5 @@ def _query(row: AdminRoute, request: Request) -> msgspec.Struct | None:
         raise Refused(MALFORMED, "ca.admin.query", f"the query is not what this call wants: {error}") from error
 
 
-def _explained(error: BirthmarkError) -> BirthmarkError:
-    """Return what the client is told. Why the ledger fails is for the log alone."""
-    if not isinstance(error, StoreError):
-        return error
-    told = NotNow("ca.store", "the ledger cannot be written or read now", retry_after_s=STORE_RETRY_S)
-    told.__cause__ = error
-    return told
-
-
-def _refused(error: BirthmarkError) -> Response:
-    status = error.status if isinstance(error, CAError | BodyRefused) else 500
-    refusal = Refusal(finding=error.finding, message=error.message, hint=error.hint)
-    return _json(status, refusal, error.retry_after_s if isinstance(error, CAError) else 0)
-
-
-def _json(status: int, told: msgspec.Struct, retry_after_s: int = 0) -> Response:
-    headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(retry_after_s)} if retry_after_s else {})
-    return Response(msgspec.json.encode(told), status, headers, ADMIN_MEDIA_TYPE)
-
-
 async def _openapi(_request: Request) -> Response:
-    return Response(openapi.encoded(), media_type=ADMIN_MEDIA_TYPE)
+    return Response(openapi.encoded(), media_type=MEDIA_TYPE)

@@ -13,7 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from birthmark.ca.admin.calls import AdminRoute
+from birthmark.ca.admin.enrolment_http import ENROLMENT_PATH
 from birthmark.ca.admin.ledger_types import ReadyView
+from birthmark.ca.admin.rig_types import NewRig, RigCertificate
 from birthmark.ca.admin.routes import ROUTES
 from birthmark.ca.admin.types import Refusal
 
@@ -28,6 +30,7 @@ _ANY: Final[Mapping[int, str]] = {
     400: "The query or the body is not what this call wants, or the TLS client's certificate cannot be read.",
     403: "The TLS client's certificate says no role, or one that may not do this. It is in the log.",
     404: "There is no such thing.",
+    408: "The body did not arrive in time.",
     409: "It cannot be done as things stand.",
     413: "The body is larger than is read.",
     415: "The body is not JSON.",
@@ -42,6 +45,7 @@ def document(table: Sequence[AdminRoute] = ROUTES) -> dict[str, Any]:
     for row in table:
         paths.setdefault(row.path, {})[row.method.lower()] = _operation(row)
     paths[HEALTH_PATH] = {"get": _open("ready", "Say whether a certificate could be issued now.", ReadyView, 503)}
+    paths[ENROLMENT_PATH] = {"post": _enrolment()}
     paths[OPENAPI_PATH] = {"get": _open("openapi", "Return this document.", None)}
     return {
         "openapi": "3.1.0",
@@ -108,6 +112,14 @@ def _open(name: str, summary: str, response: type[msgspec.Struct] | None, *refus
     }
 
 
+def _enrolment() -> dict[str, Any]:
+    """Return the operation of a rig that shows a ticket in place of a certificate."""
+    refused = (400, 403, 408, 409, 413, 415, 429, 503)
+    said = _open("rig.enrol.post", RigCertificate.__doc__ or "", RigCertificate, *refused)
+    content = {JSON: {"schema": {"$ref": _REF.format(name=NewRig.__name__)}}}
+    return {**said, "requestBody": {"required": True, "content": content}}
+
+
 def _answer(description: str, kind: type[msgspec.Struct]) -> dict[str, Any]:
     return {"description": description, "content": {JSON: {"schema": {"$ref": _REF.format(name=kind.__name__)}}}}
 
@@ -127,7 +139,7 @@ def _in_query(query: type[msgspec.Struct] | None) -> Iterator[dict[str, Any]]:
 
 
 def _schemas(table: Sequence[AdminRoute]) -> dict[str, Any]:
-    kinds = [Refusal, ReadyView]
+    kinds: list[type[msgspec.Struct]] = [Refusal, ReadyView, NewRig, RigCertificate]
     for row in table:
         kinds += [kind for kind in (row.request, row.response) if kind is not None]
     _, components = msgspec.json.schema_components(kinds, ref_template=_REF)

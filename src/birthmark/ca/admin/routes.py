@@ -12,7 +12,7 @@ from typing import Final
 
 from birthmark.ca.admin import ledger_types, types
 from birthmark.ca.admin.calls import AdminRoute, Call, Services
-from birthmark.ca.admin.work_routes import WORK_ROUTES
+from birthmark.ca.admin.rig_routes import RIG_ROUTES
 from birthmark.ca.demands import UNKNOWN
 from birthmark.ca.errors import Refused
 from birthmark.ca.life.lifecycle import Actor
@@ -273,5 +273,5 @@ ROUTES: Final = (
         ledger_types.HealthView,
         _health,
     ),
-    *WORK_ROUTES,
+    *RIG_ROUTES,
 )

@@ -31,6 +31,8 @@ def make_issued(planned: PlannedCertificate, issuer: Authority, key: SigningKey)
     match planned.profile:
         case "ca":
             return authorities.make_sub_ca(issuer, planned.name, key, at, days).certificate
+        case "rigs-ca":
+            return authorities.make_rig_ca(issuer, planned.name, key, at, days).certificate
         case "ocsp":
             return authorities.make_ocsp_responder(issuer, planned.name, key.public_key(), at, days)
         case _:
@@ -143,7 +145,7 @@ def _usage(value: x509.ExtensionType) -> str:
 def _purposes(value: x509.ExtensionType) -> str:
     if not isinstance(value, x509.ExtendedKeyUsage):
         return ""
-    known = {ExtendedKeyUsageOID.OCSP_SIGNING: "OCSPSigning"}
+    known = {ExtendedKeyUsageOID.OCSP_SIGNING: "OCSPSigning", ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth"}
     return " ".join(known.get(purpose, purpose.dotted_string) for purpose in value)
 
 

@@ -36,10 +36,11 @@ class Standing(Enum):
 
 
 class CAUse(Enum):
-    """What a CA signs: devices, or rigs, servers and people."""
+    """What a CA signs: devices; or rigs, servers and people; or rigs alone, while the service runs."""
 
     ISSUING = "issuing"
     OPERATIONS = "operations"
+    RIGS = "rigs"
 
 
 class SignerUse(Enum):

@@ -20,6 +20,7 @@ from birthmark.ca.ceremony.errors import CeremonyRefused
 from birthmark.ca.ceremony.file import (
     BundleSection,
     CASection,
+    CAUse,
     CeremonyFile,
     Id,
     KeySection,
@@ -34,6 +35,7 @@ from birthmark.ca.ceremony.file import (
     TokenKey,
     TokenSection,
 )
+from birthmark.core.registry import ID_KP_CMC_RA
 from birthmark.pki import names
 from birthmark.pki.algorithms import KeyAlgorithm, key_algorithm
 from birthmark.pki.authorities import BACKDATE
@@ -55,6 +57,12 @@ PROFILES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "root": ("basicConstraints critical CA:TRUE", *_CA_EXTENSIONS),
         "ca": ("authorityKeyIdentifier", "basicConstraints critical CA:TRUE pathlen:0", *_CA_EXTENSIONS),
+        "rigs-ca": (
+            "authorityKeyIdentifier",
+            "basicConstraints critical CA:TRUE pathlen:0",
+            *_CA_EXTENSIONS,
+            f"extendedKeyUsage clientAuth {ID_KP_CMC_RA.dotted_string}",
+        ),
         "rollover": ("authorityKeyIdentifier", "basicConstraints critical CA:TRUE", *_CA_EXTENSIONS),
         "ocsp": (*_SIGNER_EXTENSIONS, "extendedKeyUsage OCSPSigning", "ocspNoCheck"),
         "ear": _SIGNER_EXTENSIONS,
@@ -299,7 +307,7 @@ def _profile(section: _Made) -> str:
         case RootSection():
             return "root"
         case CASection():
-            return "ca"
+            return "rigs-ca" if section.use is CAUse.RIGS else "ca"
         case SignerSection():
             return section.use.value
 

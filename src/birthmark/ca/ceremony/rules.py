@@ -119,7 +119,7 @@ def _issuers(plan: Plan) -> Iterator[Problem]:
 def _wanted_issuers(certificate: PlannedCertificate) -> tuple[str, ...]:
     """Return who may sign: only roots sign CAs, and an issuing CA signs besides devices its responder, nothing else."""
     match certificate.profile:
-        case "ca" | "rollover":
+        case "ca" | "rigs-ca" | "rollover":
             return ("root",)
         case SignerUse.OCSP.value:
             return (f"{CAUse.ISSUING.value} CA", "CA")

@@ -29,8 +29,8 @@ def signers_of(config: CAConfig, folder: Path, keys: Keyring) -> Signers:
 
     """
     return Signers(
-        _authority(config.issuing_certificate, config.issuing_key, folder, keys),
-        {each.name: _authority(each.certificate, each.key, folder, keys) for each in config.issuer},
+        authority_of(config.issuing_certificate, config.issuing_key, folder, keys),
+        {each.name: authority_of(each.certificate, each.key, folder, keys) for each in config.issuer},
         None if config.ear is None else _verifier(config.ear, config.organization, keys),
     )
 
@@ -54,7 +54,8 @@ def chains_of(config: CAConfig, folder: Path) -> tuple[x509.Certificate, ...]:
     return tuple(dict.fromkeys(found for name in names for found in _certificates(folder, name)))
 
 
-def _authority(name: str, section: KeySection, folder: Path, keys: Keyring) -> Authority:
+def authority_of(name: str, section: KeySection, folder: Path, keys: Keyring) -> Authority:
+    """Return a CA: its certificate's file and its key. Raises as `signers_of`."""
     certificates = _certificates(folder, name)
     if len(certificates) != 1:
         raise ConfigError(f"{folder / name}: {len(certificates)} certificates", hint="name the issuing CA's alone")

@@ -13,7 +13,6 @@ from ipaddress import ip_address
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from birthmark.ca.operations.errors import CredentialRefused
@@ -23,7 +22,7 @@ from birthmark.core.errors import DecodeError
 from birthmark.core.registry import ID_KP_CMC_RA, ID_KP_OFFICER
 from birthmark.pki import names
 from birthmark.pki.algorithms import KeyAlgorithm, VerifyingKey, key_algorithm, verifying_key
-from birthmark.pki.csr import CertificateRequest, read_csr
+from birthmark.pki.csr import CertificateRequest, read_csr, request_der
 from birthmark.pki.errors import AlgorithmRefused
 from birthmark.pki.paths import issued_by
 from birthmark.pki.reading import UNREADABLE
@@ -98,7 +97,7 @@ def demand_request(request: bytes, wanted: Wanted) -> VerifyingKey:
         DecodeError: csr.*. CredentialRefused: ca.credential.key, ca.credential.subject.
 
     """
-    read = read_csr(_der(request))
+    read = read_csr(request_der(request))
     try:
         key = verifying_key(read.key)
         algorithm = key_algorithm(key)
@@ -166,12 +165,3 @@ def _demand_host(name: str) -> None:
     except ValueError as error:
         if _HOST.fullmatch(name) is None:
             raise DecodeError(f"{name[:64]!r} is neither a DNS name in lower case nor an IP address") from error
-
-
-def _der(request: bytes) -> bytes:
-    if not request.lstrip().startswith(b"-----"):
-        return request
-    try:
-        return x509.load_pem_x509_csr(request).public_bytes(Encoding.DER)
-    except UNREADABLE as error:
-        raise DecodeError(f"not a certificate request: {error}", finding="csr.malformed") from error

@@ -8,26 +8,20 @@ write that; what the same persons have signed for another CA does not count here
 """
 
 from dataclasses import replace
-from typing import TypeAlias
 
-from cryptography import x509
-
-from birthmark.ca.demands import FORBIDDEN, Client
+from birthmark.ca.demands import FORBIDDEN
 from birthmark.ca.errors import Refused
 from birthmark.ca.orders.acts import CREATE, EXTEND, OVERRIDE
 from birthmark.ca.orders.documents import OrderTerms, order_of
-from birthmark.ca.people import signed
-from birthmark.ca.people.approvals import APPROVERS, SECURITY_OFFICERS
-from birthmark.ca.people.roles import demand_another_person, demand_role
+from birthmark.ca.people.warranted import Signers, demand_approved
 from birthmark.ca.ports import LedgerReader
 from birthmark.core import strict_json
 from birthmark.core.errors import DecodeError
 from birthmark.core.issuance import Order
-from birthmark.core.proposals import Proposal, ProposalDocument, Ruling, State
+from birthmark.core.proposals import Proposal, ProposalDocument
 from birthmark.pki.paths import TrustAnchors
 
 _ACTS = frozenset({CREATE, EXTEND, OVERRIDE})
-_Signers: TypeAlias = tuple[x509.Certificate, ...]
 
 
 class Warrants:
@@ -37,7 +31,7 @@ class Warrants:
         """`authority` is the name of this CA, the origin of its log."""
         self._trust = trust
         self._authority = authority
-        self._good: dict[str, tuple[Order, _Signers]] = {}
+        self._good: dict[str, tuple[Order, Signers]] = {}
 
     def demand(self, ledger: LedgerReader, order: Order) -> None:
         """
@@ -61,22 +55,11 @@ class Warrants:
         known, signers = self._good.get(order.id, (None, ()))
         return known == order and all(self._trust.why_denied(each) is None for each in signers)
 
-    def _demand(self, proposal: Proposal | None, order: Order) -> _Signers:
-        if proposal is None or proposal.ruling is None or proposal.ruling.state is not State.APPROVED:
-            raise DecodeError("there is no approved proposal behind it")
-        document = signed.proposed(proposal, self._authority)
-        signed.ruled(proposal, proposal.ruling, self._authority)
-        signers = self._demand_two_persons(proposal, proposal.ruling)
+    def _demand(self, proposal: Proposal | None, order: Order) -> Signers:
+        document, signers = demand_approved(proposal, self._authority, self._trust)
         if _signed_order(document, order) != order:
             raise DecodeError("the terms that were signed are others")
         return signers
-
-    def _demand_two_persons(self, proposal: Proposal, ruling: Ruling) -> _Signers:
-        proposer, approver = map(x509.load_der_x509_certificate, (proposal.certificate, ruling.certificate))
-        at = ruling.decided_at
-        demand_role(Client(proposer, ()), SECURITY_OFFICERS, self._trust, at)
-        demand_another_person(demand_role(Client(approver, ()), APPROVERS, self._trust, at), proposer)
-        return proposer, approver
 
 
 def _signed_order(document: ProposalDocument, order: Order) -> Order:

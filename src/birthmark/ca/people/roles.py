@@ -64,7 +64,9 @@ def demand_one_of(officer: Officer, wanted: Collection[Role]) -> None:
 
 def demand_officer(client: Client | None, trust: TrustAnchors, at: datetime) -> Officer:
     """Return who the TLS client is. Refused: ca.1.officer."""
-    certificate = trusted(client, trust, at, Purpose.CLIENT, "ca.1.officer")
+    claimed = () if client is None else _purposes(client.leaf)
+    purpose = Purpose.OFFICER if ID_KP_OFFICER in claimed else Purpose.CLIENT
+    certificate = trusted(client, trust, at, purpose, "ca.1.officer")
     purposes = _purposes(certificate)
     if ID_KP_CMC_RA in purposes and ID_KP_OFFICER not in purposes:
         return Officer(demand_rig(client, trust, at).name, Role.MACHINE, certificate)

@@ -16,7 +16,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from birthmark.ca.config import RESPONSE_S, CAConfig, EARSection, KeySection, ProfileSection, ResponderSection
+from birthmark.ca.config import (
+    RESPONSE_S,
+    CAConfig,
+    EARSection,
+    KeySection,
+    ProfileSection,
+    ResponderSection,
+    RigsSection,
+)
 from birthmark.ca.issuing.signers import DEFAULT_ISSUER, Signers
 from birthmark.ca.policy import Policy
 from birthmark.core.ids import fingerprint
@@ -30,17 +38,18 @@ CHANGES_MAX: Final = 1_800
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signing:
-    """Everything that signs, as it was opened: issuers, the log's verifier key, and OCSP responders by issuer."""
+    """Everything that signs, as it was opened: issuers, the log's verifier key, OCSP responders, the CA of rigs."""
 
     signers: Signers
     log_key: str
     responders: Mapping[str, x509.Certificate]
+    rigs: x509.Certificate | None = None
 
 
 def signing_configuration(config: CAConfig, policy: Policy, signing: Signing) -> bytes:
     """Return the text: JSON with sorted keys, the same for the same configuration."""
     ocsp = config.ocsp
-    text = {
+    text: dict[str, Any] = {
         "format": FORMAT,
         "organization": config.organization,
         "endorsements": policy.endorsements.digest,
@@ -61,6 +70,8 @@ def signing_configuration(config: CAConfig, policy: Policy, signing: Signing) ->
         "ear": None if config.ear is None else _ear(config.ear, signing.signers),
         "log": {"origin": config.log.origin, "key": signing.log_key, "kind": _kind(config.log.key)},
     }
+    if config.rigs is not None:
+        text["rigs"] = {**_rigs(config.rigs, signing.rigs), "validity_days": config.rigs.validity_days}
     return (json.dumps(text, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
@@ -123,6 +134,11 @@ def _ear(section: EARSection, signers: Signers) -> dict[str, str | None]:
         else verifier.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     )
     return {"key": fingerprint(spki), "kind": _kind(section.key), "developer": section.developer}
+
+
+def _rigs(section: RigsSection, certificate: x509.Certificate | None) -> dict[str, str | None]:
+    digest = None if certificate is None else _digest(certificate)
+    return {"certificate": digest, "kind": _kind(section.key)}
 
 
 def _kind(section: KeySection) -> str:

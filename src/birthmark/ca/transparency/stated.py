@@ -25,6 +25,7 @@ NOUNS: Final[Mapping[str, str]] = MappingProxyType(
         "denied_chip": "denial",
         "denied_group": "denial",
         "denied_client": "denial",
+        "rig_ticket": "ticket",
         "retired_root": "root",
         "policy": "policy",
         "configuration": "configuration",

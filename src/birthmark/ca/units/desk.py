@@ -13,6 +13,7 @@ from typing import Final
 
 from birthmark.ca.demands import FORBIDDEN, MALFORMED
 from birthmark.ca.errors import CAError, Refused
+from birthmark.ca.people.roles import Officer
 from birthmark.ca.units.ports import UnitStore
 from birthmark.ca.units.reach import Reach
 from birthmark.ca.units.rules import demand_attempt, demand_change
@@ -45,13 +46,13 @@ class UnitDesk:
     store: UnitStore | None
     reach: Reach
 
-    def units(self, rig: str, serials: Sequence[str]) -> tuple[datetime, tuple[UnitWork, ...]]:
+    def units(self, rig: Officer, serials: Sequence[str]) -> tuple[datetime, tuple[UnitWork, ...]]:
         """Return the store's moment, and the records as they stand at it or later."""
         store = self._store()
         self.reach.demand(rig, serials)
         return store.now(), store.units(serials)
 
-    def change(self, rig: str, serial: str, asked: NewWork) -> tuple[bool, datetime, UnitWork]:
+    def change(self, rig: Officer, serial: str, asked: NewWork) -> tuple[bool, datetime, UnitWork]:
         """
         Make the change if the record is still the one that the rig saw.
 
@@ -63,7 +64,7 @@ class UnitDesk:
 
         def apply(before: UnitWork, now: datetime) -> UnitWork:
             _demand_same(before, now, asked)
-            demand_change(before, after, rig, asked.at)
+            demand_change(before, after, rig.name, asked.at)
             return after
 
         try:
@@ -71,7 +72,7 @@ class UnitDesk:
         except _Moved as moved:
             return False, moved.at, moved.work
 
-    def end(self, rig: str, serial: str, asked: NewAttempt) -> tuple[Attempt | None, datetime, UnitWork]:
+    def end(self, rig: Officer, serial: str, asked: NewAttempt) -> tuple[Attempt | None, datetime, UnitWork]:
         """
         Keep an attempt, and what its unit becomes by it, if the record is still the one that the rig saw.
 
@@ -84,7 +85,7 @@ class UnitDesk:
 
         def apply(before: UnitWork, now: datetime) -> tuple[UnitWork, Attempt]:
             _demand_same(before, now, asked)
-            demand_attempt(before, after, attempt, rig, asked.at)
+            demand_attempt(before, after, attempt, rig.name, asked.at)
             return after, attempt
 
         try:
@@ -92,18 +93,18 @@ class UnitDesk:
         except _Moved as moved:
             return None, moved.at, moved.work
 
-    def sharing(self, rig: str, chip_serial: str, key_sha256: str) -> tuple[UnitWork, ...]:
+    def sharing(self, rig: Officer, chip_serial: str, key_sha256: str) -> tuple[UnitWork, ...]:
         """Return the units with this chip or key; of those out of the rig's orders, not what persons said of them."""
         found = self._store().sharing(chip_serial, key_sha256)
         return tuple(work if self.reach.holds(rig, work.unit) else replace(work, by="", reason="") for work in found)
 
-    def history(self, rig: str, after: int, limit: int) -> tuple[tuple[UnitChange, ...], int | None]:
+    def history(self, rig: Officer, after: int, limit: int) -> tuple[tuple[UnitChange, ...], int | None]:
         """Return the changes that the rig sees among the next ones, and the number after which to go on."""
         found = self._store().history(after, limit)
         seen = tuple(change for change in found if self.reach.holds(rig, change.work.unit))
         return seen, found[-1].number if len(found) == limit else None
 
-    def history_of(self, rig: str, serial: str, after: int) -> tuple[tuple[UnitChange, ...], int | None]:
+    def history_of(self, rig: Officer, serial: str, after: int) -> tuple[tuple[UnitChange, ...], int | None]:
         """Return the next changes of one unit, and the number after which to go on."""
         store = self._store()
         self.reach.demand(rig, (serial,))
@@ -113,30 +114,30 @@ class UnitDesk:
 
     # --- attempts, of the orders that name the rig ---
 
-    def cells(self, rig: str, period: Period) -> tuple[Cell, ...]:
+    def cells(self, rig: Officer, period: Period) -> tuple[Cell, ...]:
         """Return what the attempts of a period came to. Refused: ca.work.period."""
         return self._told(rig, self._store().cells(period))
 
-    def unfinished(self, rig: str, period: Period) -> tuple[Cell, ...]:
+    def unfinished(self, rig: Officer, period: Period) -> tuple[Cell, ...]:
         """Return the first attempts of a period whose units are not good now. Refused: ca.work.period."""
         return self._told(rig, self._store().unfinished(period))
 
-    def last(self, rig: str, at_rig: str, limit: int) -> tuple[Attempt, ...]:
+    def last(self, rig: Officer, at_rig: str, limit: int) -> tuple[Attempt, ...]:
         """Return the last attempts at a rig, newest first."""
         return self._seen(rig, self._store().last(at_rig, limit))
 
     def attempts(
-        self, rig: str, period: Period, after: Attempt | None, limit: int
+        self, rig: Officer, period: Period, after: Attempt | None, limit: int
     ) -> tuple[tuple[Attempt, ...], Attempt | None]:
         """Return those that the rig sees of the next attempts of a period, and the one behind which to go on."""
         found = self._store().attempts(period, after, limit)
         return self._seen(rig, found), found[-1] if len(found) == limit else None
 
-    def passed(self, rig: str, order: str) -> int:
+    def passed(self, rig: Officer, order: str) -> int:
         """Return how many attempts passed under an order that names the rig; none under another one."""
         return self._store().passed(order) if order in self.reach.orders(rig) else 0
 
-    def _told(self, rig: str, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    def _told(self, rig: Officer, cells: Sequence[Cell]) -> tuple[Cell, ...]:
         orders = self.reach.orders(rig)
         found = tuple(cell for cell in cells if cell.order in orders)
         if len(found) > CELLS_MAX:
@@ -144,7 +145,7 @@ class UnitDesk:
             raise Refused(MALFORMED, "ca.work.period", f"{len(found)} cells; at most {CELLS_MAX} are told", hint=hint)
         return found
 
-    def _seen(self, rig: str, attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    def _seen(self, rig: Officer, attempts: Sequence[Attempt]) -> tuple[Attempt, ...]:
         orders = self.reach.orders(rig)
         return tuple(attempt for attempt in attempts if attempt.order in orders)
 

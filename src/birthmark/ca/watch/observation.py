@@ -135,6 +135,7 @@ KNOWN: Final = frozenset(
         "orders",
         "proposals",
         "revocations",
+        "rigs",
         "units",
         "work",
         "work-attempts",

@@ -20,6 +20,7 @@ from birthmark.testing.lab import softhsm
 from birthmark.testing.lab.ceremony import ORGANIZATION
 
 OCSP_KEY = "ocsp"
+RIGS_KEY = "rigs"
 
 
 def hold_customer_ceremony(directory: Path, at: datetime, *, hsm: bool) -> None:
@@ -116,6 +117,15 @@ algorithm = "P-256"
 validity_days = {SUB_CA_DAYS}
 key = {_software("offline/operations")}
 
+[[ca]]
+id = "rigs"
+name = "Rigs CA"
+use = "rigs"
+issuer = "root"
+algorithm = "P-256"
+validity_days = {SUB_CA_DAYS}
+key = {_daily(RIGS_KEY, hsm=hsm)}
+
 [[signer]]
 id = "ledger"
 use = "ledger"
@@ -183,6 +193,7 @@ _FIRST_BUNDLES = {
     "pki/issuing.pem": ("issuing",),
     "pki/device-trust.pem": ("root", "issuing"),
     "pki/ocsp.pem": ("ocsp",),
+    "pki/rigs.pem": ("rigs",),
     "offline/root.pem": ("root",),
     "offline/operations.pem": ("operations",),
 }

@@ -115,6 +115,10 @@ key = {_ca_key("ledger", hsm_module)}
 certificate = "pki/ocsp.pem"
 key = {_ca_key("ocsp", hsm_module)}
 
+[rigs]
+certificate = "pki/rigs.pem"
+key = {_ca_key("rigs", hsm_module)}
+
 [[profile]]
 name = "device-p256"
 algorithms = ["P-256"]

@@ -100,7 +100,7 @@ def somebody(route: AdminRoute) -> str:
     return identity_of(min(route.roles, key=lambda role: (role is Role.MACHINE, role.value)))
 
 
-BODIES = {"document": ("a.b.c", "d.e.f"), "reason": ("lost", "found")}
+BODIES = {"document": ("a.b.c", "d.e.f"), "reason": ("lost", "found"), "request": ("a", "b")}
 ONE_MEMBER = [route for route in ROUTES if route.request and len(route.request.__struct_fields__) == 1]
 
 

@@ -26,6 +26,7 @@ from birthmark.ca.config import (
     OCSPSection,
     ProfileSection,
     ResponderSection,
+    RigsSection,
     SoftwareKey,
     TokenKey,
     load_config,
@@ -46,9 +47,10 @@ from birthmark.core.in_force import InForce
 from birthmark.evidence.endorsements import read_endorsements
 from birthmark.net.front.description import LEAVE_TIME_S
 from birthmark.pki.algorithms import KeyAlgorithm
+from birthmark.pki.authorities import make_rig_ca
 from birthmark.pki.keys.software import generate, save_encrypted
 from birthmark.stores.ca_sqlite import SQLiteCAStore
-from birthmark.testing.forge import Forge
+from birthmark.testing.forge import Forge, new_key
 from support.ca_parts import AUTHORITY, NOW, UNIT, CAParts
 from support.ca_process import PASSPHRASE, CAFiles, RunningCA, running_ca
 from support.documents import ROOT, section
@@ -123,6 +125,14 @@ def verifier(files: CAFiles) -> None:
     appended('[ear]\nkey = { kind = "software", file = "ear.key", passphrase_file = "passphrase" }')(files)
 
 
+def rigs(files: CAFiles) -> None:
+    made = make_rig_ca(files.forge.root, "Rigs CA", new_key(), files.now)
+    files.folder.joinpath("rigs.pem").write_bytes(pem(made.certificate))
+    save_encrypted(files.folder / "rigs.key", made.key, PASSPHRASE)
+    key = '{ kind = "software", file = "rigs.key", passphrase_file = "passphrase" }'
+    appended(f'[rigs]\ncertificate = "rigs.pem"\nkey = {key}')(files)
+
+
 ISSUER = (
     '[[issuer]]\nname = "next"\ncertificate = "issuing.pem"\ncrl_name = "http://ca.example/next"\n'
     'key = { kind = "software", file = "issuing.key", passphrase_file = "passphrase" }'
@@ -142,6 +152,7 @@ CHANGED = {
     "origin": (edited("example.com/test-ca", "example.com/other-ca"), "log.origin"),
     "log key": (another_log_key, "log.key"),
     "ear": (verifier, "ear.key"),
+    "rigs": (rigs, "rigs.certificate"),
     "issuer": (appended(ISSUER), "issuer.next.certificate"),
     "profile": (
         appended('[[profile]]\nname = "more"\nalgorithms = ["P-384"]\nlast_issue = 2030-01-01'),
@@ -204,6 +215,7 @@ def test_very_many_changes_are_told_as_a_number() -> None:
 SECTIONS = (
     CAConfig,
     EARSection,
+    RigsSection,
     FrontSection,
     IssuerSection,
     LogSection,

@@ -28,6 +28,7 @@ class KeyUse(Enum):
     ROOT = "root"
     OPERATIONS = "operations"
     ISSUING = "issuing"
+    RIGS = "rigs"
     CRL = "crl"
     OCSP = "ocsp"
     LEDGER = "ledger"
@@ -60,6 +61,7 @@ KEY_RULES: Final[Mapping[KeyUse, KeyRule]] = MappingProxyType(
         KeyUse.ROOT: KeyRule("CA certificates and the root's revocation list", Home.OFFLINE, _ANY),
         KeyUse.OPERATIONS: KeyRule("certificates of rigs, servers and people", Home.OFFLINE, _ANY),
         KeyUse.ISSUING: KeyRule("device certificates and their revocation lists", Home.ONLINE, _ANY),
+        KeyUse.RIGS: KeyRule("certificates of rigs that enrol themselves", Home.ONLINE, _ANY),
         KeyUse.CRL: KeyRule("revocation lists, where another key than the CA's own does", Home.ONLINE, _ANY),
         KeyUse.OCSP: KeyRule("OCSP responses", Home.ONLINE, _ANY),
         KeyUse.LEDGER: KeyRule("checkpoints of the ledger", Home.ONLINE, _NOTES),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The calls with which rigs keep their records of units at the CA: rows like those of the administration."""
+"""The calls of rigs in JSON: their records of units, their next certificate. Rows like those of the administration."""
 
 from dataclasses import replace
 from typing import Annotated, Final
@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import msgspec
 
 from birthmark.ca.admin.calls import AdminRoute, Call, Services
+from birthmark.ca.admin.rig_types import RigCertificate, RigRenewal, certificate_view
 from birthmark.core.attempts import Attempt, Period
 from birthmark.core.attempts_wire import (
     ATTEMPTS_MAX,
@@ -98,30 +99,30 @@ class HistoryQuery(_Query, frozen=True):
 
 def _list(services: Services, call: Call) -> WorkList:
     query: WorkQuery = call.query
-    at, found = services.units.units(call.officer.name, query.units.split(","))
+    at, found = services.units.units(call.officer, query.units.split(","))
     return WorkList(at=at, units=tuple(map(record_of, found)))
 
 
 def _change(services: Services, call: Call) -> WorkAnswer:
     asked: NewWork = call.body
-    changed, at, work = services.units.change(call.officer.name, call.path["unit"], asked)
+    changed, at, work = services.units.change(call.officer, call.path["unit"], asked)
     return WorkAnswer(changed=changed, at=at, work=record_of(work))
 
 
 def _sharing(services: Services, call: Call) -> SharingList:
     query: SharingQuery = call.query
-    found = services.units.sharing(call.officer.name, query.chip, query.key)
+    found = services.units.sharing(call.officer, query.chip, query.key)
     return SharingList(units=tuple(map(record_of, found)))
 
 
 def _changes(services: Services, call: Call) -> WorkHistory:
     query: ChangesQuery = call.query
-    return _told(*services.units.history(call.officer.name, query.after, query.limit))
+    return _told(*services.units.history(call.officer, query.after, query.limit))
 
 
 def _history(services: Services, call: Call) -> WorkHistory:
     query: HistoryQuery = call.query
-    return _told(*services.units.history_of(call.officer.name, call.path["unit"], query.after))
+    return _told(*services.units.history_of(call.officer, call.path["unit"], query.after))
 
 
 def _told(changes: tuple[UnitChange, ...], following: int | None) -> WorkHistory:
@@ -131,31 +132,31 @@ def _told(changes: tuple[UnitChange, ...], following: int | None) -> WorkHistory
 
 def _end(services: Services, call: Call) -> AttemptAnswer:
     asked: NewAttempt = call.body
-    attempt, at, work = services.units.end(call.officer.name, call.path["unit"], asked)
+    attempt, at, work = services.units.end(call.officer, call.path["unit"], asked)
     told = None if attempt is None else attempt_record(attempt)
     return AttemptAnswer(attempt=told, at=at, work=record_of(work))
 
 
 def _cells(services: Services, call: Call) -> CellList:
     query: PeriodQuery = call.query
-    return CellList(cells=tuple(map(cell_row, services.units.cells(call.officer.name, _period(query)))))
+    return CellList(cells=tuple(map(cell_row, services.units.cells(call.officer, _period(query)))))
 
 
 def _unfinished(services: Services, call: Call) -> CellList:
     query: PeriodQuery = call.query
-    return CellList(cells=tuple(map(cell_row, services.units.unfinished(call.officer.name, _period(query)))))
+    return CellList(cells=tuple(map(cell_row, services.units.unfinished(call.officer, _period(query)))))
 
 
 def _last(services: Services, call: Call) -> AttemptList:
     query: LastQuery = call.query
-    found = services.units.last(call.officer.name, query.rig, query.limit)
+    found = services.units.last(call.officer, query.rig, query.limit)
     return AttemptList(attempts=tuple(map(attempt_record, found)), next_at=None, next_number=0)
 
 
 def _attempts(services: Services, call: Call) -> AttemptList:
     query: AttemptsQuery = call.query
     behind = None if query.after_at is None else replace(_PLACE, ended_at=query.after_at, number=query.after_number)
-    found, last = services.units.attempts(call.officer.name, _period(query), behind, query.limit)
+    found, last = services.units.attempts(call.officer, _period(query), behind, query.limit)
     told = tuple(map(attempt_record, found))
     if last is None:
         return AttemptList(attempts=told, next_at=None, next_number=0)
@@ -164,7 +165,7 @@ def _attempts(services: Services, call: Call) -> AttemptList:
 
 def _passed(services: Services, call: Call) -> Passed:
     query: PassedQuery = call.query
-    return Passed(passed=services.units.passed(call.officer.name, query.order))
+    return Passed(passed=services.units.passed(call.officer, query.order))
 
 
 def _period(query: "PeriodQuery") -> Period:
@@ -173,9 +174,17 @@ def _period(query: "PeriodQuery") -> Period:
 
 _PLACE: Final = Attempt("", "", "", 0, "", "", "", "")
 """Where a page begins has an end and a number, and nothing else of an attempt."""
+
+
+def _renew(services: Services, call: Call) -> RigCertificate:
+    body: RigRenewal = call.body
+    return certificate_view(services.rigs.renew(call.officer, body.request))
+
+
 _RIGS: Final = frozenset({Role.MACHINE})
 
-WORK_ROUTES: Final = (
+RIG_ROUTES: Final = (
+    AdminRoute("POST", "/v1/rigs/renewal", "rig.renew", _RIGS, RigRenewal, RigCertificate, _renew),
     AdminRoute("GET", "/v1/work", "work.list", _RIGS, None, WorkList, _list, WorkQuery),
     AdminRoute("POST", "/v1/work/{unit}", "work.change", _RIGS, NewWork, WorkAnswer, _change),
     AdminRoute("GET", "/v1/work/{unit}/history", "work.history", _RIGS, None, WorkHistory, _history, HistoryQuery),
