@@ -33,10 +33,14 @@ class Plan:
 def fault_campaign(plan: Plan) -> Figures:
     """Run a campaign to its end and return what came of it."""
     began = time.monotonic()
-    with factory(plan.latency) as made, _delivery(made, plan) as coming:
-        rigs = tuple(Rig(name, made.rig_configs[name], made.places(name), made.home) for name in RIGS)
-        first, second = rigs
-        shift = Shift((first, second), made.supplier, coming, Random(plan.seed))  # noqa: S311 no secret
+    with (
+        factory(plan.latency) as made,
+        _delivery(made, plan) as coming,
+        _rig(made, 0) as first,
+        _rig(made, 1) as second,
+    ):
+        rigs = (first, second)
+        shift = Shift(rigs, made.supplier, coming, Random(plan.seed))  # noqa: S311 no secret
         saboteurs = _saboteurs(made, shift, plan)
         # By the services alone: what is killed at the line needs a panel that runs.
         shift.may_begin = lambda panels: panels * plan.strikes_per_panel <= sum(saboteurs[0].struck.values())
@@ -45,6 +49,11 @@ def fault_campaign(plan: Plan) -> Figures:
             rig.end()
         worked_s = time.monotonic() - began
         return _figures(made, plan, shift, saboteurs) | {"worked_s": round(worked_s, 1)}
+
+
+def _rig(made: Factory, number: int) -> Rig:
+    name = RIGS[number]
+    return Rig(name, made.rig_configs[name], made.places(name), made.home)
 
 
 def _delivery(made: Factory, plan: Plan) -> Delivery:
@@ -65,10 +74,15 @@ def _work(shift: Shift, saboteurs: tuple[Saboteur, ...]) -> None:
     threads = shift.begin()
     for saboteur in saboteurs:
         saboteur.begin()
-    for thread in threads:
-        thread.join()
-    for saboteur in saboteurs:
-        saboteur.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except BaseException as problem:
+        shift.problem = problem
+        raise
+    finally:
+        for saboteur in saboteurs:
+            saboteur.join()
     if shift.problem is not None:
         raise shift.problem
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from birthmark.testing.lab.files import LEAD, LEAD_PIN, OPERATOR
 from support.labs import PROGRAM
@@ -43,6 +43,13 @@ class Rig:
         self._process: subprocess.Popen[str] | None = None
         self._port = 0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.send(signal.SIGKILL)
+        self._reap()
+
     def start(self) -> None:
         """Start the station, again and again while something that it needs is away."""
         deadline = time.monotonic() + START_S
@@ -63,6 +70,11 @@ class Rig:
     @property
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def send(self, number: signal.Signals) -> None:
         """Send the process a signal, when there is one."""
@@ -90,6 +102,10 @@ class Rig:
                 self._reap()
                 self.start()
             return self._run(boards)
+        except Gone:
+            # A station that was told to end finishes its panel: nobody takes boards out of a rig that works.
+            self._reap(PANEL_MAX_S)
+            raise
         finally:
             self.running.clear()
             for place in self.places:
@@ -136,9 +152,9 @@ class Rig:
     def _scan(self, typed: str) -> Floor:
         return self.call("POST", "/v1/scan", {"typed": typed})
 
-    def _reap(self) -> None:
+    def _reap(self, patience_s: float = CALL_S) -> None:
         if self._process is not None:
-            self._process.wait(CALL_S)
+            self._process.wait(patience_s)
             assert self._process.stdout is not None
             self._process.stdout.close()
             self._process = None
