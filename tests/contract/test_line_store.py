@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from birthmark.core.attempts import Attempt, OwedEnd
 from birthmark.core.delivery import JournalEntry, Keep, SignedBirth, Wants
 from birthmark.core.errors import StoreError
 from birthmark.core.line_events import LineEvent, UnitBorn
+from birthmark.core.work import WorkState
 from birthmark.line.ports import LineStore
 from birthmark.stores import line_sqlite
 from birthmark.stores.line_schema import APPLICATION, MIGRATIONS
@@ -345,3 +347,15 @@ def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
 def test_the_store_is_what_the_line_asks_for(store: LineSQLite) -> None:
     asked: LineStore = store
     assert asked.waiting() == 0
+
+
+def test_what_the_units_store_is_owed_outlives_the_process_and_is_there_once_until_it_is_settled(path: Path) -> None:
+    attempt = Attempt(unit(1), "rig-a", "run-1", 1, "ada", "Controller", "order-1", "PASS", step_ms={"power": 1.5})
+    first, second = (OwedEnd(replace(attempt, position=n), WorkState.DONE, leased=True) for n in (1, 2))
+    with LineSQLite(path, ROUTES) as store:
+        for end in (second, first, first):
+            store.owe(end)
+    with LineSQLite(path, ROUTES) as store:
+        assert store.owed() == (first, second)
+        store.settled(first)
+        assert store.owed() == (second,)

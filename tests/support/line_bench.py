@@ -178,7 +178,8 @@ class Bench:
             TrustAnchors((self.forge.root.certificate,)), (self.forge.issuing.certificate,), self.forge.endorsements()
         )
         rig = Rig("rig-a", "ada", "Controller", ORDER, "birthmark test", certificate, key)
-        teller = Teller(rig, "run-1", secrets.token_hex(8), lambda: MOMENT)
+        run = secrets.token_hex(4)
+        teller = Teller(rig, run, secrets.token_hex(8), lambda: MOMENT)
         return Station(
             rig=rig,
             authority=self.ca,
@@ -186,7 +187,7 @@ class Bench:
             desk=Desk(teller, self.store, events, lambda: MOMENT, time.monotonic),
             holds=Holds(events, time.monotonic, RETRY_S, self.hold_limit_s),
             recipe=RECIPE,
-            leases=Leases(self.units, Holder("rig-a", secrets.token_hex(4)), UnitLimits(), time.monotonic),
+            leases=Leases(self.units, Holder("rig-a", run), UnitLimits(), time.monotonic, self.store.owe),
             key_type=self.ca.key_type(),
             background=threads,
         )

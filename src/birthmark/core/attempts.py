@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
 
-from birthmark.core.work import NEVER, UnitWork
+from birthmark.core.work import NEVER, UnitWork, WorkState
 
 
 class Outcome(StrEnum):
@@ -62,6 +62,15 @@ class Attempt:
     def began_at(self) -> datetime:
         """Return when the board was begun with."""
         return self.ended_at - timedelta(seconds=self.board_s)
+
+
+@dataclass(frozen=True, slots=True)
+class OwedEnd:
+    """The end of an attempt that is to be told: what its unit becomes by it, if the attempt's run has it in work."""
+
+    attempt: Attempt
+    state: WorkState
+    leased: bool
 
 
 # What a unit's record becomes by an attempt's end, and the attempt as it counts.

@@ -17,10 +17,11 @@ A position that is marked bad has no attempt. docs/reference/yields.md says why.
 from dataclasses import replace
 from datetime import datetime
 
-from birthmark.core.attempts import Attempt, Outcome
-from birthmark.core.work import UnitWork
+from birthmark.core.attempts import Attempt, Ending, Outcome, OwedEnd
+from birthmark.core.work import Holder, UnitWork
 from birthmark.line.journal import Result
 from birthmark.line.outcomes import tried
+from birthmark.line.units import UnitLimits, ended, is_held
 
 _COUNTED = frozenset({Outcome.PASSED, Outcome.FAILED})
 _PASSES = frozenset({Result.PASS, Result.PASS_ALREADY, Result.RESUMED})
@@ -46,3 +47,16 @@ def outcome_of(work: UnitWork, attempt: Attempt) -> Outcome:
         seen = result is not Result.PASS_ALREADY or work.interruptions
         return Outcome.PASSED if seen else Outcome.REPEATED
     return Outcome.FAILED if tried(result, attempt.finding) else Outcome.UNTRIED
+
+
+def ending_of(end: OwedEnd, limits: UnitLimits) -> Ending:
+    """Return what an end makes of its unit: nothing but a count, where its run has the unit no more."""
+    holder = Holder(end.attempt.rig, end.attempt.run)
+
+    def ending(work: UnitWork, at: datetime) -> tuple[UnitWork, Attempt]:
+        work, told = counted(work, end.attempt, at)
+        if end.leased and is_held(work, holder):
+            work = ended(work, holder, end.state, end.attempt.finding, limits, at)
+        return work, told
+
+    return ending

@@ -9,15 +9,14 @@ its next step when the time is over: another rig may have it by then.
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
-from birthmark.core.attempts import Attempt
+from birthmark.core.attempts import Attempt, OwedEnd
 from birthmark.core.errors import BirthmarkError, StoreError
 from birthmark.core.work import Holder, Transition, UnitWork, WorkState
-from birthmark.line.attempts import counted
+from birthmark.line.attempts import ending_of
 from birthmark.line.errors import JournalUnwritable, LeaseLost, UnitsAway, UnitStopped
 from birthmark.line.ports import Stopwatch, UnitStore
 from birthmark.line.units import (
@@ -25,9 +24,7 @@ from birthmark.line.units import (
     UnitLimits,
     begun,
     demand_single,
-    ended,
     faulted,
-    is_held,
     kept,
     seen,
     unseen,
@@ -45,6 +42,8 @@ class Leases:
     holder: Holder
     limits: UnitLimits
     stopwatch: Stopwatch
+    owe: Callable[[OwedEnd], None]
+    """Keeps an end on the rig's disk until the store is back (`line.owed`)."""
     _good_until: dict[str, float] = field(default_factory=dict)
     _faults: Counter[str] = field(default_factory=Counter)
 
@@ -86,23 +85,23 @@ class Leases:
         """
         Keep the attempt, and let go of its unit in its new state, where this run has it.
 
-        What the board has come to stands in the journal already: when this cannot be written, the lease ends by itself,
-        and whoever takes the unit then looks at it.
+        What the board has come to stands in the journal already. When the store is away, the end is owed to it; its
+        lease ends by itself, and whoever takes the unit meanwhile looks at it.
         """
-        held = self._good_until.pop(attempt.unit, None) is not None
-        attempt = replace(attempt, faults=self._faults[attempt.unit])
-
-        def ending(work: UnitWork, at: datetime) -> tuple[UnitWork, Attempt]:
-            work, told = counted(work, attempt, at)
-            if held and is_held(work, self.holder):
-                work = ended(work, self.holder, state, attempt.finding, self.limits, at)
-            return work, told
-
+        leased = self._good_until.pop(attempt.unit, None) is not None
+        end = OwedEnd(replace(attempt, faults=self._faults[attempt.unit]), state, leased)
         try:
             with reached():
-                self.store.end(attempt.unit, ending)
+                self.store.end(attempt.unit, ending_of(end, self.limits))
         except BirthmarkError as error:
-            _log.warning("%s: its end is not in the units' store: %s: %s", attempt.unit, error.finding, error)
+            _log.warning("%s: its end is told to the units' store later: %s: %s", attempt.unit, error.finding, error)
+            self._owe(end)
+
+    def _owe(self, end: OwedEnd) -> None:
+        try:
+            self.owe(end)
+        except BirthmarkError as error:
+            _log.error("%s: its end is lost to the units' store: %s: %s", end.attempt.unit, error.finding, error)
 
     def check(self, unit: str) -> None:
         """Pass a unit that no other rig can have. Raises LeaseLost."""

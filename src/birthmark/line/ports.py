@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from cryptography.x509 import Certificate, ObjectIdentifier
 
-from birthmark.core.attempts import Attempt, Cell, Ending, KeepUnits, Period
+from birthmark.core.attempts import Attempt, Cell, Ending, KeepUnits, OwedEnd, Period
 from birthmark.core.delivery import Aside, Backlog, JournalEntry, Keep, Parcel
 from birthmark.core.line_events import LineEvent
 from birthmark.core.work import Transition, UnitChange, UnitWork
@@ -151,6 +151,18 @@ class LineStore(Protocol):
 
     def prune(self, keep: Keep) -> int:
         """Take away some of what need not be kept; return how many rows went."""
+        ...
+
+    def owe(self, end: OwedEnd) -> None:
+        """Keep an end that the units' store could not be told."""
+        ...
+
+    def owed(self) -> tuple[OwedEnd, ...]:
+        """Return the ends that are still to be told."""
+        ...
+
+    def settled(self, end: OwedEnd) -> None:
+        """Forget an end that was told."""
         ...
 
     def decisions_told(self) -> int | None:

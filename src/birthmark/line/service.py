@@ -6,7 +6,7 @@ import secrets
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from birthmark.core.clock import Clock
@@ -19,7 +19,7 @@ from birthmark.line.births import Rig
 from birthmark.line.config import Position
 from birthmark.line.decisions import Decisions
 from birthmark.line.duty import Duty
-from birthmark.line.errors import JournalUnwritable
+from birthmark.line.errors import JournalUnwritable, UnitsAway
 from birthmark.line.events import Events
 from birthmark.line.fixture.places import FixturePower, switch_off
 from birthmark.line.fixture.power import AlwaysOn, Power
@@ -30,6 +30,7 @@ from birthmark.line.journal import Desk, standing_in, writable
 from birthmark.line.leases import Leases
 from birthmark.line.observation import Rules
 from birthmark.line.outbox import Outbox
+from birthmark.line.owed import settle
 from birthmark.line.panel import Panel, Verdict
 from birthmark.line.ports import Authority, Destination, LineStore, OpenChip, Stopwatch, UnitStore
 from birthmark.line.pressure import Pressure, admit
@@ -123,7 +124,13 @@ class Line:
         try:
             yield
         finally:
+            self.settle_if_it_can_be()
             self._keep_if_it_can_be(self._duty.ends)
+
+    def settle_if_it_can_be(self) -> None:
+        """Tell the units' store what it is owed of earlier panels; what it cannot be told now it is told later."""
+        with suppress(UnitsAway, JournalUnwritable, StoreError):
+            settle(self.parts.store, self.parts.units, self.parts.limits)
 
     def _keep_if_it_can_be(self, told: Callable[[Standing], tuple[LineEvent, ...]]) -> None:
         try:
@@ -143,6 +150,7 @@ class Line:
 
         Raises:
             JournalUnwritable: the disk is nearly full; no board was touched.
+            UnitsAway: the rigs' store of units does not answer; no board was touched.
             AuthorityRefused: the CA refuses this rig; no board was touched.
             HoldEnded: the CA was away, the MES behind, or the interlock unanswered, for too long; no board was touched.
             SupplyAway, SupplyRefused: what feeds the boards does not answer; no board was touched.
@@ -151,6 +159,7 @@ class Line:
         """
         with writable():
             self.parts.store.require_room()
+        settle(self.parts.store, self.parts.units, self.parts.limits)
         Decisions(self.parts.rig, self.parts.units, self.parts.store).tell()
         places = [number for number, position in enumerate(positions, 1) if not position.bad]
         self.parts.power.check(places)
@@ -209,7 +218,7 @@ class Line:
             rules=Rules(parts.trust, issuing, parts.endorsements, parts.result_signers),
             desk=Desk(teller, parts.store, self.events, self._clock, self._stopwatch),
             holds=holds,
-            leases=Leases(parts.units, Holder(parts.rig.name, run), parts.limits, self._stopwatch),
+            leases=Leases(parts.units, Holder(parts.rig.name, run), parts.limits, self._stopwatch, parts.store.owe),
             recipe=parts.recipe,
             key_type=_agreed(holds.call("", parts.authority.key_type), parts.recipe),
             background=threads,

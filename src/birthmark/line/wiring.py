@@ -38,8 +38,9 @@ from birthmark.line.lead import UnitOffice
 from birthmark.line.mes import wiring as mes
 from birthmark.line.outbox import Outbox
 from birthmark.line.outbox_office import OutboxOffice
+from birthmark.line.owed import settle
 from birthmark.line.people import People
-from birthmark.line.ports import Emit, Event, LineStore, NetworkDestination, UnitStore
+from birthmark.line.ports import Emit, Event, NetworkDestination, UnitStore
 from birthmark.line.recipe import Recipe, load_recipe
 from birthmark.line.retention import UnitRetention
 from birthmark.line.service import Line, LineParts, personalise
@@ -137,21 +138,23 @@ def opened_station(config_path: Path, emit: Emit) -> Iterator[OpenStation]:
         told = Decisions(line.parts.rig, line.parts.units, line.parts.store)
         leads = LeadDesk(UnitOffice(line.parts.units, rig.rig, told.tell), people, desk)
         try:
-            with line.on_duty(), desk.open(), _scan_device(rig, desk), _backlog(line.parts.store, desk):
+            with line.on_duty(), desk.open(), _scan_device(rig, desk), _backlog(line, desk):
                 yield OpenStation(rig, line.parts.recipe, people, desk, leads, line.parts.rig.software)
         finally:
             line.parts.outbox.finish(rig.deliver_wait_s)
 
 
 @contextmanager
-def _backlog(store: LineStore, desk: StationDesk) -> Iterator[None]:
-    """Let the desk know what waits in the outbox, as long as the block runs: it empties between panels too."""
+def _backlog(line: Line, desk: StationDesk) -> Iterator[None]:
+    """Let the desk know what waits in the outbox, and the units' store what it is owed, as long as the block runs."""
+    store = line.parts.store
     ending = threading.Event()
 
     def watch() -> None:
         while not ending.wait(BACKLOG_S):
             with suppress(StoreError):  # a panel says so, and stops
                 desk.backlog_is(store.waiting(), store.parked_count())
+            line.settle_if_it_can_be()
 
     thread = threading.Thread(target=watch, name="backlog")
     thread.start()
@@ -220,6 +223,8 @@ def deliver(config_path: Path, emit: Emit) -> int:
 
     """
     with _opened(load_rig(config_path), Events(emit)) as parts:
+        with suppress(UnitsAway):
+            settle(parts.store, parts.units, parts.limits)
         return deliver_all(parts.store, parts.outbox, tuple(parts.destinations))
 
 

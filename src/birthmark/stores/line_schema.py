@@ -86,4 +86,13 @@ insert into aside
 drop table outbox;
 drop table birth;
 """
-MIGRATIONS: Final = (_V1, _V2)
+# What the store of the units could not be told of the ends of attempts, because it was away.
+_V3: Final = """
+create table owed (
+    run text not null,
+    position integer not null,
+    body text not null,
+    primary key (run, position)
+) strict, without rowid;
+"""
+MIGRATIONS: Final = (_V1, _V2, _V3)

@@ -15,6 +15,7 @@ from typing import Any, Final, LiteralString, Self
 
 import msgspec
 
+from birthmark.core.attempts import OwedEnd
 from birthmark.core.delivery import Aside, Backlog, JournalEntry, Keep, Parcel, Routes, Wants
 from birthmark.core.errors import StoreError
 from birthmark.core.line_events import LineEvent, encode_event
@@ -309,6 +310,26 @@ class LineSQLite:
                 keep.journal_since,
             ).rowcount
         return events + entries
+
+    # --- what the units' store is owed ---
+
+    def owe(self, end: OwedEnd) -> None:
+        """Keep an end that the units' store could not be told."""
+        self._file.write(
+            "insert into owed (run, position, body) values (?, ?, ?) on conflict do nothing",
+            end.attempt.run,
+            end.attempt.position,
+            msgspec.json.encode(end).decode(),
+        )
+
+    def owed(self) -> tuple[OwedEnd, ...]:
+        """Return the ends that are still to be told."""
+        rows = self._file.read("select body from owed order by run, position")
+        return tuple(msgspec.json.decode(body, type=OwedEnd) for (body,) in rows)
+
+    def settled(self, end: OwedEnd) -> None:
+        """Forget an end that was told."""
+        self._file.write("delete from owed where run = ? and position = ?", end.attempt.run, end.attempt.position)
 
     # --- decisions of leads ---
 
