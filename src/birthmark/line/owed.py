@@ -12,7 +12,7 @@ from birthmark.line.ports import LineStore, UnitStore
 from birthmark.line.units import UnitLimits
 
 
-def settle(store: LineStore, units: UnitStore, limits: UnitLimits) -> int:
+def tell_owed(store: LineStore, units: UnitStore, limits: UnitLimits) -> int:
     """Tell the units' store what it is owed; return how many ends that were. Raises UnitsAway, StoreError."""
     owed = store.owed()
     for end in owed:

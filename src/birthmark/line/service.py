@@ -30,7 +30,7 @@ from birthmark.line.journal import Desk, standing_in, writable
 from birthmark.line.leases import Leases
 from birthmark.line.observation import Rules
 from birthmark.line.outbox import Outbox
-from birthmark.line.owed import settle
+from birthmark.line.owed import tell_owed
 from birthmark.line.panel import Panel, Verdict
 from birthmark.line.ports import Authority, Destination, LineStore, OpenChip, Stopwatch, UnitStore
 from birthmark.line.pressure import Pressure, admit
@@ -124,13 +124,13 @@ class Line:
         try:
             yield
         finally:
-            self.settle_if_it_can_be()
+            self.tell_owed_if_it_can_be()
             self._keep_if_it_can_be(self._duty.ends)
 
-    def settle_if_it_can_be(self) -> None:
+    def tell_owed_if_it_can_be(self) -> None:
         """Tell the units' store what it is owed of earlier panels; what it cannot be told now it is told later."""
         with suppress(UnitsAway, JournalUnwritable, StoreError):
-            settle(self.parts.store, self.parts.units, self.parts.limits)
+            tell_owed(self.parts.store, self.parts.units, self.parts.limits)
 
     def _keep_if_it_can_be(self, told: Callable[[Standing], tuple[LineEvent, ...]]) -> None:
         try:
@@ -159,7 +159,7 @@ class Line:
         """
         with writable():
             self.parts.store.require_room()
-        settle(self.parts.store, self.parts.units, self.parts.limits)
+        tell_owed(self.parts.store, self.parts.units, self.parts.limits)
         Decisions(self.parts.rig, self.parts.units, self.parts.store).tell()
         places = [number for number, position in enumerate(positions, 1) if not position.bad]
         self.parts.power.check(places)

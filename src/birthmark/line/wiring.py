@@ -38,7 +38,7 @@ from birthmark.line.lead import UnitOffice
 from birthmark.line.mes import wiring as mes
 from birthmark.line.outbox import Outbox
 from birthmark.line.outbox_office import OutboxOffice
-from birthmark.line.owed import settle
+from birthmark.line.owed import tell_owed
 from birthmark.line.people import People
 from birthmark.line.ports import Emit, Event, NetworkDestination, UnitStore
 from birthmark.line.recipe import Recipe, load_recipe
@@ -154,7 +154,7 @@ def _backlog(line: Line, desk: StationDesk) -> Iterator[None]:
         while not ending.wait(BACKLOG_S):
             with suppress(StoreError):  # a panel says so, and stops
                 desk.backlog_is(store.waiting(), store.parked_count())
-            line.settle_if_it_can_be()
+            line.tell_owed_if_it_can_be()
 
     thread = threading.Thread(target=watch, name="backlog")
     thread.start()
@@ -224,7 +224,7 @@ def deliver(config_path: Path, emit: Emit) -> int:
     """
     with _opened(load_rig(config_path), Events(emit)) as parts:
         with suppress(UnitsAway):
-            settle(parts.store, parts.units, parts.limits)
+            tell_owed(parts.store, parts.units, parts.limits)
         return deliver_all(parts.store, parts.outbox, tuple(parts.destinations))
 
 

@@ -13,7 +13,7 @@ from birthmark.core.errors import StoreError
 from birthmark.core.work import Holder, UnitWork, WorkState
 from birthmark.line.errors import UnitsAway
 from birthmark.line.leases import Leases
-from birthmark.line.owed import settle
+from birthmark.line.owed import tell_owed
 from birthmark.line.units import UnitLimits
 from birthmark.stores.line_sqlite import LineSQLite
 from birthmark.stores.units_sqlite import UnitsSQLite
@@ -70,23 +70,23 @@ def ended(units: Away, store: LineSQLite) -> None:
 def test_an_end_is_owed_while_the_store_is_away_and_told_when_it_is_back(units: Away, store: LineSQLite) -> None:
     assert known(units).state is WorkState.IN_WORK
     with pytest.raises(UnitsAway):
-        settle(store, units, LIMITS)
+        tell_owed(store, units, LIMITS)
     assert [end.attempt for end in store.owed()] == [ATTEMPT]
     units.away = False
-    assert settle(store, units, LIMITS) == 1
+    assert tell_owed(store, units, LIMITS) == 1
     assert (known(units).state, known(units).passes) == (WorkState.DONE, 1)
     (kept,) = units.last("rig-a", 9)
     assert (kept.outcome, kept.nth, kept.step_ms, kept.board_s) == (Outcome.PASSED, 1, ATTEMPT.step_ms, ATTEMPT.board_s)
-    assert settle(store, units, LIMITS) == 0
+    assert tell_owed(store, units, LIMITS) == 0
 
 
 @pytest.mark.usefixtures("ended")
 def test_an_end_that_was_told_and_not_crossed_out_counts_once(units: Away, store: LineSQLite) -> None:
     units.away = False
     (end,) = store.owed()
-    settle(store, units, LIMITS)
+    tell_owed(store, units, LIMITS)
     store.owe(end)
-    assert settle(store, units, LIMITS) == 1
+    assert tell_owed(store, units, LIMITS) == 1
     assert known(units).passes == 1
     assert len(units.last("rig-a", 9)) == 1
 
@@ -96,7 +96,7 @@ def test_a_unit_that_another_rig_has_taken_meanwhile_stays_its(units: Away, stor
     time.sleep(LIMITS.lease_s)
     leases(units, store, RIG_B).take(UNIT)
     units.away = False
-    assert settle(store, units, LIMITS) == 1
+    assert tell_owed(store, units, LIMITS) == 1
     assert (known(units).state, known(units).holder) == (WorkState.IN_WORK, RIG_B)
 
 
@@ -105,6 +105,6 @@ def test_an_attempt_at_a_unit_that_the_run_never_had_is_counted_and_the_unit_lef
 ) -> None:
     leases(units, store).end(replace(ATTEMPT, verdict="FAIL", finding="chip.absent"), WorkState.OPEN)
     units.away = False
-    assert settle(store, units, LIMITS) == 1
+    assert tell_owed(store, units, LIMITS) == 1
     assert known(units).state is WorkState.OPEN
     assert [each.outcome for each in units.last("rig-a", 9)] == [Outcome.FAILED]
