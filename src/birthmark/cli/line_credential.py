@@ -60,10 +60,10 @@ def renew(config: Path, *, now: bool, as_json: bool) -> None:
     """
     from birthmark.core.clock import system_clock
     from birthmark.line.config import load_rig
-    from birthmark.line.credential import renew, settle, show
+    from birthmark.line.credential import put_in_place, renew, show
 
     rig, at = load_rig(config), system_clock()
-    settle(rig)
+    put_in_place(rig)
     due = now or at >= show(rig).renew_at
     _tell(renew(rig, at) if due else show(rig), as_json=as_json)
 

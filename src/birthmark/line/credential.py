@@ -4,7 +4,7 @@ The rig's own key and certificate: made here, certified by the CA, renewed with 
 
 The key is made on this rig and never leaves it. It is on the disk before the CA is asked, so that whatever ends the
 program, the same command goes on with the same key, and the CA gives it the same certificate. A renewal makes the next
-key and certificate beside the present ones, and puts them in their places when both are there (`settle`).
+key and certificate beside the present ones, and puts them in their places when both are there (`put_in_place`).
 """
 
 import fcntl
@@ -87,7 +87,7 @@ def enrol(rig: RigConfig, ticket: str, at: datetime) -> RigCredential:
 
     """
     with _alone(rig):
-        settle(rig)
+        put_in_place(rig)
         if rig.certificate.exists():
             return _present(rig, at)
         key = _key_at(rig.key)
@@ -105,13 +105,13 @@ def renew(rig: RigConfig, at: datetime) -> RigCredential:
     Raises as `enrol`.
     """
     with _alone(rig):
-        settle(rig)
+        put_in_place(rig)
         _present(rig, at)
         key = _key_at(_next(rig.key))
         chain = _asked(rig, RENEWAL_PATH, {"request": _request(rig, key)}, with_certificate=True)
         _demand_ours(rig, chain, key, at)
         write_whole(_next(rig.certificate), _pem(chain))
-        settle(rig)
+        put_in_place(rig)
         return show(rig)
 
 
@@ -121,7 +121,7 @@ def show(rig: RigConfig) -> RigCredential:
     return RigCredential(certificate, scope_of(certificate))
 
 
-def settle(rig: RigConfig) -> None:
+def put_in_place(rig: RigConfig) -> None:
     """
     Finish a renewal whose certificate has come: the key first, the certificate then. Without one, do nothing.
 

@@ -25,7 +25,7 @@ from birthmark.evidence.endorsements import read_endorsements
 from birthmark.line.authority import WireAuthority
 from birthmark.line.births import Rig, Whereabouts
 from birthmark.line.config import POSITIONS_MAX, Position, RigConfig, load_rig, people_of
-from birthmark.line.credential import settle
+from birthmark.line.credential import put_in_place
 from birthmark.line.decisions import Decisions
 from birthmark.line.ending import ended_by_sigterm
 from birthmark.line.errors import RigBusy, ScanRefused, UnitsAway
@@ -242,7 +242,7 @@ def _alone(rig: RigConfig) -> Iterator[None]:
 
 @contextmanager
 def _opened(rig: RigConfig, events: Events) -> Iterator[LineParts]:
-    settle(rig)
+    put_in_place(rig)
     trust_pem = read_file(rig.trust)
     trust = _trust(rig, trust_pem)
     context = client_context(trust_pem, rig.certificate, rig.key)
@@ -306,7 +306,7 @@ def opened_units(rig: RigConfig) -> UnitStore:
 
 
 def _units_at_the_ca(rig: RigConfig) -> UnitStore:
-    settle(rig)
+    put_in_place(rig)
     context = client_context(read_file(rig.trust), rig.certificate, rig.key)
     units = WireUnits(HTTPTransport(rig.ca_url, context, min(rig.ca_timeout_s, ANSWER_TIMEOUT_S), ANSWER_MAX_BYTES))
     try:
