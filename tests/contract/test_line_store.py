@@ -359,3 +359,15 @@ def test_what_the_units_store_is_owed_outlives_the_process_and_is_there_once_unt
         assert store.owed() == (first, second)
         store.settled(first)
         assert store.owed() == (second,)
+
+
+def test_what_was_told_since_the_last_event_of_some_kinds_begins_with_that_event(store: LineSQLite) -> None:
+    assert store.since(["panel.ended"]) == ()
+    store.journal(
+        (), (started("BM-000001"), ended("first"), started("BM-000002"), ended("second"), started("BM-000003"))
+    )
+    assert [parcel.key for parcel in store.since(["panel.ended", "rig.started"])] == [
+        "second",
+        started("BM-000003").idempotency_key,
+    ]
+    assert len(store.since(["rig.started"])) == 5
