@@ -6,15 +6,18 @@ import os
 import signal
 import subprocess
 import time
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO
 
 import pytest
+import urllib3
 
 from birthmark.testing.lab.processes import stop
 from birthmark.testing.lab.record import Lab
 from birthmark.testing.lab.start import start_service
-from support.labs import PROGRAM, certificates
+from support.labs import PROGRAM, birthmark, certificates
+from support.stations import PATIENCE_S, serving, station_config
 
 Event = dict[str, object]
 
@@ -54,3 +57,22 @@ def test_a_panel_holds_when_the_ca_goes_and_passes_when_it_is_back(lab: Lab) -> 
             assert [row["state"] for row in certificates(lab)] == ["confirmed"] * len(lab.boards)
         finally:
             stop([back])
+
+
+def test_a_station_that_waits_for_the_ca_can_be_switched_off_and_the_boards_go_on_afterwards(
+    lab: Lab, tmp_path: Path
+) -> None:
+    config = station_config(tmp_path, Path(lab.rig_configs["rig-a"]), [board.chip for board in lab.boards])
+    stop([process for process in lab.processes if process.name == "ca"])
+    with serving(config) as station, urllib3.PoolManager(retries=False, timeout=PATIENCE_S) as http:
+        call = {"key": "panel-1", "operator": "ada", "units": [board.unit for board in lab.boards]}
+        assert http.request("POST", f"{station.url}/v1/panels", json=call).status == HTTPStatus.ACCEPTED
+        while http.request("GET", f"{station.url}/v1/floor").json()["held"] is None:
+            time.sleep(0.05)
+        station.end()
+    back, _ = start_service(Path(lab.directory), "ca")
+    try:
+        done = birthmark("line", "run", "--config", lab.rig_configs["rig-a"], "--panel", lab.panel, "--json")
+        assert json.loads(done.stdout.splitlines()[-1])["passed"] == len(lab.boards)
+    finally:
+        stop([back])

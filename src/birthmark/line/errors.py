@@ -129,7 +129,7 @@ class LeadRefused(LineError):
 
 
 class HoldEnded(LineError):
-    """The hold lasted longer than `hold_limit_s`."""
+    """The hold lasted longer than `hold_limit_s`, or the rig was switched off meanwhile (`line.hold.ending`)."""
 
     default_finding = "line.hold.limit"
 

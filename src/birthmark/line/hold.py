@@ -28,13 +28,14 @@ class Holds:
         self._changed = threading.Condition()
         self._held: dict[str, str] = {}
         self._stopped = False
+        self._patient = True
 
     def call(self, unit: str, act: Callable[[], T]) -> T:
         """
         Return what `act` returns, trying again while CA or MES is away or the unit is in work elsewhere.
 
         Raises:
-            HoldEnded: `limit_s` has passed.
+            HoldEnded: `limit_s` has passed, or nobody is to wait any more.
             LineStopped: the run was ended.
             AuthorityRefused: the CA said no; nothing is tried again.
 
@@ -68,6 +69,12 @@ class Holds:
             self._stopped = True
             self._changed.notify_all()
 
+    def wait_no_more(self) -> None:
+        """End every hold, now and later, with HoldEnded. What need not wait goes on to its end."""
+        with self._changed:
+            self._patient = False
+            self._changed.notify_all()
+
     def check_running(self) -> None:
         """Raise LineStopped when the run was ended: asked before each step."""
         if self._stopped:
@@ -80,12 +87,24 @@ class Holds:
                 f"held for {self._limit_s:g} s: {away.message}", hint="mend the cause and run the panel again"
             ) from away
         with self._changed:
-            self.check_running()
+            self._check_patience(away)
             if reason not in self._held:
                 self._held[reason] = away.finding
                 self._events.emit(event="hold", unit=reason, what=away.message, hint=away.hint, finding=away.finding)
-            self._changed.wait_for(lambda: self._stopped or reason not in self._held, pause_s)
-            self.check_running()
+            self._changed.wait_for(
+                lambda: self._stopped or not self._patient or reason not in self._held,
+                pause_s,
+            )
+            self._check_patience(away)
+
+    def _check_patience(self, away: Away) -> None:
+        self.check_running()
+        if not self._patient:
+            raise HoldEnded(
+                f"the rig is being switched off: {away.message}",
+                hint="run the panel again: it goes on from where it is",
+                finding="line.hold.ending",
+            ) from away
 
     def _leave(self, reasons: set[str]) -> None:
         if not reasons:

@@ -107,6 +107,8 @@ class Line:
         self._stopwatch = stopwatch
         self._prune_at_s = 0.0
         self._duty = Duty(parts.rig, clock)
+        self._patient = True
+        self._holds: Holds | None = None
 
     @contextmanager
     def on_duty(self) -> Iterator[None]:
@@ -174,6 +176,16 @@ class Line:
             for place in places:
                 switch_off(self.parts.power, place)
 
+    def wait_no_more(self) -> None:
+        """
+        Let no run wait for CA, MES or interlock any more: it is over with HoldEnded, or finished where nothing is away.
+
+        For the present run and all that come. May be called by any thread.
+        """
+        self._patient = False
+        if self._holds is not None:
+            self._holds.wait_no_more()
+
     def _run(self, positions: Sequence[Position], operator: str) -> tuple[tuple[Verdict, ...], float]:
         # Two threads for each board: its own, and one that fetches ahead for it.
         with ThreadPoolExecutor(2 * len(positions)) as threads:
@@ -209,6 +221,9 @@ class Line:
         rig = replace(parts.rig, operator=operator or parts.rig.operator)
         teller = Teller(rig, run, str(uuid.uuid4()), self._clock, parts.recipe.sha256)
         holds = Holds(self._telling(teller), self._stopwatch, parts.hold_retry_s, parts.hold_limit_s)
+        self._holds = holds
+        if not self._patient:
+            holds.wait_no_more()
         mes_hold = admit(parts.pressure, parts.store, holds, self.events, self._clock)
         teller = replace(teller, mes_hold=mes_hold)
         issuing = holds.call("", parts.authority.issuing_certificates)

@@ -139,7 +139,10 @@ def opened_station(config_path: Path, emit: Emit) -> Iterator[OpenStation]:
         leads = LeadDesk(UnitOffice(line.parts.units, rig.rig, told.tell), people, desk)
         try:
             with line.on_duty(), desk.open(), _scan_device(rig, desk), _backlog(line, desk):
-                yield OpenStation(rig, line.parts.recipe, people, desk, leads, line.parts.rig.software)
+                try:
+                    yield OpenStation(rig, line.parts.recipe, people, desk, leads, line.parts.rig.software)
+                finally:
+                    line.wait_no_more()
         finally:
             line.parts.outbox.finish(rig.deliver_wait_s)
 

@@ -123,6 +123,30 @@ def test_a_hold_that_lasts_too_long_ends_with_the_cause() -> None:
         heard.holds(limit_s=0.05).call("BM-000001", failing(*[AWAY] * 1000))
 
 
+def test_where_nobody_is_to_wait_any_more_a_hold_ends_and_what_need_not_wait_goes_on() -> None:
+    heard = Heard()
+    holds = heard.holds(retry_s=3600)
+    ended: list[str] = []
+
+    def work() -> None:
+        try:
+            holds.call("BM-000001", failing(AWAY))
+        except HoldEnded as error:
+            ended.append(error.finding)
+
+    waiting = threading.Thread(target=work)
+    waiting.start()
+    while "hold" not in heard.kinds:
+        time.sleep(SOON_S)
+    holds.wait_no_more()
+    waiting.join(timeout=5)
+    assert ended == ["line.hold.ending"]
+    with pytest.raises(HoldEnded, match="switched off"):
+        holds.call("BM-000002", failing(AWAY))
+    holds.check_running()
+    assert holds.call("BM-000003", failing()) == "answer"
+
+
 def test_a_stopped_run_ends_its_holds_at_once() -> None:
     heard = Heard()
     holds = heard.holds(retry_s=3600)
