@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from birthmark.core.attempts import Attempt, Cell, KeepUnits, Outcome, Period
-from birthmark.core.work import UnitWork, WorkState
+from birthmark.core.attempts import Attempt, Cell, Grain, KeepUnits, Outcome, Period
+from birthmark.core.work import NEVER, UnitWork, WorkState
 from birthmark.line.attempts import counted
 from birthmark.line.errors import UnitInWork
 from birthmark.line.ports import UnitStore
@@ -79,7 +79,7 @@ def test_an_attempt_that_is_ended_twice_is_one(store: UnitStore) -> None:
     once = end(store, failed(1))
     assert end(store, failed(1), AT + HOUR) == once
     assert store.attempts(ALWAYS, None, 10) == (once,)
-    assert sum(cell.attempts for cell in store.cells(ALWAYS)) == 1
+    assert sum(cell.attempts for cell in store.cells(ALWAYS, Grain.PLACES)) == 1
     assert store.units((once.unit,))[0].tries == 1
 
 
@@ -89,16 +89,16 @@ def test_what_an_ending_raises_passes_through_and_keeps_nothing(store: UnitStore
 
     with pytest.raises(UnitInWork):
         store.end("BM-000001", refuse)
-    assert store.attempts(ALWAYS, None, 10) == store.cells(ALWAYS) == ()
+    assert store.attempts(ALWAYS, None, 10) == store.cells(ALWAYS, Grain.PLACES) == ()
 
 
 def test_no_attempt_is_lost_when_rigs_end_theirs_at_once(reopen: Open) -> None:
     stores = [reopen() for _ in range(RACERS)]
     with ThreadPoolExecutor(RACERS) as threads:
         list(threads.map(lambda number: end(stores[number % RACERS], failed(number % 5, run=f"{number}")), range(40)))
-    (cell,) = {replace(each, first=False, attempts=0) for each in stores[0].cells(ALWAYS)}
+    (cell,) = {replace(each, first=False, attempts=0) for each in stores[0].cells(ALWAYS, Grain.PLACES)}
     assert (cell.finding, cell.outcome) == ("chip.communication", Outcome.FAILED)
-    assert {cell.first: cell.attempts for cell in stores[0].cells(ALWAYS)} == {True: 5, False: 35}
+    assert {cell.first: cell.attempts for cell in stores[0].cells(ALWAYS, Grain.PLACES)} == {True: 5, False: 35}
     assert {work.tries for work in stores[0].units([f"BM-{number:06d}" for number in range(5)])} == {8}
 
 
@@ -108,23 +108,42 @@ def test_a_period_begins_and_ends_at_the_microsecond_also_within_an_hour(store: 
     for since in (AT - HOUR, AT - MINUTE, AT, AT + timedelta(microseconds=1), AT + 31 * MINUTE):
         for until in (AT, AT + timedelta(microseconds=1), AT + HOUR, AT + 95 * MINUTE):
             expected = sum(since <= each.ended_at < until for each in store.attempts(ALWAYS, None, 10))
-            assert sum(cell.attempts for cell in store.cells(Period(since, until))) == expected, (since, until)
+            assert sum(cell.attempts for cell in store.cells(Period(since, until), Grain.PLACES)) == expected, (
+                since,
+                until,
+            )
 
 
 def test_cells_say_where_attempts_ended_alike(store: UnitStore) -> None:
     for number in (1, 2):
         end(store, attempt(number, run=f"run-{number}", position=3, faults=1))
     end(store, failed(3, position=4, fixture="fx-1"))
-    hour = AT.replace(minute=0, second=0, microsecond=0)
-    passed = Cell(hour, "rig-a", 3, "ada", "", "order-1", "", "", Outcome.PASSED, True, 2, 2)  # noqa: FBT003 a row
+    passed = Cell(NEVER, "rig-a", 3, "ada", "", "order-1", "", "", Outcome.PASSED, True, 2, 2)  # noqa: FBT003 a row
     wrong = Cell(
-        *(hour, "rig-a", 4, "ada", "fx-1", "order-1", "observe", "chip.communication", Outcome.FAILED),
+        *(NEVER, "rig-a", 4, "ada", "fx-1", "order-1", "observe", "chip.communication", Outcome.FAILED),
         first=True,
         attempts=1,
         faults=0,
     )
     for period in (ALWAYS, Period(AT - MINUTE, AT + MINUTE)):
-        assert sorted(store.cells(period), key=lambda cell: cell.position) == [passed, wrong]
+        assert sorted(store.cells(period, Grain.PLACES), key=lambda cell: cell.position) == [passed, wrong]
+
+
+def test_spans_of_time_begin_with_the_first_hour_of_the_period(store: UnitStore) -> None:
+    for number in range(1, 50):
+        end(store, attempt(number, position=number, rig=f"rig-{number % 2}"), AT + (number - 1) * HOUR)
+    period = Period(AT - 10 * MINUTE, AT + 60 * HOUR)
+    hours = store.cells(period, Grain.HOURS)
+    assert {cell.hour for cell in hours} == {
+        datetime(2026, 5, 4, 11, tzinfo=UTC) + number * HOUR for number in range(49)
+    }
+    assert {(cell.position, cell.operator, cell.order, cell.attempts) for cell in hours} == {(0, "", "order-1", 1)}
+    days = {(cell.hour.day, cell.hour.hour, cell.rig): cell.attempts for cell in store.cells(period, Grain.DAYS)}
+    assert days == {(day, 11, f"rig-{rig}"): 12 for day in (4, 5) for rig in (0, 1)} | {(6, 11, "rig-1"): 1}
+    assert store.unfinished(period, Grain.DAYS) == ()
+    end(store, failed(99), AT + HOUR)
+    (cell,) = store.unfinished(period, Grain.HOURS)
+    assert (cell.hour.hour, cell.rig, cell.first, cell.attempts) == (12, "rig-a", True, 1)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +166,8 @@ def test_a_unit_is_unfinished_until_it_is_good(
     told = attempt(1) if passes else failed(1)
     end(store, told, state=state)
     end(store, attempt(2), state=WorkState.DONE)
-    assert sum(cell.attempts for cell in store.unfinished(ALWAYS)) == expected
-    assert store.unfinished(Period(AT + MINUTE, AT + HOUR)) == ()
+    assert sum(cell.attempts for cell in store.unfinished(ALWAYS, Grain.PLACES)) == expected
+    assert store.unfinished(Period(AT + MINUTE, AT + HOUR), Grain.PLACES) == ()
 
 
 def test_attempts_come_page_by_page_and_the_last_of_a_rig_newest_first(store: UnitStore) -> None:
@@ -169,7 +188,7 @@ def test_what_need_not_be_kept_goes_and_what_is_not_done_stays(store: UnitStore)
     keep = KeepUnits(attempts_since=AT + 3 * HOUR, units_since=AT + 2 * HOUR)
     assert store.prune(keep) == 3
     assert [each.unit[-1] for each in store.attempts(ALWAYS, None, 10)] == ["3"]
-    assert [cell.hour for cell in store.cells(ALWAYS)] == [store.cells(ALWAYS)[0].hour]
+    assert sum(cell.attempts for cell in store.cells(ALWAYS, Grain.PLACES)) == 1
     first, second, third = store.units([f"BM-{number:06d}" for number in states])
     assert first == UnitWork("BM-000001")
     assert store.history_of("BM-000001") == ()

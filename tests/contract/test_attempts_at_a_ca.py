@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from birthmark.core.attempts import Attempt, KeepUnits, Outcome, Period
+from birthmark.core.attempts import Attempt, Grain, KeepUnits, Outcome, Period
 from birthmark.core.work import Holder, UnitWork, WorkState
 from birthmark.line.attempts import counted
 from birthmark.line.errors import AuthorityRefused, UnitInWork
@@ -74,7 +74,7 @@ def test_an_attempt_that_is_ended_twice_is_one(reopen: Open) -> None:
     store = reopen("rig-a")
     once = end(store, failed(1))
     assert end(store, failed(1)) == once
-    assert sum(cell.attempts for cell in store.cells(ALWAYS)) == 1
+    assert sum(cell.attempts for cell in store.cells(ALWAYS, Grain.PLACES)) == 1
     assert store.units((once.unit,))[0].tries == 1
 
 
@@ -85,7 +85,7 @@ def test_what_an_ending_raises_passes_through_and_keeps_nothing(reopen: Open) ->
     store = reopen("rig-a")
     with pytest.raises(UnitInWork):
         store.end("BM-000001", refuse)
-    assert store.attempts(ALWAYS, None, 10) == store.cells(ALWAYS) == ()
+    assert store.attempts(ALWAYS, None, 10) == store.cells(ALWAYS, Grain.PLACES) == ()
 
 
 def test_no_attempt_is_lost_when_rigs_end_theirs_at_once(reopen: Open) -> None:
@@ -99,7 +99,7 @@ def test_no_attempt_is_lost_when_rigs_end_theirs_at_once(reopen: Open) -> None:
         list(threads.map(one, range(40)))
     store = stores[0][1]
     tried: dict[bool, int] = {}
-    for cell in store.cells(ALWAYS):
+    for cell in store.cells(ALWAYS, Grain.PLACES):
         tried[cell.first] = tried.get(cell.first, 0) + cell.attempts
     assert tried == {True: 5, False: 35}
     assert {work.tries for work in store.units([f"BM-{number:06d}" for number in range(5)])} == {8}
@@ -111,8 +111,11 @@ def test_a_rig_reads_what_stands_in_the_file_page_by_page(reopen: Open, beside: 
         end(beside, told(number, rig=RIGS[number % 2]), AT + number * timedelta(minutes=20))
     store = reopen("rig-a")
     for period in (ALWAYS, Period(AT, AT + timedelta(minutes=90)), Period(AT, AT)):
-        assert sorted(map(str, store.cells(period))) == sorted(map(str, beside.cells(period)))
-        assert store.unfinished(period) == beside.unfinished(period)
+        for grain in Grain:
+            assert sorted(map(str, store.cells(period, grain))) == sorted(map(str, beside.cells(period, grain)))
+            assert sorted(map(str, store.unfinished(period, grain))) == sorted(
+                map(str, beside.unfinished(period, grain))
+            )
         pages: list[Attempt] = []
         while page := store.attempts(period, pages[-1] if pages else None, 2):
             pages += page
@@ -126,7 +129,7 @@ def test_a_rig_prunes_nothing_and_reads_nothing_of_orders_that_do_not_name_it(re
     end(beside, attempt(1, order="order-of-others"), AT)
     store = reopen("rig-a")
     assert store.prune(KeepUnits(AT + timedelta(days=1), AT + timedelta(days=1))) == 0
-    assert store.cells(ALWAYS) == store.attempts(ALWAYS, None, 10) == store.last("rig-a", 10) == ()
+    assert store.cells(ALWAYS, Grain.PLACES) == store.attempts(ALWAYS, None, 10) == store.last("rig-a", 10) == ()
     assert len(beside.attempts(ALWAYS, None, 10)) == 1
 
 

@@ -34,8 +34,12 @@ def ask(app: ASGIApp, method: str, target: str, headers: Mapping[str, str], body
 async def _ask(app: ASGIApp, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
     sent: list[MutableMapping[str, Any]] = []
 
+    request = [{"type": "http.request", "body": body, "more_body": False}]
+
     async def receive() -> MutableMapping[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+        if not request:
+            await asyncio.Event().wait()  # the client stays until it has its answer
+        return request.pop()
 
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)

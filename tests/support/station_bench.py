@@ -2,6 +2,7 @@
 """A station in this process: its page and REST interface over a desk whose panels end when a test lets them."""
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,19 @@ from starlette.applications import Starlette
 from birthmark.core.work import Holder, UnitWork, WorkState
 from birthmark.line.config import Position, load_rig, people_of
 from birthmark.line.lead import UnitOffice
+from birthmark.line.outbox_office import OutboxOffice
 from birthmark.line.people import People
+from birthmark.line.periods import read_shifts
+from birthmark.line.station.ca_watch import CAWatch
 from birthmark.line.station.desk import Clocks, StationDesk
 from birthmark.line.station.lead_desk import LeadDesk
+from birthmark.line.station.overview import Overview
 from birthmark.line.station.scan import Scanner
 from birthmark.line.units import UnitLimits, begun, ended
 from birthmark.line.wiring import OpenStation
+from birthmark.line.yield_office import YieldOffice
+from birthmark.net.transport import HTTPTransport
+from birthmark.stores.line_sqlite import LineSQLite
 from birthmark.stores.units_sqlite import UnitsSQLite
 from birthmark.testing.lab.files import rig_toml
 from birthmark.web.station.app import station_app
@@ -46,7 +54,11 @@ class StationBench:
         people = People(people_of(rig, config), time.monotonic)
         self.desk = StationDesk(["one", "two"], Scanner(), people, self._run, Clocks(lambda: MOMENT, time.monotonic))
         leads = LeadDesk(UnitOffice(self.units, "rig-a", lambda: None), people, self.desk)
-        station = OpenStation(rig, RECIPE, people, self.desk, leads, "birthmark test")
+        yields = YieldOffice(self.units, read_shifts(["00:00"]), lambda: MOMENT)
+        self.line = LineSQLite(folder / "rig.sqlite")
+        ca = CAWatch(HTTPTransport(rig.ca_url, ssl.create_default_context(), 1.0), lambda: MOMENT, time.monotonic)
+        overview = Overview(yields, OutboxOffice(self.line, lambda: MOMENT), ca, RECIPE.order)
+        station = OpenStation(rig, RECIPE, people, self.desk, leads, "birthmark test", overview)
         self.app: Starlette = station_app(station, uids(()))
 
     @contextmanager
@@ -56,6 +68,7 @@ class StationBench:
             yield self
             self.may_end.set()
         self.units.close()
+        self.line.close()
 
     def scan(self, typed: str) -> Answer:
         return self.post("/v1/scan", {"typed": typed})

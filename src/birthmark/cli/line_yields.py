@@ -2,21 +2,19 @@
 """`birthmark line yields`: how many units pass, and where they do not."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from birthmark.cli.values import SINCE, shown
+from birthmark.cli.values import shown
 
 if TYPE_CHECKING:
-    from birthmark.core.attempts import Attempt, Period
+    from birthmark.core.attempts import Attempt
     from birthmark.line.yield_office import Numbers
     from birthmark.line.yields import By, Trouble, Yields
 
-DAY: Final = timedelta(days=1)
-SHIFT: Final = "shift"
 ATTEMPT: Final = "attempt"
 GROUPS: Final = ("rig", "position", "operator", "fixture", "hour", "order", "step", "finding", ATTEMPT)
 
@@ -24,44 +22,30 @@ GROUPS: Final = ("rig", "position", "operator", "fixture", "hour", "order", "ste
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The rig's rig.toml.")
 @click.option(
-    "--since", default="24h", show_default=True, metavar="TIME", help=f"A time, a span (90m, 8h, 7d), or '{SHIFT}'."
+    "--since", default="24h", show_default=True, metavar="TIME", help="A time, a span (90m, 8h, 7d), or 'shift'."
 )
-@click.option("--until", type=SINCE, metavar="TIME", help="A time or a span; without it, now.")
+@click.option("--until", default="", metavar="TIME", help="A time or a span; without it, now.")
 @click.option("--rig", default="", metavar="NAME", help="One rig alone; without it, all that share the units' store.")
 @click.option("--by", type=click.Choice(GROUPS), default="position", show_default=True, help="What is compared.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-def yields(config: Path, since: str, until: datetime | timedelta | None, rig: str, **how: Any) -> None:
+def yields(config: Path, since: str, until: str, rig: str, **how: Any) -> None:
     """Print first-pass, final and throughput yield of a period, compared by rig, place, operator, fixture or hour."""
     if how["as_json"] and how["as_csv"]:
         raise click.UsageError("--json or --csv")
+    from birthmark.core.errors import DecodeError
     from birthmark.line.wiring import open_yields
 
     with open_yields(config) as office:
-        period = _period(config, since, until)
+        try:
+            period = office.period(since, until)
+        except DecodeError as error:
+            raise click.UsageError(f"{error.message}; {error.hint}" if error.hint else error.message) from error
         if how["by"] == ATTEMPT:
             _print_attempts((each for each in office.attempts(period) if rig in {"", each.rig}), **how)
             return
         numbers = office.numbers(period, rig)
     _print_numbers(numbers, **how)
-
-
-def _period(config: Path, since: str, until: datetime | timedelta | None) -> "Period":
-    from birthmark.core.attempts import Period
-    from birthmark.line.wiring import this_shift
-
-    now = datetime.now(UTC)
-    begin = this_shift(config) if since == SHIFT else _moment(SINCE.convert(since, None, None), now)
-    # An attempt of this very moment may have the time of a clock that is a little ahead.
-    end = now + timedelta(minutes=1) if until is None else _moment(until, now)
-    if begin >= end:
-        raise click.BadParameter("a period ends after it began", param_hint="--until")
-    return Period(begin, end)
-
-
-def _moment(given: Any, now: datetime) -> datetime:
-    moment: datetime = now - given if isinstance(given, timedelta) else given
-    return moment
 
 
 def _print_attempts(attempts: Any, *, by: str, as_json: bool, as_csv: bool) -> None:

@@ -8,7 +8,7 @@ A value that is none ends the program with USAGE; no chip was touched, no servic
 import base64
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,6 @@ from birthmark.core.ids import unit_serial
 
 _SERIAL = re.compile(r"[0-9A-Fa-f]{1,40}")
 _COMMAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SPAN = re.compile(r"(\d{1,5})([mhd])")
-_SPANS = {"m": "minutes", "h": "hours", "d": "days"}
 _NONCE_BYTES = 32
 _UNREADABLE = (BirthmarkError, msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 
@@ -72,16 +70,6 @@ def _moment(text: str) -> datetime:
         raise ValueError(f"{text[:64]!r} is not a time like 2026-11-23T12:00:00Z") from error
 
 
-def _since(text: str) -> datetime | timedelta:
-    """Return a moment, or how long ago it is. A time without a zone is this machine's: so people say it at a line."""
-    if span := _SPAN.fullmatch(text):
-        return timedelta(**{_SPANS[span[2]]: int(span[1])})
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{text[:64]!r} is no time like 2026-11-23T12:00, and no span like 90m, 8h, 7d") from error
-
-
 def _certificate_serial(text: str) -> str:
     if _SERIAL.fullmatch(text.replace(":", "")) is None:
         raise ValueError(f"{text[:64]!r} is not a certificate's serial: hexadecimal digits, colons allowed")
@@ -106,7 +94,6 @@ def _output(text: str) -> Path:
 UNIT = Value("unit", unit_serial)
 NONCE = Value("nonce", _nonce)
 JSON_OBJECT = Value("json", _json_object)
-SINCE = Value("time", _since)
 MOMENT = Value("time", _moment)
 CERTIFICATE_SERIAL = Value("serial", _certificate_serial)
 COMMAND_NAME = Value("name", _command_name)

@@ -9,7 +9,7 @@ Plain data between the line and its stores, which may not import each other. Wha
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import TypeAlias
 
 from birthmark.core.work import NEVER, UnitWork, WorkState
@@ -85,13 +85,23 @@ class Period:
     until: datetime
 
 
+class Grain(IntEnum):
+    """How finely cells are cut: by all but time, or by time, rig and order alone, in spans of so many hours."""
+
+    PLACES = 0
+    HOURS = 1
+    DAYS = 24
+    """Of 24 hours, from the beginning of the period's first hour on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """
-    How many attempts ended alike within an hour (UTC), and how many faults were retried in them.
+    How many attempts of a period ended alike, and how many faults were retried in them.
 
-    `first`: they were the first attempts of their units that passed or failed. `step` and `finding` are empty for
-    those that passed or were repeated.
+    `hour` is when the span began (Grain.HOURS, DAYS), else NEVER; with it all names but the rig's and the order's are
+    empty, and the position is 0. `first`: they were the first attempts of their units that passed or failed. `step` and
+    `finding` are empty for those that passed or were repeated.
     """
 
     hour: datetime

@@ -102,7 +102,7 @@ class CellRow(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class CellList(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What attempts came to, hour by hour."""
+    """What attempts came to."""
 
     cells: Annotated[tuple[CellRow, ...], msgspec.Meta(max_length=CELLS_MAX)]
 

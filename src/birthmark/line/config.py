@@ -14,8 +14,8 @@ from birthmark.core.errors import ConfigError, DecodeError
 from birthmark.core.secret_files import demand_private
 from birthmark.line.fixture.config import PowerSection
 from birthmark.line.people import BADGE, Person, Role, read_pin_hash
+from birthmark.line.periods import read_shifts
 from birthmark.line.pressure import MESPolicy
-from birthmark.line.shifts import read_shifts
 from birthmark.line.units import LEASE_S
 
 T = TypeVar("T", bound=Config)

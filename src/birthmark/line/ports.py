@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from cryptography.x509 import Certificate, ObjectIdentifier
 
-from birthmark.core.attempts import Attempt, Cell, Ending, KeepUnits, OwedEnd, Period
+from birthmark.core.attempts import Attempt, Cell, Ending, Grain, KeepUnits, OwedEnd, Period
 from birthmark.core.delivery import Aside, Backlog, JournalEntry, Keep, Parcel
 from birthmark.core.line_events import LineEvent
 from birthmark.core.work import Transition, UnitChange, UnitWork
@@ -221,11 +221,11 @@ class UnitStore(Protocol):
         """
         ...
 
-    def cells(self, period: Period) -> tuple[Cell, ...]:
+    def cells(self, period: Period, grain: Grain) -> tuple[Cell, ...]:
         """Return what the attempts of a period came to."""
         ...
 
-    def unfinished(self, period: Period) -> tuple[Cell, ...]:
+    def unfinished(self, period: Period, grain: Grain) -> tuple[Cell, ...]:
         """Return the first attempts of a period whose units are not good now: not passed, spent, quarantined."""
         ...
 

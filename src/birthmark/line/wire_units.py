@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from birthmark.core import strict_json
-from birthmark.core.attempts import Attempt, Cell, Ending, KeepUnits, Period
+from birthmark.core.attempts import Attempt, Cell, Ending, Grain, KeepUnits, Period
 from birthmark.core.attempts_wire import (
     ATTEMPTS_MAX,
     AttemptAnswer,
@@ -135,13 +135,13 @@ class WireUnits:
 
         return self._tried(serial, end)
 
-    def cells(self, period: Period) -> tuple[Cell, ...]:
+    def cells(self, period: Period, grain: Grain) -> tuple[Cell, ...]:
         """Return what the attempts of a period came to: of this rig's orders."""
-        return self._cells(CELLS_PATH, period)
+        return self._cells(CELLS_PATH, period, grain)
 
-    def unfinished(self, period: Period) -> tuple[Cell, ...]:
+    def unfinished(self, period: Period, grain: Grain) -> tuple[Cell, ...]:
         """Return the first attempts of a period whose units are not good now: of this rig's orders."""
-        return self._cells(UNFINISHED_PATH, period)
+        return self._cells(UNFINISHED_PATH, period, grain)
 
     def last(self, rig: str, limit: int) -> tuple[Attempt, ...]:
         """Return the last attempts at a rig, newest first: of this rig's orders."""
@@ -190,8 +190,9 @@ class WireUnits:
             following = page.next
         return tuple(found)
 
-    def _cells(self, path: str, period: Period) -> tuple[Cell, ...]:
-        return tuple(map(cell_of, self._asked("GET", f"{path}?{urlencode(_period(period))}", CellList).cells))
+    def _cells(self, path: str, period: Period, grain: Grain) -> tuple[Cell, ...]:
+        query = urlencode({**_period(period), "grain": grain.name.lower()})
+        return tuple(map(cell_of, self._asked("GET", f"{path}?{query}", CellList).cells))
 
     def _list(self, serials: Sequence[str]) -> WorkList:
         found = self._asked("GET", f"{WORK_PATH}?{urlencode({'units': ','.join(serials)})}", WorkList)

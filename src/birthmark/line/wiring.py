@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,14 +39,17 @@ from birthmark.line.outbox import Outbox
 from birthmark.line.outbox_office import OutboxOffice
 from birthmark.line.owed import tell_owed
 from birthmark.line.people import People
+from birthmark.line.periods import read_shifts
 from birthmark.line.ports import Emit, Event, NetworkDestination, UnitStore
 from birthmark.line.recipe import Recipe, load_recipe
 from birthmark.line.retention import UnitRetention
 from birthmark.line.service import Line, LineParts, personalise
 from birthmark.line.service import deliver as deliver_all
-from birthmark.line.shifts import read_shifts, shift_began
+from birthmark.line.station import ca_watch
 from birthmark.line.station.desk import Clocks, StationDesk
 from birthmark.line.station.lead_desk import LeadDesk
+from birthmark.line.station.overview import Overview
+from birthmark.line.station.pace import RECALLED
 from birthmark.line.station.reader import ScanDevice
 from birthmark.line.station.scan import Scanner
 from birthmark.line.units import UnitLimits
@@ -106,6 +108,7 @@ class OpenStation:
     desk: StationDesk
     leads: LeadDesk
     software: str
+    overview: Overview
 
 
 @contextmanager
@@ -138,13 +141,29 @@ def opened_station(config_path: Path, emit: Emit) -> Iterator[OpenStation]:
         told = Decisions(line.parts.rig, line.parts.units, line.parts.store)
         leads = LeadDesk(UnitOffice(line.parts.units, rig.rig, told.tell), people, desk)
         try:
-            with line.on_duty(), desk.open(), _scan_device(rig, desk), _backlog(line, desk):
-                try:
-                    yield OpenStation(rig, line.parts.recipe, people, desk, leads, line.parts.rig.software)
-                finally:
-                    line.wait_no_more()
+            with _overview(rig, line.parts) as overview:
+                desk.recall(overview.yields.last(rig.rig, RECALLED))
+                with line.on_duty(), desk.open(), _scan_device(rig, desk), _backlog(line, desk):
+                    try:
+                        yield OpenStation(
+                            rig, line.parts.recipe, people, desk, leads, line.parts.rig.software, overview
+                        )
+                    finally:
+                        line.wait_no_more()
         finally:
             line.parts.outbox.finish(rig.deliver_wait_s)
+
+
+@contextmanager
+def _overview(rig: RigConfig, parts: LineParts) -> Iterator[Overview]:
+    """Open what the lead page reads, beside the line: a long look of somebody holds up no board."""
+    context = client_context(read_file(rig.trust), rig.certificate, rig.key)
+    with (
+        closing(HTTPTransport(rig.ca_url, context, ca_watch.TIMEOUT_S)) as transport,
+        YieldOffice(opened_units(rig), read_shifts(rig.shifts), system_clock) as yields,
+    ):
+        ca = ca_watch.CAWatch(transport, system_clock, time.monotonic)
+        yield Overview(yields, OutboxOffice(parts.store, system_clock), ca, parts.recipe.order)
 
 
 @contextmanager
@@ -197,12 +216,8 @@ def open_units(config_path: Path) -> UnitOffice:
 
 def open_yields(config_path: Path) -> YieldOffice:
     """Open what the rigs' attempts came to, for a person beside the rig. Raises ConfigError, UnitsAway."""
-    return YieldOffice(opened_units(load_rig(config_path)), system_clock)
-
-
-def this_shift(config_path: Path) -> datetime:
-    """Return when the shift began that runs now, as a rig's file has them. Raises ConfigError."""
-    return shift_began(system_clock(), read_shifts(load_rig(config_path).shifts))
+    rig = load_rig(config_path)
+    return YieldOffice(opened_units(rig), read_shifts(rig.shifts), system_clock)
 
 
 @contextmanager

@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the attempts of a line came to, for people: the numbers of a period, and the attempts themselves."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import time, timedelta
 from types import TracebackType
 from typing import Final, Self
 
-from birthmark.core.attempts import Attempt, Period
+from birthmark.core.attempts import Attempt, Cell, Grain, Period
 from birthmark.core.clock import Clock
+from birthmark.core.errors import DecodeError
 from birthmark.line.leases import reached
+from birthmark.line.periods import read_moment
 from birthmark.line.ports import UnitStore
 from birthmark.line.yields import Bar, By, Group, Trouble, Yields, compared, pareto, yields
 
 PAGE: Final = 1_000
 """Attempts that are read at once."""
+AHEAD: Final = timedelta(minutes=5)
+BY_HOUR: Final = timedelta(days=3)
+"""A longer period is compared by its days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,9 @@ class Numbers:
 class YieldOffice(AbstractContextManager["YieldOffice"]):
     """The attempts at all rigs that share a units' store. Every call raises UnitsAway when it cannot be reached."""
 
-    def __init__(self, store: UnitStore, clock: Clock) -> None:
+    def __init__(self, store: UnitStore, shifts: Sequence[time], clock: Clock) -> None:
         self._store = store
+        self._shifts = tuple(shifts)
         self._clock = clock
 
     def __enter__(self) -> Self:
@@ -44,23 +50,40 @@ class YieldOffice(AbstractContextManager["YieldOffice"]):
     ) -> None:
         self._store.close()
 
-    def until_now(self, since: datetime) -> Period:
-        """Return the period that ends with the attempts of this moment; rigs' clocks may differ by a minute."""
-        return Period(since, max(since, self._clock()) + timedelta(minutes=1))
+    def period(self, since: str, until: str = "") -> Period:
+        """
+        Return the period that two texts say (`line.periods`); without `until` it goes on.
+
+        Raises:
+            DecodeError: line.yields.period.
+
+        """
+        now = self._clock()
+        begin = read_moment(since, now, self._shifts)
+        # The attempts' clock is the store's, which may be ahead of this one.
+        end = read_moment(until, now, self._shifts) if until else now + AHEAD
+        if begin >= end:
+            raise DecodeError("a period ends after it began", finding="line.yields.period")
+        return Period(begin, end)
 
     def numbers(self, period: Period, rig: str = "") -> Numbers:
         """Return what a period came to: at one rig, or at all."""
-        with reached():
-            cells, unfinished = self._store.cells(period), self._store.unfinished(period)
-        if rig:
-            cells, unfinished = (tuple(each for each in those if each.rig == rig) for those in (cells, unfinished))
+        cells, unfinished = self._cells(period, Grain.PLACES, rig)
+        spans = self._cells(period, Grain.DAYS if period.until - period.since > BY_HOUR else Grain.HOURS, rig)
         return Numbers(
             period=period,
             rig=rig,
             whole=yields(cells, unfinished),
-            groups={by: compared(cells, unfinished, by) for by in By},
+            groups={by: compared(*(spans if by is By.HOUR else (cells, unfinished)), by) for by in By},
             bars={by: pareto(cells, by) for by in Trouble},
         )
+
+    def _cells(self, period: Period, grain: Grain, rig: str) -> tuple[tuple[Cell, ...], tuple[Cell, ...]]:
+        """Return a period's cells, and those of its units that are not good now."""
+        with reached():
+            found = self._store.cells(period, grain), self._store.unfinished(period, grain)
+        cells, unfinished = (tuple(each for each in those if rig in {"", each.rig}) for those in found)
+        return cells, unfinished
 
     def attempts(self, period: Period) -> Iterator[Attempt]:
         """Return the attempts of a period in the order of their ends, read page by page."""

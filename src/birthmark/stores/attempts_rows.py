@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from birthmark.core.attempts import Attempt, Cell, KeepUnits, Outcome, Period
+from birthmark.core.attempts import Attempt, Cell, Grain, KeepUnits, Outcome, Period
 from birthmark.stores.units_rows import moment, us
 
 HOUR_US: Final = 3_600_000_000
@@ -75,8 +75,6 @@ _CELL: Final = f"""
     case when outcome in ('failed', 'untried') then step else '' end as step,
     case when outcome in ('failed', 'untried') then finding else '' end as finding,
     outcome, case when nth = 1 then 1 else 0 end as first"""
-_CELL_NUMBERS: Final = ", ".join(str(number) for number in range(1, len(_KEY.split()) + 1))
-
 INSERT: Final = f"insert into unit_attempt ({_NAMES}) values ({_MARKS}) on conflict do nothing"  # noqa: S608 constant text
 COUNT: Final = (
     f"insert into attempt_tally ({_KEY}, attempts, faults) select {_CELL}, 1, faults from unit_attempt"  # noqa: S608 constant text
@@ -85,13 +83,16 @@ COUNT: Final = (
     " faults = attempt_tally.faults + excluded.faults"
 )
 FIND: Final = f"{_SELECT} where rig = ? and run = ? and position = ?"
-WHOLE_HOURS: Final = f"select {_KEY}, attempts, faults from attempt_tally where hour_us >= ? and hour_us < ?"  # noqa: S608 constant text
-PART_HOURS: Final = f"select {_CELL}, count(*), sum(faults) from unit_attempt where {_WITHIN} group by {_CELL_NUMBERS}"  # noqa: S608 constant text
-UNFINISHED: Final = (
-    f"select {_CELL}, count(*), sum(faults) from unit_attempt"  # noqa: S608 constant text
-    f" where nth = 1 and {_WITHIN} and unit in (select unit from unit_work where {_UNFINISHED})"
-    f" group by {_CELL_NUMBERS}"
-)
+# What cells are made of: hours as they were tallied, and the attempts at the ends of a period.
+_COUNTED: Final = f"""
+    select {_KEY}, attempts, faults from attempt_tally where hour_us >= ? and hour_us < ?
+    union all select {_CELL}, 1, faults from unit_attempt where {_WITHIN}
+    union all select {_CELL}, 1, faults from unit_attempt where {_WITHIN}"""  # noqa: S608 constant text
+_FIRST: Final = f"""
+    select {_CELL}, 1 as attempts, faults from unit_attempt
+    where nth = 1 and {_WITHIN} and unit in (select unit from unit_work where {_UNFINISHED})"""  # noqa: S608 constant text
+_SPANS: Final = "(hour_us - ?) / ? * ? + ?, rig, 0, '', '', ordered, '', '', outcome, first"
+_GROUPS: Final = ", ".join(str(number) for number in range(1, len(_KEY.split()) + 1))
 PASSED: Final = "select coalesce(sum(attempts), 0) from attempt_tally where ordered = ? and outcome = 'passed'"
 LAST: Final = f"{_SELECT} where rig = ? order by number desc limit ?"
 PAGE: Final = f"{_SELECT} where {_WITHIN} and (ended_at_us, number) > (?, ?) order by ended_at_us, number limit ?"
@@ -173,19 +174,27 @@ def attempt_of(row: tuple[Any, ...]) -> Attempt:
     )
 
 
-def cells(read: Read, period: Period) -> tuple[Cell, ...]:
+def cells(read: Read, period: Period, grain: Grain) -> tuple[Cell, ...]:
     """Return what a period came to: whole hours from the tally, what is left at its ends from the attempts."""
     since, until = us(period.since), us(period.until)
     first, last = -(-since // HOUR_US) * HOUR_US, until // HOUR_US * HOUR_US
-    if first >= last:
-        return tuple(map(_cell_of, read(PART_HOURS, since, until)))
-    parts = ((PART_HOURS, since, first), (WHOLE_HOURS, first, last), (PART_HOURS, last, until))
-    return tuple(_cell_of(row) for query, begin, end in parts if begin < end for row in read(query, begin, end))
+    ranges = (first, last, since, first, last, until) if first < last else (0, 0, since, until, 0, 0)
+    return _cells(read, _COUNTED, ranges, since, grain)
 
 
-def unfinished(read: Read, period: Period) -> tuple[Cell, ...]:
+def unfinished(read: Read, period: Period, grain: Grain) -> tuple[Cell, ...]:
     """Return the first attempts of a period whose units are not good now."""
-    return tuple(map(_cell_of, read(UNFINISHED, us(period.since), us(period.until))))
+    since, until = us(period.since), us(period.until)
+    return _cells(read, _FIRST, (since, until), since, grain)
+
+
+def _cells(read: Read, source: str, ranges: Sequence[int], since_us: int, grain: Grain) -> tuple[Cell, ...]:
+    places = grain is Grain.PLACES
+    columns = f"0, {_KEY.removeprefix('hour_us, ')}" if places else _SPANS
+    begin_us, span_us = since_us // HOUR_US * HOUR_US, grain * HOUR_US
+    spans = () if places else (begin_us, span_us, span_us, begin_us)
+    query = f"select {columns}, sum(attempts), sum(faults) from ({source}) as told group by {_GROUPS}"  # noqa: S608 constant text
+    return tuple(map(_cell_of, read(query, *spans, *ranges)))
 
 
 def page(read: Read, period: Period, after: Attempt | None, limit: int) -> tuple[Attempt, ...]:

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from birthmark.core.attempts import Attempt, Cell, Ending, KeepUnits, Period
+from birthmark.core.attempts import Attempt, Cell, Ending, Grain, KeepUnits, Period
 from birthmark.core.errors import ConfigError, StoreError
 from birthmark.core.work import Transition, UnitChange, UnitWork
 from birthmark.stores import attempts_rows
@@ -125,16 +125,15 @@ class UnitsPostgreSQL:
             (row,) = _read(connection)(attempts_rows.FIND, *attempts_rows.key_of(attempt))
         return attempts_rows.attempt_of(row)
 
-    def cells(self, period: Period) -> tuple[Cell, ...]:
+    def cells(self, period: Period, grain: Grain) -> tuple[Cell, ...]:
         """Return what the attempts of a period came to."""
         with self._transaction() as connection:
-            connection.execute("set transaction isolation level repeatable read")  # one state for all its queries
-            return attempts_rows.cells(_read(connection), period)
+            return attempts_rows.cells(_read(connection), period, grain)
 
-    def unfinished(self, period: Period) -> tuple[Cell, ...]:
+    def unfinished(self, period: Period, grain: Grain) -> tuple[Cell, ...]:
         """Return the first attempts of a period whose units are not good now."""
         with self._transaction() as connection:
-            return attempts_rows.unfinished(_read(connection), period)
+            return attempts_rows.unfinished(_read(connection), period, grain)
 
     def last(self, rig: str, limit: int) -> tuple[Attempt, ...]:
         """Return the last attempts at a rig, newest first."""

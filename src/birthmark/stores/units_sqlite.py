@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from birthmark.core.attempts import Attempt, Cell, Ending, KeepUnits, Period
+from birthmark.core.attempts import Attempt, Cell, Ending, Grain, KeepUnits, Period
 from birthmark.core.clock import Clock, system_clock
 from birthmark.core.work import Transition, UnitChange, UnitWork
 from birthmark.stores import attempts_rows
@@ -69,14 +69,13 @@ class UnitsSQLite:
             (row,) = self._file.read(attempts_rows.FIND, *attempts_rows.key_of(attempt))
         return attempts_rows.attempt_of(row)
 
-    def cells(self, period: Period) -> tuple[Cell, ...]:
+    def cells(self, period: Period, grain: Grain) -> tuple[Cell, ...]:
         """Return what the attempts of a period came to."""
-        with self._file.snapshot():
-            return attempts_rows.cells(self._file.read, period)
+        return attempts_rows.cells(self._file.read, period, grain)
 
-    def unfinished(self, period: Period) -> tuple[Cell, ...]:
+    def unfinished(self, period: Period, grain: Grain) -> tuple[Cell, ...]:
         """Return the first attempts of a period whose units are not good now."""
-        return attempts_rows.unfinished(self._file.read, period)
+        return attempts_rows.unfinished(self._file.read, period, grain)
 
     def last(self, rig: str, limit: int) -> tuple[Attempt, ...]:
         """Return the last attempts at a rig, newest first."""

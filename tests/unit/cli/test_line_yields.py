@@ -115,7 +115,7 @@ def refused(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--since", "yesterday"), "no time like"),
+        (("--since", "yesterday"), "is no time"),
         (("--since", "1h", "--until", "2h"), "ends after it began"),
         (("--json", "--csv"), "--json or --csv"),
         (("--by", "moon"), "is not one of"),

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast a station works."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from statistics import quantiles
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from birthmark.core.attempts import Attempt
 from birthmark.line.station.pace import HOUR_S, LAST_BOARDS, SAMPLES, Pace, spread
+from support.attempts import attempt
 
 AT = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 
@@ -88,3 +90,30 @@ def test_a_month_of_boards_takes_no_more_room_than_an_hour() -> None:
         pace.heard(verdict(number), AT, number * 26.0)
     assert len(pace._minutes) <= 61
     assert 130 <= pace.now(100_000 * 26.0).units_last_hour <= 140
+
+
+def recalled(*, ago_s: float, number: int = 1, **changes: object) -> Attempt:
+    return attempt(number, ended_at=AT - timedelta(seconds=ago_s), step_ms={"observe": 12.5}, **changes)
+
+
+@pytest.mark.parametrize("at_s", [10.0, 100_000.0])
+def test_what_a_rig_did_before_it_was_started_anew_is_read_back(at_s: float) -> None:
+    pace = Pace()
+    before = [
+        recalled(ago_s=3_700, number=1),
+        recalled(ago_s=3_000, number=2),
+        recalled(ago_s=3_000, number=3, verdict="FAIL", finding="chip.absent"),
+        recalled(ago_s=1, number=4, verdict="PASS-ALREADY"),
+    ]
+    pace.recall(before, AT, at_s)
+    now = pace.now(at_s)
+    assert now.units_last_hour == 2
+    assert [board.unit[-1] for board in now.last] == ["4", "3", "2", "1"]
+    assert (now.last[1].verdict, now.last[1].finding, now.last[0].at) == (
+        "FAIL",
+        "chip.absent",
+        AT - timedelta(seconds=1),
+    )
+    assert (now.steps["observe"].count, now.steps["observe"].p50) == (4, 0.0125)
+    pace.heard(verdict(5), AT, at_s)
+    assert pace.now(at_s).units_last_hour == 3

@@ -2,13 +2,13 @@
 """The calls of rigs in JSON: their records of units, their next certificate. Rows like those of the administration."""
 
 from dataclasses import replace
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from birthmark.ca.admin.calls import AdminRoute, Call, Services
 from birthmark.ca.admin.rig_types import RigCertificate, RigRenewal, certificate_view
-from birthmark.core.attempts import Attempt, Period
+from birthmark.core.attempts import Attempt, Grain, Period
 from birthmark.core.attempts_wire import (
     ATTEMPTS_MAX,
     AttemptAnswer,
@@ -68,6 +68,12 @@ class PeriodQuery(_Query, frozen=True):
 
     since: Moment
     until: Moment
+
+
+class CellsQuery(PeriodQuery, frozen=True):
+    """How finely it is cut: by all but time, or by rig and order alone in spans of an hour or of 24."""
+
+    grain: Literal["places", "hours", "days"] = "places"
 
 
 class AttemptsQuery(PeriodQuery, frozen=True):
@@ -138,13 +144,13 @@ def _end(services: Services, call: Call) -> AttemptAnswer:
 
 
 def _cells(services: Services, call: Call) -> CellList:
-    query: PeriodQuery = call.query
-    return CellList(cells=tuple(map(cell_row, services.units.cells(call.officer, _period(query)))))
+    query: CellsQuery = call.query
+    return CellList(cells=tuple(map(cell_row, services.units.cells(call.officer, _period(query), _grain(query)))))
 
 
 def _unfinished(services: Services, call: Call) -> CellList:
-    query: PeriodQuery = call.query
-    return CellList(cells=tuple(map(cell_row, services.units.unfinished(call.officer, _period(query)))))
+    query: CellsQuery = call.query
+    return CellList(cells=tuple(map(cell_row, services.units.unfinished(call.officer, _period(query), _grain(query)))))
 
 
 def _last(services: Services, call: Call) -> AttemptList:
@@ -172,6 +178,10 @@ def _period(query: "PeriodQuery") -> Period:
     return Period(query.since, query.until)
 
 
+def _grain(query: "CellsQuery") -> Grain:
+    return Grain[query.grain.upper()]
+
+
 _PLACE: Final = Attempt("", "", "", 0, "", "", "", "")
 """Where a page begins has an end and a number, and nothing else of an attempt."""
 
@@ -192,8 +202,8 @@ RIG_ROUTES: Final = (
     AdminRoute("GET", "/v1/work-sharing", "work.sharing", _RIGS, None, SharingList, _sharing, SharingQuery),
     AdminRoute("POST", "/v1/work/{unit}/attempts", "work.end", _RIGS, NewAttempt, AttemptAnswer, _end),
     AdminRoute("GET", "/v1/work-attempts", "work.attempts", _RIGS, None, AttemptList, _attempts, AttemptsQuery),
-    AdminRoute("GET", "/v1/work-cells", "work.cells", _RIGS, None, CellList, _cells, PeriodQuery),
-    AdminRoute("GET", "/v1/work-unfinished", "work.unfinished", _RIGS, None, CellList, _unfinished, PeriodQuery),
+    AdminRoute("GET", "/v1/work-cells", "work.cells", _RIGS, None, CellList, _cells, CellsQuery),
+    AdminRoute("GET", "/v1/work-unfinished", "work.unfinished", _RIGS, None, CellList, _unfinished, CellsQuery),
     AdminRoute("GET", "/v1/work-last", "work.last", _RIGS, None, AttemptList, _last, LastQuery),
     AdminRoute("GET", "/v1/work-passed", "work.passed", _RIGS, None, Passed, _passed, PassedQuery),
 )

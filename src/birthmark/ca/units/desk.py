@@ -17,7 +17,7 @@ from birthmark.ca.people.roles import Officer
 from birthmark.ca.units.ports import UnitStore
 from birthmark.ca.units.reach import Reach
 from birthmark.ca.units.rules import demand_attempt, demand_change
-from birthmark.core.attempts import Attempt, Cell, Period
+from birthmark.core.attempts import Attempt, Cell, Grain, Period
 from birthmark.core.attempts_wire import CELLS_MAX, NewAttempt, attempt_of
 from birthmark.core.work import UnitChange, UnitWork
 from birthmark.core.work_wire import CHANGES_MAX, NewWork, version_of, work_of
@@ -114,13 +114,13 @@ class UnitDesk:
 
     # --- attempts, of the orders that name the rig ---
 
-    def cells(self, rig: Officer, period: Period) -> tuple[Cell, ...]:
+    def cells(self, rig: Officer, period: Period, grain: Grain) -> tuple[Cell, ...]:
         """Return what the attempts of a period came to. Refused: ca.work.period."""
-        return self._told(rig, self._store().cells(period))
+        return self._told(rig, self._store().cells(period, grain))
 
-    def unfinished(self, rig: Officer, period: Period) -> tuple[Cell, ...]:
+    def unfinished(self, rig: Officer, period: Period, grain: Grain) -> tuple[Cell, ...]:
         """Return the first attempts of a period whose units are not good now. Refused: ca.work.period."""
-        return self._told(rig, self._store().unfinished(period))
+        return self._told(rig, self._store().unfinished(period, grain))
 
     def last(self, rig: Officer, at_rig: str, limit: int) -> tuple[Attempt, ...]:
         """Return the last attempts at a rig, newest first."""

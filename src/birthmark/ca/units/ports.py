@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from birthmark.core.attempts import Attempt, Cell, Ending, KeepUnits, Period
+from birthmark.core.attempts import Attempt, Cell, Ending, Grain, KeepUnits, Period
 from birthmark.core.work import Transition, UnitChange, UnitWork
 
 
@@ -40,11 +40,11 @@ class UnitStore(Protocol):
         """Return the attempt as it is kept, with what becomes of its unit. What `ending` raises passes."""
         ...
 
-    def cells(self, period: Period) -> tuple[Cell, ...]:
+    def cells(self, period: Period, grain: Grain) -> tuple[Cell, ...]:
         """Return what the attempts of a period came to."""
         ...
 
-    def unfinished(self, period: Period) -> tuple[Cell, ...]:
+    def unfinished(self, period: Period, grain: Grain) -> tuple[Cell, ...]:
         """Return the first attempts of a period whose units are not good now."""
         ...
 

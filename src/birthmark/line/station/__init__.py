@@ -8,5 +8,7 @@ pace      how fast the station works; pure
 calls     panels that programs run, each under a key; pure
 desk      the running station: takes scans, runs panels, tells who watches
 reader    a scanner at the rig itself: lines of a character device
+overview  what it can say of more than its own floor: yields of all rigs, the outbox, the order, the CA
+ca_watch  how the CA is, as far as it tells anybody
 lead_desk what a lead decides about a unit, with a PIN and a reason
 """

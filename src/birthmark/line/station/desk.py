@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from birthmark.core.attempts import Attempt
 from birthmark.core.clock import Clock
 from birthmark.core.errors import BirthmarkError
 from birthmark.line.config import Position
@@ -107,6 +108,11 @@ class StationDesk:
         with self._changed:
             self._changed.wait_for(lambda: self._ending or not self._calls.panel(key).running, patience_s)
             return self._calls.panel(key)
+
+    def recall(self, attempts: Sequence[Attempt]) -> None:
+        """Take what the rig did before the station was switched on, newest first."""
+        with self._changed:
+            self._pace.recall(reversed(attempts), self._clocks.clock(), self._clocks.stopwatch())
 
     def shown(self) -> Shown:
         """Return what is to be seen now."""

@@ -2,8 +2,8 @@
 """
 How fast a station works: times of steps and panels, boards in the last hour, the last boards. No I/O and no clock.
 
-It begins anew when the station is switched on, and is of bounded size however long the station runs. What a shift or
-a month amounted to stands in the rig's store.
+It is of bounded size however long the station runs. What the rig did before the station was switched on is read back
+from the attempts in the units' store (`Pace.recall`), but for the times of whole panels, which begin anew.
 """
 
 from collections import deque
@@ -11,8 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from math import floor
 from typing import Any, Final
 
+from birthmark.core.attempts import Attempt
+
+RECALLED: Final = 15_000
+"""Attempts that are read back: more than a rig makes in an hour at four boards a second."""
 LAST_BOARDS: Final = 50
 SAMPLES: Final = 400
 """Of each step, and of panels: the newest so many make p50 and p95."""
@@ -80,13 +85,31 @@ class Pace:
             case "verdict" if event["verdict"] != "SKIP":
                 self._last.append(_board(event, at))
                 if event["verdict"] in _PASSED:
-                    self._count(int(at_s * _SLICES / HOUR_S))
+                    self._count(_minute(at_s))
             case "panel.end":
                 self._panels.append(event["panel_s"])
 
+    def recall(self, attempts: Iterable[Attempt], at: datetime, at_s: float) -> None:
+        """Take what the rig did before, oldest first; `at` and `at_s` are now."""
+        for attempt in attempts:
+            self._last.append(
+                Board(
+                    attempt.ended_at,
+                    attempt.position,
+                    attempt.unit,
+                    attempt.verdict,
+                    attempt.finding,
+                    attempt.board_s,
+                )
+            )
+            for step, ms in attempt.step_ms.items():
+                self._steps.setdefault(step, deque(maxlen=SAMPLES)).append(ms / 1000)
+            if attempt.verdict in _PASSED:
+                self._count(_minute(at_s - (at - attempt.ended_at).total_seconds()))
+
     def now(self, at_s: float) -> PaceNow:
         """Return how fast the station is."""
-        oldest = int(at_s * _SLICES / HOUR_S) - _SLICES
+        oldest = _minute(at_s) - _SLICES
         return PaceNow(
             running_s=None if self._began_s is None else at_s - self._began_s,
             panel=spread(self._panels),
@@ -100,6 +123,11 @@ class Pace:
             self._minutes[-1] = (minute, self._minutes[-1][1] + 1)
         else:
             self._minutes.append((minute, 1))
+
+
+def _minute(at_s: float) -> int:
+    # Downwards also below zero: a moment before the stopwatch began to count.
+    return floor(at_s * _SLICES / HOUR_S)
 
 
 def spread(samples: Iterable[float]) -> Spread:

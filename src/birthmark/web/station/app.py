@@ -30,6 +30,7 @@ from birthmark.net.asgi import ending
 from birthmark.net.errors import BodyRefused
 from birthmark.web.guard import Guard, security_headers
 from birthmark.web.json_body import read_json
+from birthmark.web.station.numbers import NumberCalls
 from birthmark.web.station.panels import PanelCalls
 from birthmark.web.station.view import floor_view, station_view, unit_view, work_view
 from birthmark.web.station.words import words
@@ -102,6 +103,7 @@ def station_app(station: OpenStation, users: frozenset[int]) -> Starlette:
         Route("/v1/floor", calls.floor),
         Route("/v1/scan", calls.scan, methods=["POST"]),
         *PanelCalls(station).routes,
+        *NumberCalls(station.overview).routes,
         Route("/v1/units/{unit:str}", calls.unit),
         *(Route(f"/v1/units/{{unit:str}}/{act}", calls.decision(act), methods=["POST"]) for act in Act),
     ]

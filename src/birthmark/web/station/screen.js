@@ -15,10 +15,11 @@ export class Screen {
   #floor = null;
   #beganMs = 0;
 
-  constructor(station, lead, boards) {
+  constructor(station, lead, boards, yields) {
     this.station = station;
     this.lead = lead;
     this.boards = boards;
+    this.yields = yields;
     find("#rig").textContent = station.rig;
     find("#product").textContent = station.product;
     find("#order").textContent = station.order;
@@ -42,6 +43,7 @@ export class Screen {
     this.#todo(floor);
     this.#pace(floor);
     this.boards.show(floor.last);
+    this.yields.show(floor);
   }
 
   /** The rig does not answer: everything that is shown may be out of date, and says so. */

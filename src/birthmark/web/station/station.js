@@ -7,6 +7,7 @@ import { Wedge } from "/scanning.js";
 import { Screen } from "/screen.js";
 import { Sounds } from "/sounds.js";
 import { loadWords, say } from "/words.js";
+import { Yields } from "/yields.js";
 
 const REST_MS = 80; // between two looks, so that a fast line does not keep the page busy
 const RETRY_MS = 500; // while the rig is away
@@ -20,7 +21,7 @@ async function begin() {
   await loadWords();
   const lead = new LeadDialog(station, post);
   const boards = new BoardsDialog();
-  screen = new Screen(station, lead, boards);
+  screen = new Screen(station, lead, boards, new Yields(station.rig));
   new Wedge({ gapMs: station.gap_ms, onScan: scan, onTyping: (typed) => screen.typing(typed) }).listen();
   for (const button of document.querySelectorAll("button[data-scan]")) {
     button.addEventListener("click", () => scan(button.dataset.scan));

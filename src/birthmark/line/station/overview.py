@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a station can say of more than its own floor: yields of all rigs, the outbox, the order, the CA."""
+
+from dataclasses import dataclass
+
+from birthmark.core.delivery import Backlog
+from birthmark.line.outbox_office import OutboxOffice
+from birthmark.line.station.ca_watch import CAHealth, CAWatch
+from birthmark.line.yield_office import YieldOffice
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a rig depends on, and how far its order is: `passed` is what the rigs say, not the CA's account."""
+
+    ca: CAHealth
+    outbox: tuple[Backlog, ...]
+    order: str
+    passed: int
+
+
+class Overview:
+    """For the lead page. Calls may come from any thread; they raise UnitsAway, StoreError."""
+
+    def __init__(self, yields: YieldOffice, outbox: OutboxOffice, ca: CAWatch, order: str) -> None:
+        self.yields = yields
+        self._outbox = outbox
+        self._ca = ca
+        self._order = order
+
+    def surroundings(self) -> Surroundings:
+        """Return how outbox, order and CA stand."""
+        return Surroundings(self._ca.now(), self._outbox.standings(), self._order, self.yields.passed(self._order))
