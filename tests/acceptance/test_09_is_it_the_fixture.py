@@ -284,7 +284,9 @@ def test_the_lead_page_shows_the_bad_place_at_a_glance(page: Page) -> None:
     expect(page.locator("#outbox tbody th, #outbox tbody td:first-child")).to_have_text(["ca", "mes-file"])
     expect(page.locator(".pareto[data-by=finding] tbody tr").first).to_contain_text("chip.communication")
     if SHOTS:
+        page.set_viewport_size({"width": 1280, "height": 720})
         page.screenshot(path=Path(SHOTS) / "lead-page.png", full_page=True)
+        page.set_viewport_size(FULL_HD)
 
 
 def test_its_csv_is_the_same_as_the_command_s(page: Page, day: Day) -> None:
