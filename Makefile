@@ -8,10 +8,10 @@ test: .venv/test.ok
 	./requirements/debian.sh
 	$V/python -m pytest --numprocesses 2 --dist loadfile
 
-# The tests that kill workers, databases and HSMs, in their long series.
+# The long series of tests, and their report in docs/reports. SEED=7 takes another course of chance.
 campaign: .venv/test.ok
 	./requirements/debian.sh
-	BIRTHMARK_CAMPAIGN=1 $V/python -m pytest tests/acceptance -k "killed or two_workers"
+	$V/python tools/campaign.py $(if $(SEED),--seed $(SEED))
 
 check: .venv/check.ok
 	$V/ruff check src tests bench tools
