@@ -96,11 +96,8 @@ class Supplier:
         board = Board(unit, kind, link, self._home)
         board.path("rail").symlink_to(self._mains)
         with board.turn:
-            self._start_chip(board, latency="none")
+            self._start_chip(board)
             self._certify(board)
-            assert board.chip is not None
-            board.chip.end()
-            self._start_chip(board, self._latency)
             self._start_mcu(board)
         return board
 
@@ -114,7 +111,7 @@ class Supplier:
         with board.turn:
             if board.chip is not None:
                 board.chip.end(signal.SIGKILL)
-                self._start_chip(board, self._latency)
+                self._start_chip(board)
 
     def crash_mcu(self, board: Board) -> None:
         """Kill the MCU's process and start it again."""
@@ -136,10 +133,10 @@ class Supplier:
         with BusFaults.at(board.path("sock")) as faults:
             faults.arm(fault, count)
 
-    def _start_chip(self, board: Board, latency: str) -> None:
+    def _start_chip(self, board: Board) -> None:
         board.path("sock").unlink(missing_ok=True)
         where = ("--socket", board.path("sock"), "--state", board.path("state"), "--rail", board.path("rail"))
-        what = ("--model", MODEL, "--serial", board.chip_serial, "--latency", latency)
+        what = ("--model", MODEL, "--serial", board.chip_serial, "--latency", self._latency)
         board.chip = self._magazine.start("chip", f"chip-{board.unit}", *where, *what)
         board.chip.await_ready()
         if board.kind is Kind.BROKEN:

@@ -6,6 +6,7 @@ This file is run as a program: it has the simulator imported, forks a process fo
 answers with its pid. `Magazine` is the other side. What the processes do is what the simulator's own programs do.
 """
 
+import gc
 import json
 import os
 import select
@@ -93,6 +94,7 @@ def _serve() -> None:
     programs = {"chip": chip.main, "mcu": board.main}
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: they are not to stay as zombies
     os.setpgid(0, 0)
+    gc.freeze()  # what is imported is shared with the forks, and not looked at again by each
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()
