@@ -110,7 +110,8 @@ def _certificate(made: Made, jws: str) -> Certificate:
 
 def _work(made: Made) -> UnitWork:
     finding = "" if made.state is WorkState.DONE else "chip.refused"
-    return UnitWork(made.unit, made.state, Holder(made.rig, "run-1"), finding=finding, chip_serial=made.chip)
+    work = UnitWork(made.unit, made.state, Holder(made.rig, "run-1"), finding=finding, chip_serial=made.chip)
+    return replace(work, changed_at=MOMENT)
 
 
 # --- what goes wrong ---

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 VARIABLE = "BIRTHMARK_CAMPAIGN"
 """Set by `make campaign`: the folder for the figures of the long series."""
@@ -12,8 +13,11 @@ SEED_VARIABLE = "BIRTHMARK_CAMPAIGN_SEED"
 """Another course of chance than the one that is always the same."""
 
 
-def rounds(*, short: int, campaign: int) -> int:
-    """Return how many rounds a series has in this run."""
+T = TypeVar("T", int, float)
+
+
+def rounds(*, short: T, campaign: T) -> T:
+    """Return how many rounds a series has in this run, or what else makes it long."""
     return campaign if os.environ.get(VARIABLE) else short
 
 

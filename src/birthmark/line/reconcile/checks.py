@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from birthmark.core.birth import BirthRecord
-from birthmark.core.work import UnitWork, WorkState
+from birthmark.core.work import NEVER, UnitWork, WorkState
 from birthmark.line.reconcile.books import Books, Certificate, RigBook, Told
 from birthmark.line.reconcile.index import Index
 
@@ -131,7 +131,10 @@ def _against_store(work: UnitWork, index: Index) -> _Found:
 
 
 def _unfinished(index: Index) -> _Found:
+    told = {event.unit for rig in index.books.rigs for event in rig.events}
     for work in index.books.units:
+        if work.changed_at == NEVER and work.unit not in told:
+            continue  # the store and the rigs have taken away what they knew of it
         if work.state not in _TERMINAL:
             yield work.unit, f"is {work.state}, last at {work.holder.rig or 'no rig'}: {work.finding or 'no finding'}"
         elif work.state is not WorkState.DONE and not work.finding:

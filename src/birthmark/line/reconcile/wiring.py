@@ -46,7 +46,7 @@ def reconcile_line(rig_tomls: Sequence[Path], certificates: Path, received: Mapp
 
 
 def _demand_one_store(rigs: Sequence[RigConfig]) -> None:
-    stores = {rig.units_dsn_file or rig.units_database or rig.database for rig in rigs}
+    stores = {rig.units or rig.units_dsn_file or rig.units_database or rig.database for rig in rigs}
     if len(stores) > 1:
         raise ConfigError("these rigs do not share one store of units", hint="reconcile the rigs of one line")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birthmark.core.work import WorkState
+from birthmark.core.work import UnitWork, WorkState
 from birthmark.line.reconcile.books import Books
 from birthmark.line.reconcile.checks import reconcile
 from support.books import Made, backlog, books_of, certificate, mes, more, rig, units, work
@@ -99,6 +99,14 @@ WRONG: dict[str, tuple[Callable[[Books], Books], set[str]]] = {
     "a birth record cannot be read": (
         lambda books: certificate(books, birth="eyJ.e30.AA"),
         {"reconcile.birth.strange", "reconcile.serial.wrong"},
+    ),
+    "a unit that a rig still tells of is nowhere in the rigs' store": (
+        lambda books: replace(books, units=(UnitWork(books.units[0].unit), *books.units[1:])),
+        {"reconcile.unit.unfinished"},
+    ),
+    "the rigs' store has taken away a unit that no rig tells of any more": (
+        lambda books: replace(books, units=(UnitWork("BM-009999"), *books.units)),
+        set(),
     ),
     "a unit is open": (lambda books: work(books, state=WorkState.OPEN), {"reconcile.unit.unfinished"}),
     "a unit is in work": (lambda books: work(books, state=WorkState.IN_WORK), {"reconcile.unit.unfinished"}),
