@@ -81,8 +81,8 @@ def _work(shift: Shift, saboteurs: tuple[Saboteur, ...]) -> None:
         shift.problem = problem
         raise
     finally:
-        for saboteur in saboteurs:
-            saboteur.join()
+        for thread in (*threads, *saboteurs):
+            thread.join()
     if shift.problem is not None:
         raise shift.problem
 
