@@ -19,7 +19,7 @@ from birthmark.line.births import Rig
 from birthmark.line.config import Position
 from birthmark.line.decisions import Decisions
 from birthmark.line.duty import Duty
-from birthmark.line.errors import JournalUnwritable, UnitsAway
+from birthmark.line.errors import JournalUnwritable
 from birthmark.line.events import Events
 from birthmark.line.fixture.places import FixturePower, switch_off
 from birthmark.line.fixture.power import AlwaysOn, Power
@@ -131,7 +131,7 @@ class Line:
 
     def tell_owed_if_it_can_be(self) -> None:
         """Tell the units' store what it is owed of earlier panels; what it cannot be told now it is told later."""
-        with suppress(UnitsAway, JournalUnwritable, StoreError):
+        with suppress(BirthmarkError):  # it was told in the log when it came about
             tell_owed(self.parts.store, self.parts.units, self.parts.limits)
 
     def _keep_if_it_can_be(self, told: Callable[[Standing], tuple[LineEvent, ...]]) -> None:
@@ -161,7 +161,7 @@ class Line:
         """
         with writable():
             self.parts.store.require_room()
-        tell_owed(self.parts.store, self.parts.units, self.parts.limits)
+        self.tell_owed_if_it_can_be()
         Decisions(self.parts.rig, self.parts.units, self.parts.store).tell()
         places = [number for number, position in enumerate(positions, 1) if not position.bad]
         self.parts.power.check(places)
