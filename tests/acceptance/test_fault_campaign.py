@@ -11,9 +11,10 @@ from support.campaign import keep, rounds, seed
 from support.shopfloor.campaign import Plan, fault_campaign
 
 SEED = 20261123
-BOARDS = rounds(short=24, campaign=2000)
+BOARDS = rounds(short=20, campaign=2000)
 # The short series waits until everything was struck; the long one is not held up by how long a CA takes to start.
 STRIKES_PER_PANEL = rounds(short=0.7, campaign=0.35)
+WITH_MCU = rounds(short=3, campaign=8)
 KINDS = {
     "CA worker killed",
     "HSM killed",
@@ -31,7 +32,7 @@ KINDS = {
 
 
 def test_two_rigs_lose_nothing_and_double_nothing_whatever_is_killed() -> None:
-    plan = Plan(BOARDS, seed(SEED), "optiga-trust-m", STRIKES_PER_PANEL)
+    plan = Plan(BOARDS, seed(SEED), "optiga-trust-m", WITH_MCU, STRIKES_PER_PANEL)
     figures = fault_campaign(plan)
     keep("fault-campaign", figures)
     what = f"seed {plan.seed}: "

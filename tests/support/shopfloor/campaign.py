@@ -26,6 +26,8 @@ class Plan:
     boards: int
     seed: int
     latency: str
+    with_mcu: int
+    """Every so many-th board is reached over SMP."""
     strikes_per_panel: float
     """Of the services: the line waits for them, so that no campaign is an easy one."""
 
@@ -57,7 +59,7 @@ def _rig(made: Factory, number: int) -> Rig:
 
 
 def _delivery(made: Factory, plan: Plan) -> Delivery:
-    return Delivery(made.supplier, wanted(plan.boards, Random(plan.seed)))  # noqa: S311 no secret
+    return Delivery(made.supplier, wanted(plan.boards, Random(plan.seed), plan.with_mcu))  # noqa: S311 no secret
 
 
 def _saboteurs(made: Factory, shift: Shift, plan: Plan) -> tuple[Saboteur, ...]:

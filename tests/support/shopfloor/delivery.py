@@ -12,9 +12,7 @@ from support.shopfloor.boards import Board, Kind, Link, Supplier
 
 AHEAD = 8
 """Boards of a kind of link that are made ahead."""
-WITH_MCU = 8
-"""Every so many-th board has an MCU before its chip."""
-FIRST_BROKEN, FIRST_DEBUGGABLE = 6, 11
+FIRST_BROKEN, FIRST_DEBUGGABLE = 5, 11
 BAD_EVERY = 100
 
 
@@ -27,9 +25,20 @@ class Wanted:
     link: Link
 
 
-def wanted(count: int, chance: Random, bench: float = 0.15) -> list[Wanted]:
-    """Return what is ordered: few bad boards, but some in the shortest series. `bench`: the part that is fed apart."""
-    return [Wanted(f"BM-{n:06d}", _kind(n), _link(n, chance, bench)) for n in range(1, count + 1)]
+def wanted(count: int, chance: Random, with_mcu: int, bench: float = 0.15) -> list[Wanted]:
+    """
+    Return what is ordered: few bad boards, but some in the shortest series.
+
+    Every `with_mcu`-th board has an MCU before its chip; `bench` is the part of the others that is fed apart.
+    """
+    return [
+        Wanted(
+            f"BM-{number:06d}",
+            _kind(number),
+            Link.SMP if number % with_mcu == 0 else Link.BENCH if chance.random() < bench else Link.DIRECT,
+        )
+        for number in range(1, count + 1)
+    ]
 
 
 def _kind(number: int) -> Kind:
@@ -40,12 +49,6 @@ def _kind(number: int) -> Kind:
             return Kind.DEBUGGABLE
         case _:
             return Kind.GOOD
-
-
-def _link(number: int, chance: Random, bench: float) -> Link:
-    if number % WITH_MCU == 0:
-        return Link.SMP
-    return Link.BENCH if chance.random() < bench else Link.DIRECT
 
 
 class Delivery:

@@ -16,7 +16,7 @@ from random import Random
 import psycopg
 
 from birthmark.silicon.simulator.rail import Rail
-from support.shopfloor.boards import Link
+from support.shopfloor.boards import Board, Link, Place
 from support.shopfloor.building import Factory
 from support.shopfloor.shift import Shift
 
@@ -146,57 +146,57 @@ class Floor:
 
     def _rig(self, number: signal.Signals) -> bool:
         rig = self._chance.choice(self._shift.rigs)
-        self._wait_for(rig.name)
+        if rig.running.wait(RUNNING_S):
+            self._into_the_middle()
         if not rig.alive:
             return False
         rig.send(number)
         return True
 
     def _chip(self) -> bool:
-        name = self._running()
-        boards = [board for _, board in sorted(self._shift.in_work[name].items()) if board.link is not Link.SMP]
-        if not boards:
-            return False
-        self._shift.supplier.crash_chip(self._chance.choice(boards))
-        return True
+        target = self._board({Link.DIRECT, Link.BENCH})
+        if target is not None:
+            self._shift.supplier.crash_chip(target[1])
+        return target is not None
 
     def _mcu(self) -> bool:
-        name = self._running()
-        boards = [board for board in self._shift.in_work[name].values() if board.link is Link.SMP]
-        for board in boards:
-            self._shift.supplier.crash_mcu(board)
-        return bool(boards)
+        target = self._board({Link.SMP})
+        if target is not None:
+            self._shift.supplier.crash_mcu(target[1])
+        return target is not None
 
     def _power(self) -> bool:
-        rail = self._rail()
-        if rail is not None:
-            rail.off()
-        return rail is not None
+        target = self._board({Link.DIRECT, Link.SMP})
+        if target is not None:
+            Rail(target[0].rail).off()
+        return target is not None
 
     def _sag(self) -> bool:
-        rail = self._rail()
-        if rail is None:
+        target = self._board({Link.DIRECT, Link.SMP})
+        if target is None:
             return False
+        rail = Rail(target[0].rail)
         rail.arm_sag(SAG_V)
         time.sleep(self._chance.uniform(0, AWAY_MAX_S))
         rail.mend()
         return True
 
-    def _rail(self) -> Rail | None:
-        """Return the rail of a place in which a board lies that is fed by it."""
-        name = self._running()
-        boards = self._shift.in_work[name]
-        places = [number for number, board in sorted(boards.items()) if board.link is not Link.BENCH]
-        rig = next(each for each in self._shift.rigs if each.name == name)
-        return Rail(rig.places[self._chance.choice(places) - 1].rail) if places else None
+    def _board(self, links: set[Link]) -> tuple[Place, Board] | None:
+        """Return a board with such a link in a panel that runs, in the panel's middle; None when none comes in time."""
+        deadline = time.monotonic() + RUNNING_S
+        while time.monotonic() < deadline:
+            lying = [
+                (rig.places[number - 1], board)
+                for rig in self._shift.rigs
+                if rig.running.is_set()
+                for number, board in sorted(self._shift.in_work[rig.name].items())
+                if board.link in links
+            ]
+            if lying:
+                self._into_the_middle()
+                return self._chance.choice(lying)
+            time.sleep(0.01)
+        return None
 
-    def _running(self) -> str:
-        name = self._chance.choice(self._shift.rigs).name
-        self._wait_for(name)
-        return name
-
-    def _wait_for(self, name: str) -> None:
-        """Wait until a panel runs there, a short time, and then until a moment in its middle."""
-        rig = next(each for each in self._shift.rigs if each.name == name)
-        if rig.running.wait(RUNNING_S):
-            time.sleep(self._chance.uniform(0, MID_PANEL_MAX_S))
+    def _into_the_middle(self) -> None:
+        time.sleep(self._chance.uniform(0, MID_PANEL_MAX_S))
