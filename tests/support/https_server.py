@@ -5,16 +5,25 @@ import contextlib
 import ssl
 import threading
 from collections.abc import Iterator
+from typing import TypeVar
 
-from birthmark.net.asgi import ASGIApp, HTTPSServer
+from birthmark.net.asgi import ASGIApp, BoundServer, HTTPSServer
 
 START_TIME_S = 10.0
+
+Server = TypeVar("Server", bound=BoundServer)
 
 
 @contextlib.contextmanager
 def serving(app: ASGIApp, context: ssl.SSLContext) -> Iterator[HTTPSServer]:
     """Serve the application on a free port until the block is left."""
-    server = HTTPSServer(app, "127.0.0.1", 0, context)
+    with started(HTTPSServer(app, "127.0.0.1", 0, context)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def started(server: Server) -> Iterator[Server]:
+    """Run the server until the block is left."""
     ready = threading.Event()
     thread = threading.Thread(target=server.run_until_stopped, args=(lambda _url: ready.set(),))
     thread.start()

@@ -12,7 +12,6 @@ request's head, the time and size of its body, the idle time between requests, t
 
 import asyncio
 import contextlib
-import errno
 import functools
 import json
 import signal
@@ -28,7 +27,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from birthmark.net.channel_binding import NO_BINDINGS, channel_bindings
-from birthmark.net.errors import BodyRefused, ListenFailed
+from birthmark.net.door import Door, Drops
+from birthmark.net.errors import BodyRefused
+from birthmark.net.listening import listen, url_of
 from birthmark.net.neighbours import owner_of
 
 HEAD_MAX_BYTES: Final = 16_384
@@ -49,8 +50,11 @@ GOODBYE_TIME_S: Final = 0.2
 """What an idle client gets to answer our TLS close."""
 MAX_CONNECTIONS: Final = 1_024
 """Beyond it a request is answered with 503."""
-LISTEN_BACKLOG: Final = 1_024
 LOOPBACK: Final = "127.0.0.1"
+_HEAD_REFUSED: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"connection: close\r\ncontent-length: %d\r\n\r\n%b"
+)
 _ENDING: Final = "birthmark.ending"
 _ENCODING_DER: Final = 2
 """_ssl.ENCODING_DER"""
@@ -124,9 +128,18 @@ class _TooManyAtOnce(Exception):
 # --- the protocol ----------------------------------------------------------------------------------------------
 
 
+class ServiceConfiguration(uvicorn.Config):
+    """How uvicorn serves one of ours."""
+
+    drops: Drops
+    door: Door | None = None
+    """Where everybody may knock."""
+
+
 class MTLSProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol, with the TLS client in the scope and an end to slow or endless requests."""
 
+    config: ServiceConfiguration
     _tls: dict[str, Any] | None = None
     _arrival_timer: asyncio.TimerHandle | None = None
     _taking_timer: asyncio.TimerHandle | None = None
@@ -137,10 +150,14 @@ class MTLSProtocol(HttpToolsProtocol):
         """Learn who the client is; the handshake is over by now."""
         super().connection_made(transport)
         self._tls = _tls_information(transport)
-        self._expect_within(HEAD_TIME_S)
+        self._expect_within(HEAD_TIME_S, "net.head-too-slow")
+        if self.config.door is not None and (self._tls is None or self._tls["client_cert"] is None):
+            self.config.door.strangers.take(self, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching for what will not come."""
+        if self.config.door is not None:
+            self.config.door.strangers.free(self)
         self._stop_expecting()
         self._stop_offering()
         super().connection_lost(exc)
@@ -149,15 +166,15 @@ class MTLSProtocol(HttpToolsProtocol):
         """Feed the parser, and end a head that grows without end."""
         if self._in_head:
             self._head_bytes += len(data)
-            self._expect_within(HEAD_TIME_S)
+            self._expect_within(HEAD_TIME_S, "net.head-too-slow")
         super().data_received(data)
         if self._in_head and self._head_bytes > HEAD_MAX_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"The request's head is longer than {HEAD_MAX_BYTES} bytes.")
+            self._refuse_head()
 
     def on_message_begin(self) -> None:
         """Put the client into the scope of the request that begins. Of too many at once none is read any more."""
         if len(self.pipeline) >= PIPELINED_MAX:
-            self.transport.abort()
+            self._drop("net.too-many-at-once")
             raise _TooManyAtOnce
         super().on_message_begin()
         if self._tls is not None:
@@ -168,7 +185,7 @@ class MTLSProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._stop_expecting()
-        self._expect_within(UNREAD_BODY_TIME_S)
+        self._expect_within(UNREAD_BODY_TIME_S, "net.body-too-slow")
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -181,7 +198,7 @@ class MTLSProtocol(HttpToolsProtocol):
         """The client is slower than we are: what it does not take within its time ends the connection."""
         super().pause_writing()
         if self._taking_timer is None:
-            self._taking_timer = self.loop.call_later(SEND_TIME_S, self.transport.abort)
+            self._taking_timer = self.loop.call_later(SEND_TIME_S, self._drop, "net.answer-not-taken")
 
     def resume_writing(self) -> None:
         """It has taken enough for the next piece."""
@@ -195,10 +212,20 @@ class MTLSProtocol(HttpToolsProtocol):
             # An idle client does not read, so it would not answer our close_notify for its whole time limit.
             self.loop.call_later(GOODBYE_TIME_S, self.transport.abort)
 
-    def _expect_within(self, time_s: float) -> None:
+    def _refuse_head(self) -> None:
+        text = f"net.head-too-large: the request's head is longer than {HEAD_MAX_BYTES} bytes\n".encode()
+        self.config.drops.note("net.head-too-large")
+        self.transport.write(_HEAD_REFUSED % (len(text), text))
+        self.transport.close()
+
+    def _expect_within(self, time_s: float, finding: str) -> None:
         """Drop the client after that time, unless something stops the timer. One that runs already runs on."""
         if self._arrival_timer is None:
-            self._arrival_timer = self.loop.call_later(time_s, self.transport.abort)
+            self._arrival_timer = self.loop.call_later(time_s, self._drop, finding)
+
+    def _drop(self, finding: str) -> None:
+        self.config.drops.note(finding)
+        self.transport.abort()
 
     def _stop_offering(self) -> None:
         if self._taking_timer is not None:
@@ -337,13 +364,42 @@ class TCPServer(BoundServer):
         super().__init__(configuration, listener, url_of(scheme, host, self.port))
 
 
-class HTTPSServer(TCPServer):
+class DoorServer(TCPServer):
+    """A server that whoever reaches the port may come to: its door bounds what that costs."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        configuration = service_configuration(app)
+        self._door = configuration.door = Door(context, MAX_CONNECTIONS, configuration.drops)
+        configuration.limit_concurrency = self._door.inside_max
+        super().__init__(configuration, "http" if context is None else "https", host, port)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start uvicorn without a socket: clients come through the door."""
+        for listener in sockets or ():
+            self._door.open(listener, self._inside)
+        await super().startup([])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the door, and wait for nobody who stands in it."""
+        self._door.close()
+        await super().shutdown(sockets)
+
+    def _inside(self) -> MTLSProtocol:
+        return MTLSProtocol(self.config, self.server_state, self.lifespan.state)
+
+
+class HTTPSServer(DoorServer):
     """Mutual TLS: what every service listens with."""
 
     def __init__(self, app: ASGIApp, host: str, port: int, context: ssl.SSLContext) -> None:
-        configuration = service_configuration(app)
-        configuration.ssl_context_factory = lambda _config, _default: context
-        super().__init__(configuration, "https", host, port)
+        super().__init__(app, host, port, context)
+
+
+class PublicServer(DoorServer):
+    """Plain HTTP for what is signed and for everyone, such as revocation lists: nobody is identified here."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        super().__init__(app, host, port, None)
 
 
 class LoopbackServer(TCPServer):
@@ -353,13 +409,6 @@ class LoopbackServer(TCPServer):
         configuration = service_configuration(app)
         configuration.http = LoopbackProtocol
         super().__init__(configuration, "http", LOOPBACK, port)
-
-
-class PublicServer(TCPServer):
-    """Plain HTTP for what is signed and for everyone, such as revocation lists: nobody is identified here."""
-
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
-        super().__init__(service_configuration(app), "http", host, port)
 
 
 def serve(
@@ -394,42 +443,9 @@ def announce(url: str) -> None:
     sys.stdout.flush()
 
 
-def url_of(scheme: str, host: str, port: int) -> str:
-    """Return scheme://host:port."""
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """
-    Return a listening TCP socket.
-
-    Raises:
-        ListenFailed: net.port-occupied or net.listen.
-
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(LISTEN_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise _listen_failed(host, port, error) from error
-    return listener
-
-
-def _listen_failed(host: str, port: int, error: OSError) -> ListenFailed:
-    where = f"{host}:{port}"
-    if error.errno == errno.EADDRINUSE:
-        hint = "stop the other program or choose another port"
-        return ListenFailed(f"{where} is in use by another program", hint=hint, finding="net.port-occupied")
-    return ListenFailed(f"cannot listen on {where}: {error.strerror}", hint="choose an address of this machine")
-
-
-def service_configuration(app: ASGIApp) -> uvicorn.Config:
+def service_configuration(app: ASGIApp) -> ServiceConfiguration:
     """Return how uvicorn serves all of ours."""
-    return uvicorn.Config(
+    configuration = ServiceConfiguration(
         app,
         http=MTLSProtocol,
         loop="auto",  # uvloop where it is installed
@@ -442,6 +458,8 @@ def service_configuration(app: ASGIApp) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_TIME_S,
     )
+    configuration.drops = Drops()
+    return configuration
 
 
 @contextlib.contextmanager

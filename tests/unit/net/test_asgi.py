@@ -178,7 +178,7 @@ def test_a_body_that_is_cut_off_is_named() -> None:
 def test_an_endless_head_is_refused(server: HTTPSServer, files: TLSFiles) -> None:
     with connected(server, tls.client_context(files.trust)) as link:
         link.sendall(b"GET / HTTP/1.1\r\nx: " + b"a" * (asgi.HEAD_MAX_BYTES + 1))
-        assert link.recv(12) == b"HTTP/1.1 400"
+        assert link.recv(12) == b"HTTP/1.1 431"
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nx: "])
@@ -318,7 +318,8 @@ def test_a_client_beyond_the_limit_is_told_to_come_later(files: TLSFiles, monkey
     monkeypatch.setattr(asgi, "MAX_CONNECTIONS", 2)
     identity = files.server()
     context = tls.server_context(identity.certificate, identity.key, files.trust)
-    client = tls.client_context(files.trust)
+    rig = files.rig()
+    client = tls.client_context(files.trust, rig.certificate, rig.key)
     with serving(application, context) as server, connected(server, client), connected(server, client) as second:
         second.sendall(GET)
         assert second.recv(12) == b"HTTP/1.1 503"

@@ -17,6 +17,7 @@ from birthmark.core.errors import ConfigError
 from birthmark.net import asgi
 from birthmark.net.front import description as limits
 from birthmark.net.front.description import FrontDescription
+from birthmark.net.listening import LISTEN_BACKLOG
 
 RETRY_AFTER_S: Final = 2
 CLUSTER: Final = "workers"
@@ -35,6 +36,7 @@ _KIB: Final = 1_024
 _OWNER_ONLY: Final = 0o600
 _TYPE: Final = "type.googleapis.com/envoy"
 _HANDSHAKE_FAILED: Final = "connection.transport_failure_reason != ''"
+_REFUSED_HERE: Final = "response.code >= 400 && response.code < 500 && response.code_details != 'via_upstream'"
 _REPLIES: Final = (
     (408, f"net.body-too-slow: the request did not arrive within {asgi.HEAD_TIME_S + asgi.BODY_TIME_S:g} s"),
     (413, f"net.body-too-large: the body has more than {limits.BODY_MAX_BYTES} bytes"),
@@ -106,7 +108,7 @@ def envoy_configuration(front: FrontDescription, secrets: TLSFiles, sockets: Seq
         {
             "node": {"id": CLUSTER, "cluster": CLUSTER},
             "admin": {"address": {"pipe": {"path": str(admin), "mode": _OWNER_ONLY}}},
-            "overload_manager": {"resource_monitors": [_connection_limit()]},
+            "overload_manager": {"resource_monitors": [_connection_limit(len(sockets))]},
             "static_resources": {"listeners": [_listener(front, secrets)], "clusters": [_cluster(sockets)]},
         }
     )
@@ -122,7 +124,7 @@ def _listener(front: FrontDescription, secrets: TLSFiles) -> _Object:
         # One socket, which nobody can join; the threads take turns at its connections.
         "enable_reuse_port": False,
         "connection_balance_config": {"exact_balance": {}},
-        "tcp_backlog_size": asgi.LISTEN_BACKLOG,
+        "tcp_backlog_size": LISTEN_BACKLOG,
         "access_log": [_handshake_log()],
         "filter_chains": [
             {
@@ -171,6 +173,7 @@ def _http(front: FrontDescription) -> _Object:
         "max_request_headers_kb": asgi.HEAD_MAX_BYTES // _KIB,
         "request_headers_timeout": _seconds(asgi.HEAD_TIME_S),
         "request_timeout": _seconds(asgi.HEAD_TIME_S + asgi.BODY_TIME_S),
+        "access_log": [_refusal_log()],
         "common_http_protocol_options": {"idle_timeout": _seconds(asgi.KEEP_ALIVE_S)},
         "local_reply_config": {"mappers": [_reply(status, text) for status, text in _REPLIES]},
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": _routes(front)}]},
@@ -226,34 +229,40 @@ def _reply(status: int, text: str) -> _Object:
 
 def _handshake_log() -> _Object:
     """Return a log of refused handshakes; connections that succeed leave no line."""
+    return _log(_HANDSHAKE_FAILED, "tls.handshake-refused: %DOWNSTREAM_TRANSPORT_FAILURE_REASON%")
+
+
+def _refusal_log() -> _Object:
+    """Return a log of what Envoy has refused itself; what reaches a worker has its line there."""
+    return _log(_REFUSED_HERE, "net.front.refused: %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%")
+
+
+def _log(expression: str, line: str) -> _Object:
+    """Return a log on stderr with a line for whatever the expression is true of."""
     return {
-        "name": "handshakes",
+        "name": "refused",
         "filter": {
             "extension_filter": {
                 "name": "refused",
                 "typed_config": {
                     "@type": f"{_TYPE}.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-                    "expression": _HANDSHAKE_FAILED,
+                    "expression": expression,
                 },
             }
         },
         "typed_config": {
             "@type": f"{_TYPE}.extensions.access_loggers.stream.v3.StderrAccessLog",
-            "log_format": {
-                "text_format_source": {
-                    "inline_string": "%START_TIME% envoy tls.handshake-refused: %DOWNSTREAM_TRANSPORT_FAILURE_REASON%\n"
-                }
-            },
+            "log_format": {"text_format_source": {"inline_string": f"%START_TIME% envoy {line}\n"}},
         },
     }
 
 
-def _connection_limit() -> _Object:
+def _connection_limit(workers: int) -> _Object:
     return {
         "name": "envoy.resource_monitors.global_downstream_max_connections",
         "typed_config": {
             "@type": f"{_TYPE}.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-            "max_active_downstream_connections": limits.MAX_CONNECTIONS,
+            "max_active_downstream_connections": limits.connections(workers),
         },
     }
 

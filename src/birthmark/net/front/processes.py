@@ -4,7 +4,6 @@
 import ctypes
 import logging
 import os
-import resource
 import select
 import signal
 import socket
@@ -15,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import IO, Final
 
 from birthmark.net import asgi
+from birthmark.net.descriptors import obtain
 from birthmark.net.errors import FrontFailed
-from birthmark.net.front.description import MAX_CONNECTIONS
+from birthmark.net.front.description import DESCRIPTORS_MAX
 
 START_TIME_S: Final = 30.0
 WORKER_STOP_TIME_S: Final = asgi.STOP_TIME_S + 2.0
@@ -92,9 +92,7 @@ def started(
 def _in_child() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    enough = 2 * MAX_CONNECTIONS
-    resource.setrlimit(resource.RLIMIT_NOFILE, (enough if most == resource.RLIM_INFINITY else min(most, enough), most))
+    obtain(DESCRIPTORS_MAX)
 
 
 def end_all(processes: Sequence["subprocess.Popen[bytes]"], patience_s: float) -> None:

@@ -45,6 +45,7 @@ from birthmark.net.front.processes import (
     started,
 )
 from birthmark.net.front.rolling import Rolling, Step
+from birthmark.net.listening import listen, url_of
 
 TICK_S: Final = 1.0
 ROLLING_TICK_S: Final = 0.05
@@ -116,7 +117,7 @@ class _Supervisor:
         configuration = self._folder / "envoy.json"
         envoy = envoy_command(configuration, self._front.workers)
         # Held for a moment only: Envoy would say less clearly that the address is not to be had.
-        asgi.listen(self._front.host, self._front.port).close()
+        listen(self._front.host, self._front.port).close()
         sockets = [self._folder / f"worker-{number}" for number in range(self._front.workers)]
         self._places = [self._behind(number, path) for number, path in enumerate(sockets)]
         self._places += [Place(name, each) for name, each in self._beside.items()]
@@ -218,7 +219,7 @@ class _Supervisor:
         while time.monotonic() < deadline and envoy.poll() is None:
             if self._admin.is_ready():
                 self._require_certificates()
-                return asgi.url_of("https", self._front.host, self._admin.port())
+                return url_of("https", self._front.host, self._admin.port())
             time.sleep(POLL_S)
         raise FrontFailed(f"Envoy did not start ({end_of(envoy)})", hint="its own message stands before this one")
 
