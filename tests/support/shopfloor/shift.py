@@ -158,7 +158,6 @@ class Shift:
         while not self.over and not self.may_begin(self.counts["panels"]) and time.monotonic() < deadline:
             time.sleep(0.02)
         with self._turn:
-            self.counts["panels"] += 1
             boards: dict[int, Board] = {}
             for place in rig.places:
                 bad = self.chance.random() < self.odds.bad_mark
@@ -166,6 +165,7 @@ class Shift:
                 if board is not None:
                     boards[place.number] = board
                     self._lying[board.unit] += 1
+            self.counts["panels"] += bool(boards)
             self._share(rig, boards)
             alone = [board for board in boards.values() if board.link is Link.DIRECT]
         for board in alone:
