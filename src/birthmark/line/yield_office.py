@@ -19,6 +19,7 @@ from birthmark.line.yields import Bar, By, Group, Trouble, Yields, compared, par
 PAGE: Final = 1_000
 """Attempts that are read at once."""
 AHEAD: Final = timedelta(minutes=5)
+"""How far the clock of the attempts may be ahead of this one in a period that goes on."""
 BY_HOUR: Final = timedelta(days=3)
 """A longer period is compared by its days."""
 
