@@ -5,9 +5,10 @@ A month of production in a rig's stores, made by the stores' own methods; and ho
 What takes a line a month is written in minutes: many panels share a transaction, and the clock is the month's own.
 """
 
+import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -33,7 +34,7 @@ from birthmark.stores.sqlite_file import SQLiteFile
 from birthmark.stores.units_sqlite import UnitsSQLite
 from support import parcels
 from support.births import Births
-from support.stations import serving
+from support.stations import Station, serving
 
 MONTH = timedelta(days=30)
 BOARDS = 8
@@ -55,7 +56,10 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class MonthFigures:
-    """What a month came to. Times are those of a client on the same machine, connection included: p95 of many asks."""
+    """
+    What a month came to. `answers` has for each kind of ask `cpu_ms`, the server process's own time for one answer, and
+    `p50_ms` and `p95_ms`, how long a client on the same machine waits for it: other programs of the machine included.
+    """
 
     units: int
     attempts: int
@@ -70,16 +74,19 @@ class MonthFigures:
     lost: int
     doubled: int
     start_s: float
-    page_p95_ms: float
-    floor_p95_ms: float
-    yields_p95_ms: float
-    lead_month_p95_ms: float
-    surroundings_p95_ms: float
+    answers: Mapping[str, Mapping[str, float]]
     first_pass: float
 
+    def slowest(self, kind: str) -> float:
+        """Return the largest `cpu_ms`, `p50_ms` or `p95_ms` of what a station's page asks for."""
+        return max(self.answers[name][kind] for name in ASKED)
+
     def members(self) -> dict[str, object]:
-        """Return the figures for a report."""
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        """Return the figures for a report, all of them plain."""
+        told: dict[str, object] = asdict(self)
+        del told["answers"]
+        told |= {f"{name} {kind}": value for name, times in self.answers.items() for kind, value in times.items()}
+        return {name: round(value, 4) if isinstance(value, float) else value for name, value in told.items()}
 
 
 class Receiver:
@@ -240,8 +247,7 @@ def month(config: Path, units: int) -> MonthFigures:
     with closing(Production(rig, datetime.now(UTC) - MONTH, MONTH * BOARDS / units / 1.04)) as made:
         half_mib = _make_month(made, units)
         figures = _counts(made, rig, began_s, half_mib)
-    figures = replace(figures, **_answers(config))
-    return replace(figures, pruned_growth=_goes_on(rig, units))
+    return replace(_answered(figures, config), pruned_growth=_goes_on(rig, units))
 
 
 def _keep_a_week(config: Path) -> None:
@@ -279,33 +285,41 @@ def _counts(made: Production, rig: RigConfig, began_s: float, half_mib: float) -
         lost=lost,
         doubled=made.mes.doubled + made.ca.doubled,
         start_s=0.0,
-        page_p95_ms=0.0,
-        floor_p95_ms=0.0,
-        yields_p95_ms=0.0,
-        lead_month_p95_ms=0.0,
-        surroundings_p95_ms=0.0,
+        answers={},
         first_pass=0.0,
     )
 
 
-def _answers(config: Path) -> dict[str, float]:
-    """Serve the rig's station and return how long it takes to answer."""
+def _answered(figures: MonthFigures, config: Path) -> MonthFigures:
+    """Serve the rig's station and note how long it takes to answer."""
     began_s = time.monotonic()
     with serving(config) as station:
-        found = {"start_s": time.monotonic() - began_s}
-        for name, (path, times) in {**ASKED, **LEAD}.items():
-            found[f"{name}_p95_ms"] = 1000 * spread(_ask(station.url + path) for _ in range(times)).p95
+        start_s = time.monotonic() - began_s
+        answers = {name: _asked(station, path, times) for name, (path, times) in {**ASKED, **LEAD}.items()}
         with urlopen(f"{station.url}/v1/yields?since=31d") as answer:  # noqa: S310 our own station
-            found["first_pass"] = float(msgspec.json.decode(answer.read())["yields"]["first_pass"])
+            first_pass = float(msgspec.json.decode(answer.read())["yields"]["first_pass"])
         station.end()
-    return found
+    return replace(figures, start_s=start_s, answers=answers, first_pass=first_pass)
 
 
-def _ask(url: str) -> float:
+def _asked(station: Station, path: str, times: int) -> dict[str, float]:
+    before_s = _cpu_s(station.process.pid)
+    waits = spread([_wait_s(station.url + path) for _ in range(times)])
+    cpu_s = (_cpu_s(station.process.pid) - before_s) / times
+    return {"cpu_ms": 1000 * cpu_s, "p50_ms": 1000 * waits.p50, "p95_ms": 1000 * waits.p95}
+
+
+def _wait_s(url: str) -> float:
     began_s = time.perf_counter()
     with urlopen(url) as answer:  # noqa: S310 as above
         answer.read()
     return time.perf_counter() - began_s
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the processor time that a process has had, its own and the kernel's for it (proc_pid_stat(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _goes_on(rig: RigConfig, units: int) -> float:
