@@ -127,31 +127,27 @@ def _readable(parcel: "Parcel") -> object:
 
 
 def _print_standings(standings: "Sequence[Backlog]") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for title in ("destination", "waiting", "since", "parked", "tries", "said last"):
-        table.add_column(title, justify="right" if title in {"waiting", "parked", "tries"} else "left")
+    rows = []
     for each in standings:
         said = each.reason if each.configured else "not in rig.toml any more"
         until = f" (not before {each.pause_until[:19]})" if each.pause_until else ""
-        cells = (each.oldest_at[:19], str(each.parked), str(each.attempts), shown(said) + until)
-        table.add_row(each.destination, str(each.waiting), *cells)
-    Console(highlight=False, markup=False).print(table)
+        counts = (str(each.waiting), each.oldest_at[:19], str(each.parked), str(each.attempts))
+        rows.append((each.destination, *counts, shown(said) + until))
+    _print_table(("destination", "waiting", "since", "parked", "tries", "said last"), rows)
 
 
 def _print_parked(parked: "Sequence[Aside]") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, title="parked", title_justify="left")
-    for title in ("event", "destination", "unit", "since", "tries", "why"):
-        table.add_column(title, justify="right" if title in {"event", "tries"} else "left")
+    rows = []
     for each in parked:
         parcel = each.parcel
         cells = (parcel.unit, each.at[:19], str(parcel.attempts), shown(each.reason))
-        table.add_row(str(parcel.sequence), parcel.destination, *cells)
-    Console(highlight=False, markup=False).print(table)
+        rows.append((str(parcel.sequence), parcel.destination, *cells))
+    click.echo("\nparked")
+    _print_table(("event", "destination", "unit", "since", "tries", "why"), rows)
+
+
+def _print_table(titles: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> None:
+    from birthmark.cli.tables import table_lines, terminal_width
+
+    for line in table_lines(titles, rows, numbers=("waiting", "parked", "tries", "event"), width=terminal_width()):
+        click.echo(line)

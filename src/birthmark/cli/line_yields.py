@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from birthmark.line.yields import By, Trouble, Yields
 
 ATTEMPT: Final = "attempt"
+STANDS_OUT: Final = "*"
+_NUMBERS: Final = ("units", "first-pass", "final", "throughput", "faults", "attempts", "untried", "share", "so far")
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
+"""Titles and rows."""
 GROUPS: Final = ("rig", "position", "operator", "fixture", "hour", "order", "step", "finding", ATTEMPT)
 
 
@@ -101,33 +105,42 @@ def _print_whole(numbers: "Numbers") -> None:
 
 
 def _print_table(numbers: "Numbers", by: "By | Trouble") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
+    from birthmark.cli.tables import table_lines, terminal_width
     from birthmark.line.yields import By
 
-    table = Table(box=box.SIMPLE_HEAD)
-    if isinstance(by, By):
-        _fill_groups(table, numbers, by)
-    else:
-        for title in (by.value, "attempts", "untried", "share", "so far"):
-            table.add_column(title, justify="left" if title == by.value else "right")
-        for bar in numbers.bars[by]:
-            shares = (_percent(bar.share), _percent(bar.cumulative))
-            table.add_row(shown(bar.name) or "-", str(bar.attempts), str(bar.untried), *shares)
-    Console(highlight=False, markup=False).print(table)
+    titles, rows = _groups(numbers, by) if isinstance(by, By) else _bars(numbers, by)
+    click.echo()
+    if not rows:
+        click.echo("no attempt in this period" if isinstance(by, By) else "nothing failed in this period")
+        return
+    for line in table_lines(titles, rows, numbers=_NUMBERS, width=terminal_width()):
+        click.echo(line)
+    if any(row[-1] == STANDS_OUT for row in rows):
+        click.echo(f"{STANDS_OUT} stands out: fewer pass there at first than chance explains")
 
 
-def _fill_groups(table: Any, numbers: "Numbers", by: "By") -> None:
+def _bars(numbers: "Numbers", by: "Trouble") -> Table:
+    titles = (by.value, "attempts", "untried", "share", "so far")
+    return titles, [
+        (
+            shown(bar.name) or "-",
+            str(bar.attempts),
+            str(bar.untried),
+            _percent(bar.share),
+            _percent(bar.cumulative),
+        )
+        for bar in numbers.bars[by]
+    ]
+
+
+def _groups(numbers: "Numbers", by: "By") -> Table:
     from birthmark.line.yields import COLUMNS
 
-    names = COLUMNS[by]
-    for title in (*names, "units", "first-pass", "final", "throughput", "faults", ""):
-        table.add_column(title, justify="left" if title in names else "right")
-    for group in numbers.groups[by]:
-        those = group.yields
-        table.add_row(*map(_name, group.key), *_cells(those), "stands out" if group.stands_out else "")
+    titles = (*COLUMNS[by], "units", "first-pass", "final", "throughput", "faults", "")
+    return titles, [
+        (*map(_name, group.key), *_cells(group.yields), STANDS_OUT if group.stands_out else "")
+        for group in numbers.groups[by]
+    ]
 
 
 def _cells(those: "Yields") -> tuple[str, ...]:

@@ -15,6 +15,7 @@ COMMUNICATION: Final = ("chip.absent", "chip.communication")
 """Counted apart, as faults."""
 NOT_THE_UNITS: Final = (
     "ca.",
+    "config.",
     "est.",
     "internal",
     "line.ca.",

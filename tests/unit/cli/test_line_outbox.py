@@ -44,9 +44,9 @@ def test_the_list_says_what_waits_and_what_is_parked(config: Path) -> None:
     (parked,) = found["parked"]
     assert (parked["destination"], parked["sequence"], parked["unit"]) == ("mes-file", 1, "BM-000001")
     text = birthmark("line", "outbox", "list", "--config", config).stdout
-    assert max(map(len, text.splitlines())) <= 80
-    for word in ("mes-file", "parked", "BM-000001", "no such order", "not in rig.toml"):
-        assert word in " ".join(text.split()), text
+    whole = text.splitlines()
+    assert any(line.startswith("mes-old") and line.endswith("not in rig.toml any more") for line in whole), text
+    assert any("mes-file" in line and line.endswith("delivery.refused: no such order") for line in whole), text
 
 
 def test_one_event_is_shown_with_how_it_stands(config: Path) -> None:

@@ -90,6 +90,8 @@ def test_every_comparison_is_there_as_json_as_csv_and_as_a_table(config: Path, b
     read = list(csv.DictReader(io.StringIO(done.stdout, newline="")))
     assert read == [{name: "" if value is None else str(value) for name, value in row.items()} for row in rows]
     table = birthmark("line", "yields", "--config", config, "--by", by).stdout
+    assert "…" not in table
+    assert all(len(line) <= 80 for line in table.splitlines())
     assert "first-pass" in table
     assert "units passed at the first attempt" in table
     assert max(map(len, table.splitlines())) <= 100
