@@ -17,11 +17,13 @@ from birthmark.line.people import BADGE, Person, Role, read_pin_hash
 from birthmark.line.periods import read_shifts
 from birthmark.line.pressure import MESPolicy
 from birthmark.line.units import LEASE_S
+from birthmark.silicon.address import check_address
 
 T = TypeVar("T", bound=Config)
 
 POSITIONS_MAX = 64
 GAP_MAX_MS = 1_000
+NAME_MAX = 64
 KEEP_DAYS_MAX = 36_500.0
 _PIN_HINT = "make a PIN's hash with: birthmark line pin"
 
@@ -153,20 +155,32 @@ def load_rig(path: Path) -> RigConfig:
     if len(stores) > 1:
         raise ConfigError(f"{path}: {' and '.join(stores)}", hint="name one: the rigs share one store")
     _check_people(rig, path)
+    _check_names(rig, path)
+    _check_fixture(rig, path)
     if not 1 <= rig.scanner.gap_ms <= GAP_MAX_MS:
         raise ConfigError(f"{path}: scanner.gap_ms", hint=f"1 to {GAP_MAX_MS} milliseconds")
-    limit_s = math.inf if rig.hold_limit_s is None else rig.hold_limit_s
-    webhook_s = rig.mes_webhook.timeout_s if rig.mes_webhook else 1.0
-    times = (webhook_s, rig.ca_timeout_s, rig.hold_retry_s, rig.deliver_retry_s, rig.lease_s, rig.mes_age_limit_s)
-    # Written so that "nan" fails as well.
-    if not (all(0 < time_s < math.inf for time_s in times) and 0 <= rig.deliver_wait_s < math.inf and limit_s > 0):
-        raise ConfigError(f"{path}: a time is not positive", hint="give the *_s keys in seconds, above zero")
+    _check_times(rig, path)
     _check_limits(rig, path)
     folder = path.absolute().parent
     rig = msgspec.structs.replace(_absolute(rig, folder), power=rig.power.beside(folder))
     if rig.mes_webhook is None:
         return rig
     return msgspec.structs.replace(rig, mes_webhook=_absolute(rig.mes_webhook, folder))
+
+
+def _check_times(rig: RigConfig, path: Path) -> None:
+    keys = ("ca_timeout_s", "hold_retry_s", "deliver_retry_s", "lease_s", "mes_age_limit_s")
+    times = {key: getattr(rig, key) for key in keys}
+    if rig.mes_webhook:
+        times["mes_webhook.timeout_s"] = rig.mes_webhook.timeout_s
+    # Written so that "nan" fails as well.
+    wrong = [key for key, time_s in times.items() if not 0 < time_s < math.inf]
+    if not 0 <= rig.deliver_wait_s < math.inf:
+        wrong.append("deliver_wait_s")
+    if rig.hold_limit_s is not None and not rig.hold_limit_s > 0:
+        wrong.append("hold_limit_s")
+    if wrong:
+        raise ConfigError(f"{path}: {wrong[0]} is not positive", hint="give the *_s keys in seconds, above zero")
 
 
 def _check_limits(rig: RigConfig, path: Path) -> None:
@@ -190,6 +204,29 @@ def _check_people(rig: RigConfig, path: Path) -> None:
     for entry in rig.people:
         if bool(entry.pin) is not (entry.role is Role.LEAD):
             raise ConfigError(f"{path}: {entry.badge}: a lead has a PIN, an operator none", hint=_PIN_HINT)
+
+
+def _check_names(rig: RigConfig, path: Path) -> None:
+    """Rig and operator stand in birth records, events, leases and tables: there they must be seen."""
+    for key in ("rig", "operator"):
+        name = getattr(rig, key)
+        if not (name.strip() == name != "" and name.isprintable() and len(name) <= NAME_MAX):
+            raise ConfigError(
+                f"{path}: {key} = {name[:NAME_MAX]!r}", hint=f"a name of 1 to {NAME_MAX} printable characters"
+            )
+
+
+def _check_fixture(rig: RigConfig, path: Path) -> None:
+    for number, place in enumerate(rig.fixture, 1):
+        _check_address(f"{path}: [[fixture]] {number}", place.chip)
+    _check_unique("chip", [place.chip for place in rig.fixture], path, "each place has its own chip address")
+
+
+def _check_address(where: str, address: str) -> None:
+    try:
+        check_address(address)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.message}", hint=error.hint) from error
 
 
 def people_of(rig: RigConfig, path: Path) -> tuple[Person, ...]:
@@ -218,7 +255,7 @@ def load_panel(path: Path) -> tuple[Position, ...]:
     for position in good:
         _check_position(position, path)
     for what, names in (("unit", [p.unit for p in good]), ("chip", [p.chip for p in good])):
-        _check_unique(what, names, path)
+        _check_unique(what, names, path, "scan the panel again")
     return positions
 
 
@@ -231,13 +268,14 @@ def _check_position(position: Position, path: Path) -> None:
         raise ConfigError(
             f"{path}: {position.unit} has no chip address", hint='say chip = "apdu:unix=..." or bad = true'
         )
+    _check_address(f"{path}: {position.unit}", position.chip)
 
 
-def _check_unique(what: str, names: list[str], path: Path) -> None:
+def _check_unique(what: str, names: list[str], path: Path, hint: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(
             f"{path}: {what} {twice[0]} is in two positions",
-            hint="scan the panel again",
+            hint=hint,
             finding="line.panel.duplicate",
         )

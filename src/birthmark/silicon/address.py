@@ -7,6 +7,7 @@ from birthmark.core.errors import ConfigError
 from birthmark.silicon.apdu.driver import APDUChip
 from birthmark.silicon.bus.i2c import SimulatedI2C
 from birthmark.silicon.port import SecureElement
+from birthmark.silicon.smp.place import read_place
 
 _SIMULATED = "apdu:unix="
 _TPM_SOFTWARE = "tpm:swtpm:"
@@ -33,14 +34,20 @@ def open_chip(address: str) -> SecureElement:
         ChipAbsent: nothing is there.
 
     """
-    if address.startswith(_SIMULATED) and len(address) > len(_SIMULATED):
+    check_address(address)
+    if address.startswith(_SIMULATED):
         return APDUChip(SimulatedI2C(Path(address.removeprefix(_SIMULATED))))
-    for prefix in (_TPM_SOFTWARE, _TPM_DEVICE):
-        if address.startswith(prefix) and len(address) > len(prefix):
-            return _open_tpm(address.removeprefix("tpm:"))
     if address.startswith(_BOARD):
         return _open_board(address.removeprefix(_BOARD))
-    raise ConfigError(f"{address!r} is not the address of a chip", hint=f"write {_FORMS}")
+    return _open_tpm(address.removeprefix("tpm:"))
+
+
+def check_address(address: str) -> None:
+    """Raise ConfigError when this is not the address of a chip. Nothing is opened, so nothing need be there."""
+    if address.startswith(_BOARD):
+        read_place(address.removeprefix(_BOARD))
+    elif not any(address.startswith(form) and address != form for form in (_SIMULATED, _TPM_SOFTWARE, _TPM_DEVICE)):
+        raise ConfigError(f"{address[:64]!r} is not the address of a chip", hint=f"write {_FORMS}")
 
 
 def _open_tpm(tcti: str) -> SecureElement:
@@ -51,8 +58,6 @@ def _open_tpm(tcti: str) -> SecureElement:
 
 
 def _open_board(text: str) -> SecureElement:
-    from birthmark.silicon.smp.place import read_place  # noqa: PLC0415 as for TPMs
-
     place = read_place(text)
     try:
         from birthmark.silicon.smp.driver import SMPChip  # noqa: PLC0415 needs the extra `smp`

@@ -42,11 +42,28 @@ def test_relative_paths_start_at_the_file_and_absolute_ones_stay(tmp_path: Path)
         "deliver_wait_s = -0.5",
         "ca_timeout_s = nan",
         "hold_retry_s = inf",
+        '[[fixture]]\nchip = "i2c:/dev/i2c-1"',
+        '[[fixture]]\nchip = "smp:serial=ttyACM0"',
+        '[[fixture]]\nchip = "apdu:unix=/a"\n[[fixture]]\nchip = "apdu:unix=/a"',
     ],
 )
 def test_what_a_rig_cannot_work_with_is_refused(tmp_path: Path, line: str) -> None:
     with pytest.raises(ConfigError, match=r"file\.toml"):
         load_rig(written(tmp_path, f"{RIG}{line}\n"))
+
+
+@pytest.mark.parametrize("key", ["rig", "operator"])
+@pytest.mark.parametrize("name", ["", " ", " ada", "a\\tb", "a\\u202eb", "a" * 65])
+def test_a_name_that_nobody_could_read_in_a_birth_record_is_refused(tmp_path: Path, key: str, name: str) -> None:
+    text = "\n".join(f'{key} = "{name}"' if line.startswith(f"{key} =") else line for line in RIG.splitlines())
+    with pytest.raises(ConfigError, match=f"{key} = "):
+        load_rig(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("key", ["hold_retry_s", "lease_s", "deliver_wait_s", "hold_limit_s"])
+def test_a_time_that_is_none_is_named(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key} is not positive"):
+        load_rig(written(tmp_path, f"{RIG}{key} = -1.0\n"))
 
 
 def test_a_bad_position_needs_no_unit_and_no_chip(tmp_path: Path) -> None:
@@ -63,6 +80,7 @@ def test_a_bad_position_needs_no_unit_and_no_chip(tmp_path: Path) -> None:
         (BOARD + BOARD.replace("000001", "000002"), "apdu:unix=/a is in two positions"),
         ('[[position]]\nunit = "bm 1"\nchip = "apdu:unix=/a"\n', "'bm 1' is not a unit serial"),
         ('[[position]]\nunit = "BM-000001"\n', "has no chip address"),
+        ('[[position]]\nunit = "BM-000001"\nchip = "i2c:1"\n', "BM-000001: 'i2c:1' is not the address of a chip"),
         ("[[position]]\nunit = 1\n", "Expected"),
     ],
 )
