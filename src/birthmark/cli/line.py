@@ -2,6 +2,7 @@
 """`birthmark line`: personalise a panel with a rig, run its station, deliver what is in its outbox, show births."""
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -66,7 +67,11 @@ def serve(config: Path, port: int) -> None:
 
 @line.command()
 def pin() -> None:
-    """Read a lead's PIN and print its hash for rig.toml."""
+    """Read a lead's PIN (twice from a terminal; else one line) and print its hash for rig.toml."""
     from birthmark.line.people import hash_pin
 
-    click.echo(str(hash_pin(click.prompt("PIN", hide_input=True, confirmation_prompt=True, err=True))))
+    if sys.stdin.isatty():
+        given = click.prompt("PIN", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        given = sys.stdin.readline().removesuffix("\n")
+    click.echo(str(hash_pin(given)))

@@ -39,7 +39,10 @@ def show(unit_serial: str, config: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({**_members(work), "history": [_members(change.work) for change in changes]}))
         return
-    click.echo("\n".join([_block(work), *(_line(change.work) for change in changes)]))
+    if changes:
+        click.echo("\n".join([_block(work), *(_line(change.work) for change in changes)]))
+    else:
+        click.echo(f"{work.unit}  {work.state.value}\n  no rig has had it in work")
 
 
 @unit.command()

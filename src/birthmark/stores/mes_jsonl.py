@@ -61,7 +61,8 @@ class MESFile:
             self._append(parcel.key, line)
         except (OSError, msgspec.MsgspecError) as error:
             self.close()
-            raise DeliveryDeferred(f"{self._path}: {error}", hint="look at the file and its disk") from error
+            what = error.strerror if isinstance(error, OSError) else error
+            raise DeliveryDeferred(f"{self._path}: {what}", hint="look at the file and its disk") from error
 
     def _append(self, key: str, line: bytes) -> None:
         file = self._file or self._open()

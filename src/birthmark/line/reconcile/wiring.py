@@ -32,7 +32,7 @@ def reconcile_line(rig_tomls: Sequence[Path], certificates: Path, received: Mapp
         UnitsAway, JournalUnwritable, StoreError: a store does not answer.
 
     """
-    rigs = [load_rig(path) for path in rig_tomls]
+    rigs = [load_rig(path) for path in dict.fromkeys(path.resolve() for path in rig_tomls)]
     _demand_one_store(rigs)
     if not certificates.exists():
         raise ConfigError(f"{certificates} is not there", hint="birthmark ca ledger export > FILE")
