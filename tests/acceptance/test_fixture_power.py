@@ -39,7 +39,7 @@ def fed(lab: Lab, name: str, supply: str, outlet: str, rules: str = "") -> Path:
     config = rig.with_name(f"rig-{name}.toml")
     own = rig.read_text().partition("\n[[fixture]]")[0]
     text = own.replace('"recipe.toml"', f'"{recipe.name}"')
-    config.write_text(f'{text}\n[power]\n{supply}\n[[fixture]]\nchip = "unused"\npower = "{outlet}"\n')
+    config.write_text(f'{text}\n[power]\n{supply}\n[[fixture]]\nchip = "apdu:unix=/unused"\npower = "{outlet}"\n')
     return config
 
 

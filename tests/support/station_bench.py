@@ -37,6 +37,7 @@ from support.asgi_client import Answer, ask, get
 from support.line_bench import RECIPE
 
 MOMENT = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+CHIPS = ("apdu:unix=/one", "apdu:unix=/two")
 JSON = {"content-type": "application/json"}
 
 
@@ -45,14 +46,14 @@ class StationBench:
 
     def __init__(self, folder: Path, *, language: str = "en") -> None:
         config = folder / "rig.toml"
-        config.write_text(f'language = "{language}"\n' + rig_toml("rig-a", "https://127.0.0.1:1", ["one", "two"]))
+        config.write_text(f'language = "{language}"\n' + rig_toml("rig-a", "https://127.0.0.1:1", CHIPS))
         config.chmod(0o600)
         rig = load_rig(config)
         self.units = UnitsSQLite(folder / "units.sqlite")
         self.may_end = threading.Event()
         self.ran: list[tuple[Sequence[Position], str]] = []
         people = People(people_of(rig, config), time.monotonic)
-        self.desk = StationDesk(["one", "two"], Scanner(), people, self._run, Clocks(lambda: MOMENT, time.monotonic))
+        self.desk = StationDesk(CHIPS, Scanner(), people, self._run, Clocks(lambda: MOMENT, time.monotonic))
         leads = LeadDesk(UnitOffice(self.units, "rig-a", lambda: None), people, self.desk)
         yields = YieldOffice(self.units, read_shifts(["00:00"]), lambda: MOMENT)
         self.line = LineSQLite(folder / "rig.sqlite")

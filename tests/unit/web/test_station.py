@@ -17,7 +17,7 @@ from birthmark.web.json_body import BODY_MAX_BYTES
 from birthmark.web.station import app as station_web
 from birthmark.web.station.app import HEADERS
 from support.asgi_client import HOST, ask, get
-from support.station_bench import JSON, told
+from support.station_bench import CHIPS, JSON, told
 from support.station_bench import StationBench as Bench
 
 DECISION = {"lead": LEAD, "pin": LEAD_PIN, "reason": "the label was wrong"}
@@ -45,7 +45,9 @@ def test_scans_fill_a_panel_that_runs_and_ends(bench: Bench) -> None:
     assert [place["look"] for place in floor["places"]] == ["pass", "pass"]
     assert (floor["panel_s"], floor["units_last_hour"], floor["outbox"]) == (1.0, 2, 1)
     assert floor["last"][0]["unit"] == "BM-000002"
-    assert bench.ran == [((Position(unit="BM-000001", chip="one"), Position(unit="BM-000002", chip="two")), OPERATOR)]
+    assert bench.ran == [
+        ((Position(unit="BM-000001", chip=CHIPS[0]), Position(unit="BM-000002", chip=CHIPS[1])), OPERATOR)
+    ]
 
 
 @pytest.mark.parametrize(

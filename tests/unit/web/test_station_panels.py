@@ -21,7 +21,7 @@ from birthmark.testing.lab.files import OPERATOR
 from birthmark.web.station.panels import WAIT_MAX_S
 from birthmark.web.users import UsersOnly, uids
 from support.asgi_client import Answer, get
-from support.station_bench import MOMENT, StationBench, told
+from support.station_bench import CHIPS, MOMENT, StationBench, told
 
 UNITS = ["BM-000001", "BM-000002"]
 CALL = {"key": "ts-1", "units": UNITS, "operator": OPERATOR}
@@ -45,7 +45,7 @@ def test_one_call_runs_a_panel_and_waits_for_its_verdicts(bench: StationBench) -
     ended = panel(get(bench.app, "/v1/panels/ts-1?wait_s=20"))
     assert (ended["state"], ended["verdict"], ended["passed"], ended["operator"]) == ("done", "PASS", 2, OPERATOR)
     assert [(place["unit"], place["verdict"]) for place in ended["places"]] == [(unit, "PASS") for unit in UNITS]
-    assert bench.ran == [((Position(UNITS[0], "one"), Position(UNITS[1], "two")), OPERATOR)]
+    assert bench.ran == [((Position(UNITS[0], CHIPS[0]), Position(UNITS[1], CHIPS[1])), OPERATOR)]
 
 
 def test_the_call_itself_may_wait(bench: StationBench) -> None:
@@ -90,7 +90,7 @@ def test_places_without_a_unit_are_skipped(bench: StationBench) -> None:
     assert [(place["unit"], place["verdict"]) for place in places] == [("", "SKIP"), ("BM-000002", "PASS")]
     places = panel(bench.post("/v1/panels?wait_s=20", {"key": "ts-2", "units": ["BM-000003"]}))["places"]
     assert [place["verdict"] for place in places] == ["PASS", "SKIP"]
-    assert bench.ran[1][0] == (Position("BM-000003", "one"), Position(bad=True))
+    assert bench.ran[1][0] == (Position("BM-000003", CHIPS[0]), Position(bad=True))
 
 
 @pytest.mark.parametrize(
