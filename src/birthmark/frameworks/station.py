@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import msgspec
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
 from birthmark.frameworks.errors import RigTrouble, StationAway, StationRefused
 from birthmark.line.results import PanelResult, PanelState, PlaceResult
@@ -22,6 +22,8 @@ CALL_S: Final = 10.0
 ANSWER_S: Final = 10.0
 """What an answer may take beyond that."""
 TRIES: Final = 4
+TRIES_ONCE_HEARD: Final = 60
+"""Of a station that was there when it was asked first: it is being started anew."""
 RETRY_S: Final = 0.5
 _SCHEME: Final = "http://"
 _OK: Final = frozenset({200, 202})
@@ -61,6 +63,7 @@ class StationClient:
             raise StationAway(f"{url!r} is no address of a station", hint=f"as it printed it: {_SCHEME}127.0.0.1:PORT")
         self._url = url.rstrip("/")
         self._http = urllib3.PoolManager(retries=False, timeout=CALL_S + ANSWER_S)
+        self._heard = False
 
     def run(self, units: Sequence[str | None], operator: str = "", key: str = "") -> PanelResult:
         """
@@ -86,14 +89,18 @@ class StationClient:
             raise StationAway(f"{self._url} answers what no station does: {error}") from error
 
     def _posted(self, path: str, body: bytes) -> bytes:
-        for left in reversed(range(TRIES)):
+        tried = 0
+        while True:
             try:
                 answer = self._http.request("POST", self._url + path, body=body, headers=_JSON)
                 break
             except HTTPError as error:
-                if not left:
+                tried += 1
+                self._heard |= not isinstance(error, NewConnectionError)
+                if tried >= (TRIES_ONCE_HEARD if self._heard else TRIES):
                     raise StationAway(f"{self._url} does not answer") from error
                 time.sleep(RETRY_S)
+        self._heard = True
         if answer.status not in _OK:
             raise self._refused(answer.status, answer.data)
         return answer.data
