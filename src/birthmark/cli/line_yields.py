@@ -3,6 +3,7 @@
 
 import json
 from datetime import datetime
+from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -157,4 +158,7 @@ def _name(part: str) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "     -" if share is None else f"{100 * share:5.1f}%"
+    if share is None:
+        return "     -"
+    # As the station's page has it: not all is not 100.0. Through the shortest decimal, in which 0.57 is 57.0.
+    return f"{(Decimal(str(share)) * 100).quantize(Decimal('0.1'), ROUND_FLOOR):>5}%"

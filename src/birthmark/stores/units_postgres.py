@@ -220,7 +220,9 @@ def _explained() -> Iterator[None]:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
         raise StoreError(
-            f"the rigs' database does not answer: {_first_line(error)}", finding="store.unreachable"
+            f"the rigs' database does not answer: {_first_line(error)}",
+            hint="look at the database server, and at what units_dsn_file names",
+            finding="store.unreachable",
         ) from error
     except psycopg.Error as error:
         raise StoreError(f"the rigs' database: {_first_line(error)}", finding="store.failed") from error

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from birthmark.cli.line_yields import _percent
 from birthmark.core.attempts import Attempt
 from birthmark.core.work import UnitWork, WorkState
 from birthmark.line.attempts import counted
@@ -95,6 +96,14 @@ def test_every_comparison_is_there_as_json_as_csv_and_as_a_table(config: Path, b
     assert "first-pass" in table
     assert "units passed at the first attempt" in table
     assert max(map(len, table.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(None, "     -"), (1.0, "100.0%"), (0.99999, " 99.9%"), (0.57, " 57.0%"), (2 / 3, " 66.6%"), (1e-9, "  0.0%")],
+)
+def test_what_is_not_all_is_not_called_all(share: float | None, text: str) -> None:
+    assert _percent(share) == text
 
 
 def test_attempts_are_there_one_by_one(config: Path) -> None:
