@@ -33,7 +33,16 @@ def test_the_whole_chain_holds(tmp_path: Path, options: tuple[str, ...]) -> None
     assert "EVERYTHING HELD" in shown
 
 
-THREATS = {"device cloning", "key extraction", "old algorithms", "insider", "orders", "legacy door", "afterlife"}
+THREATS = {
+    "device cloning",
+    "key extraction",
+    "old algorithms",
+    "insider",
+    "orders",
+    "legacy door",
+    "afterlife",
+    "edge",
+}
 
 
 def test_every_attack_is_refused_with_a_dotted_finding_two_for_each_threat(tmp_path: Path) -> None:

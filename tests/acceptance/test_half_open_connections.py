@@ -137,5 +137,5 @@ def test_ten_thousand_half_open_connections_hold_up_nobody(tmp_path: Path, front
         rig.enrols()
         rig.leaves()
     log = files.folder.joinpath("ca.log").read_text()
-    assert front or "net.crowded: dropped 1" in log
+    assert front or "net.door-crowded: dropped 1" in log
     assert front or "net.handshake-too-slow: dropped 1" in log

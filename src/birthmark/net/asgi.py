@@ -12,7 +12,6 @@ request's head, the time and size of its body, the idle time between requests, t
 
 import asyncio
 import contextlib
-import functools
 import json
 import signal
 import socket
@@ -26,11 +25,12 @@ from typing import Any, Final, TypeAlias
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from birthmark.net.channel_binding import NO_BINDINGS, channel_bindings
+from birthmark.net.channel_binding import NO_BINDINGS
 from birthmark.net.door import Door, Drops
 from birthmark.net.errors import BodyRefused
 from birthmark.net.listening import listen, url_of
 from birthmark.net.neighbours import owner_of
+from birthmark.net.session import tls_information
 
 HEAD_MAX_BYTES: Final = 16_384
 """A request line with its headers that is not complete by then is refused."""
@@ -56,8 +56,6 @@ _HEAD_REFUSED: Final = (
     b"connection: close\r\ncontent-length: %d\r\n\r\n%b"
 )
 _ENDING: Final = "birthmark.ending"
-_ENCODING_DER: Final = 2
-"""_ssl.ENCODING_DER"""
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -99,30 +97,12 @@ def neighbour(scope: Scope) -> int | None:
     return uid
 
 
-def _tls_information(transport: asyncio.BaseTransport) -> dict[str, Any] | None:
-    session: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-    if session is None:
-        return None
-    leaf = session.getpeercert(binary_form=True)
-    return {
-        "tls_version": session.version(),
-        "cipher_suite": (session.cipher() or ("",))[0],
-        "client_cert": leaf,
-        "client_cert_chain": () if leaf is None else _verified_chain(session) or (leaf,),
-        # Few requests need them: they are worked out when one does.
-        "channel_bindings": functools.partial(channel_bindings, session),
-    }
-
-
-def _verified_chain(session: ssl.SSLObject) -> tuple[bytes, ...]:
-    # Public from Python 3.13 on; before, the same call hides behind _sslobj and gives certificate objects.
-    source: Any = session if sys.version_info >= (3, 13) else session._sslobj  # type: ignore[attr-defined] # noqa: SLF001 no public name before 3.13
-    found = source.get_verified_chain() or ()
-    return tuple(each if isinstance(each, bytes) else each.public_bytes(_ENCODING_DER) for each in found)
-
-
 class _TooManyAtOnce(Exception):
     """One read may hold thousands of small requests: each would be parsed before anybody else has a turn."""
+
+
+class _HeadTooLarge(Exception):
+    """One read may hold the whole of a head that is far too long."""
 
 
 # --- the protocol ----------------------------------------------------------------------------------------------
@@ -145,11 +125,12 @@ class MTLSProtocol(HttpToolsProtocol):
     _taking_timer: asyncio.TimerHandle | None = None
     _in_head = True
     _head_bytes = 0
+    _parsed_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its base class has it
         """Learn who the client is; the handshake is over by now."""
         super().connection_made(transport)
-        self._tls = _tls_information(transport)
+        self._tls = tls_information(transport)
         self._expect_within(HEAD_TIME_S, "net.head-too-slow")
         if self.config.door is not None and (self._tls is None or self._tls["client_cert"] is None):
             self.config.door.strangers.take(self, transport.abort)
@@ -176,9 +157,20 @@ class MTLSProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= PIPELINED_MAX:
             self._drop("net.too-many-at-once")
             raise _TooManyAtOnce
+        self._parsed_bytes = 0
         super().on_message_begin()
         if self._tls is not None:
             self.scope["extensions"] = {"tls": self._tls}  # type: ignore[dict-item] # invariance of dict
+
+    def on_url(self, url: bytes) -> None:
+        """Count it."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count it."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there: its limits are met. The body has its own time, whether somebody reads it or not."""
@@ -211,6 +203,17 @@ class MTLSProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             # An idle client does not read, so it would not answer our close_notify for its whole time limit.
             self.loop.call_later(GOODBYE_TIME_S, self.transport.abort)
+
+    def send_400_response(self, msg: str) -> None:
+        """Say that this is no HTTP, unless it has been said already what is wrong."""
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def _count(self, parsed: int) -> None:
+        self._parsed_bytes += parsed
+        if self._parsed_bytes > HEAD_MAX_BYTES:
+            self._refuse_head()
+            raise _HeadTooLarge
 
     def _refuse_head(self) -> None:
         text = f"net.head-too-large: the request's head is longer than {HEAD_MAX_BYTES} bytes\n".encode()

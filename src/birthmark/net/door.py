@@ -34,7 +34,8 @@ BREATH_S: Final = 0.1
 DESCRIPTORS_KEPT: Final = 512
 """For the ledger, keys and files."""
 TOLD_EVERY_S: Final = 10.0
-CROWDED: Final = "net.crowded"
+DOOR_CROWDED: Final = "net.door-crowded"
+STRANGERS_CROWDED: Final = "net.strangers-crowded"
 _HANDSHAKE: Final = b"\x16"
 _RECORD_HEADER_BYTES: Final = 5
 _RECORD_MAX_BYTES: Final = _RECORD_HEADER_BYTES + (1 << 14)
@@ -63,8 +64,9 @@ class Drops:
 class Places:
     """A number of places. Whoever takes one when none is free takes that of the one who has been there longest."""
 
-    def __init__(self, most: int, drops: Drops) -> None:
+    def __init__(self, most: int, crowded: str, drops: Drops) -> None:
         self._most = most
+        self._crowded = crowded
         self._drops = drops
         self._taken: dict[Hashable, Callable[[], None]] = {}
 
@@ -72,7 +74,7 @@ class Places:
         """Give `who` a place; `leave` is called when it is needed for somebody else."""
         self._taken[who] = leave
         if len(self._taken) > self._most:
-            self._drops.note(CROWDED)
+            self._drops.note(self._crowded)
             self._taken.pop(next(iter(self._taken)))()
 
     def free(self, who: Hashable) -> None:
@@ -101,8 +103,8 @@ class Door:
         room = obtain(connections_max + HALF_OPEN_MAX + DESCRIPTORS_KEPT)
         spare = max(room - DESCRIPTORS_KEPT, room // 2)
         self.inside_max = min(connections_max, spare // 2)
-        self.strangers = Places(min(STRANGERS_MAX, self.inside_max // 2), drops)
-        self._half_open = Places(min(HALF_OPEN_MAX, spare // 2), drops)
+        self.strangers = Places(min(STRANGERS_MAX, self.inside_max // 2), STRANGERS_CROWDED, drops)
+        self._half_open = Places(min(HALF_OPEN_MAX, spare // 2), DOOR_CROWDED, drops)
         self._context = context
         self._drops = drops
         self._listener: socket.socket | None = None

@@ -181,6 +181,28 @@ def test_an_endless_head_is_refused(server: HTTPSServer, files: TLSFiles) -> Non
         assert link.recv(12) == b"HTTP/1.1 431"
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nx: %b\r\n\r\n" % (asgi.HEAD_MAX_BYTES * b"a"), id="one header"),
+        pytest.param(b"GET / HTTP/1.1\r\n%b\r\n" % (asgi.HEAD_MAX_BYTES * b"a: b\r\n"), id="many headers"),
+        pytest.param(b"GET /%b HTTP/1.1\r\n\r\n" % (asgi.HEAD_MAX_BYTES * b"a"), id="a target"),
+    ],
+)
+def test_a_head_that_is_too_long_is_refused_also_when_it_comes_as_a_whole(
+    server: HTTPSServer, files: TLSFiles, head: bytes
+) -> None:
+    with connected(server, tls.client_context(files.trust)) as link:
+        link.sendall(head)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while part := link.recv(65_536):
+                answer += part
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert answer.count(b"HTTP/1.1") == 1
+        assert b"net.head-too-large: " in answer
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nx: "])
 def test_a_client_that_does_not_finish_its_head_is_dropped(
     files: TLSFiles, monkeypatch: pytest.MonkeyPatch, sent: bytes

@@ -69,7 +69,7 @@ def cut(link: socket.socket) -> bool:
 
 def test_the_one_who_has_been_there_longest_makes_room() -> None:
     left: list[str] = []
-    places = Places(2, Drops())
+    places = Places(2, "net.some-crowd", Drops())
     for who in ("first", "second", "third"):
         places.take(who, lambda who=who: left.append(who))
     assert left == ["first"]
@@ -122,7 +122,7 @@ def test_a_crowd_in_the_door_pushes_out_itself_and_holds_up_nobody(
         many[-1].settimeout(0.2)
         with pytest.raises(TimeoutError):
             many[-1].recv(1)
-    assert "net.crowded: dropped 1" in caplog.messages
+    assert "net.door-crowded: dropped 1" in caplog.messages
 
 
 def test_a_handshake_that_stands_still_in_the_middle_makes_room_too(
@@ -204,7 +204,7 @@ def test_strangers_make_room_for_strangers_and_never_a_rig(
         strangers = [crowd.enter_context(connected(server.port, stranger)) for _ in range(4)]
         assert [served(each) for each in reversed(strangers)] == [True, True, False, False]
         assert served(first)
-    assert logging.WARNING in [record.levelno for record in caplog.records if "net.crowded" in record.message]
+    assert logging.WARNING in [record.levelno for record in caplog.records if "net.strangers-crowded" in record.message]
 
 
 def test_a_plain_port_has_a_door_too(monkeypatch: pytest.MonkeyPatch) -> None:

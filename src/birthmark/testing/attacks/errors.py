@@ -4,6 +4,7 @@ How the cloud's refusals and broken set-ups reach a campaign. The CA's refusals 
 
 AttackError
 ├── Refused         a service answered with a refusal; `finding` is the service's own
+├── CutOff          a service ended the connection without a word; `finding` is what its log says
 └── NoVictim        there is nothing to attack
 """
 
@@ -18,6 +19,10 @@ class AttackError(BirthmarkError):
 
 class Refused(AttackError):
     """A service refused."""
+
+
+class CutOff(AttackError):
+    """A service ended the connection."""
 
 
 class NoVictim(AttackError):

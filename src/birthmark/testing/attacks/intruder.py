@@ -206,6 +206,12 @@ class Intruder:
         """Ask for the commands of `unit` with the extracted SKU key."""
         _raise_for(self.legacy().request("GET", f"/v1/devices/{unit}/commands"))
 
+    def stranger(self) -> HTTPTransport:
+        """Return a connection to the CA without a client certificate."""
+        transport = HTTPTransport(self.lab.ca_url, client_context((self.pki / "trust.pem").read_bytes()))
+        self._transports.append(transport)
+        return transport
+
     def _transport(self, url: str, certificate: Path, key: Path) -> HTTPTransport:
         transport = HTTPTransport(url, client_context((self.pki / "trust.pem").read_bytes(), certificate, key))
         self._transports.append(transport)
