@@ -53,19 +53,19 @@ def line_run(lab: Lab, *changes: tuple[str, str]) -> Arguments:
 
 
 def untold(lab: Lab) -> dict[str, object]:
-    """Return the world without what a rig tells the MES: that its line holds, among others."""
+    """Return the world without what a rig tells the MES: that it has begun, that its line holds, among others."""
     told = {"data/rig-a.sqlite", str(Path(lab.births).relative_to(lab.path))}
     return {name: kept for name, kept in world(lab).items() if name not in told}
 
 
 def untouched(lab: Lab) -> dict[str, object]:
-    """Return the world without what a chip may prepare in its other slot, but with the identity in use."""
+    """Return what `untold` does, without what a chip may prepare in its other slot, but with the identity in use."""
     chip = open_chip(lab.boards[0].chip)
     try:
         in_use = chip.active_slot(), chip.get_certificate(chip.active_slot())
     finally:
         chip.close()
-    return {"in use": in_use} | {name: digest for name, digest in world(lab).items() if not name.endswith(".state")}
+    return {"in use": in_use} | {name: digest for name, digest in untold(lab).items() if not name.endswith(".state")}
 
 
 def agent(lab: Lab, command: str, key: str, value: str) -> Arguments:
@@ -129,13 +129,13 @@ def test_a_server_that_does_not_speak_tls_is_named(lab: Lab) -> None:
 def test_a_rig_with_the_credential_of_another_ca_is_refused(lab: Lab) -> None:
     other = lab.path / "pki" / "legacy-sku"
     command = line_run(lab, ("certificate", f'"{other}.pem"'), ("key", f'"{other}.key"'))
-    before = world(lab)
+    before = untold(lab)
     told = refusal(attempt(*command), Exit.UNREACHABLE)
     assert (told.finding, told.hint) == (
         "tls.unknown-ca",
         "does the server trust our certificate, and is it still valid?",
     )
-    assert world(lab) == before
+    assert untold(lab) == before
 
 
 # --- ports -----------------------------------------------------------------------------------------------------

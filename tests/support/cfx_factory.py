@@ -90,4 +90,5 @@ def join(rig_toml: Path, broker: RabbitMQ, interlock: dict[str, Any] | None = No
         told += "[interlock]\n" + "".join(lines)
     (folder / "cfx.toml").write_text(told)
     if "mes_cfx_file" not in rig_toml.read_text():
-        rig_toml.write_text('mes_cfx_file = "cfx.toml"\n' + rig_toml.read_text())
+        # A run ends when it is told so, also on a slow machine.
+        rig_toml.write_text('mes_cfx_file = "cfx.toml"\ndeliver_wait_s = 20.0\n' + rig_toml.read_text())
