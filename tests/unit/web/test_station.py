@@ -213,6 +213,12 @@ def test_a_body_is_a_small_json_object_and_nothing_else(
     assert told(answer)
 
 
+def test_what_is_no_call_is_refused_like_all_else(bench: Bench) -> None:
+    for method, target in (("GET", "/v1/nothing"), ("DELETE", "/v1/scan")):
+        refused = json.loads(ask(bench.app, method, target, {}).body)
+        assert (refused["finding"], refused["message"]) == ("line.station.call", f"there is no call {method} {target}")
+
+
 @pytest.mark.parametrize(
     ("method", "target", "status"),
     [

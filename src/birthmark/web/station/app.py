@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -107,7 +108,7 @@ def station_app(station: OpenStation, users: frozenset[int]) -> Starlette:
         Route("/v1/units/{unit:str}", calls.unit),
         *(Route(f"/v1/units/{{unit:str}}/{act}", calls.decision(act), methods=["POST"]) for act in Act),
     ]
-    handlers: dict[Any, Any] = {BirthmarkError: _refused}
+    handlers: dict[Any, Any] = {BirthmarkError: _refused, HTTPException: _no_call}
     guards = [Middleware(Guard, HEADERS), Middleware(UsersOnly, users)]
     return Starlette(routes=routes, middleware=guards, exception_handlers=handlers)
 
@@ -128,7 +129,7 @@ class _Pages:
         name = request.path_params["name"]
         content = self._files.get(name)
         if content is None:
-            return Response("there is no such file\n", 404)
+            raise HTTPException(404)
         return Response(content, media_type=_TYPES.get(PurePath(name).suffix, "application/json"))
 
 
@@ -191,6 +192,16 @@ async def _in_thread(threads: ThreadPoolExecutor, act: Callable[..., _T], *argum
 async def _refused(_request: Request, error: BirthmarkError) -> Response:
     told = {"finding": error.finding, "message": error.message, "hint": error.hint}
     return JSONResponse(told, _status(error))
+
+
+async def _no_call(request: Request, error: HTTPException) -> Response:
+    """Answer what Starlette finds no call for: an unknown path, or a method that the path does not have."""
+    told = {
+        "finding": "line.station.call",
+        "message": f"there is no call {request.method} {request.url.path}",
+        "hint": "docs/reference/line-station.md lists the calls",
+    }
+    return JSONResponse(told, error.status_code, error.headers)
 
 
 def _status(error: BirthmarkError) -> int:
