@@ -130,7 +130,7 @@ class Supplier:
 
     def arm(self, board: Board, fault: Fault, count: int) -> None:
         """Arm a fault of a chip that nobody speaks to."""
-        with BusFaults.at(board.path("sock")) as faults:
+        with board.turn, BusFaults.at(board.path("sock")) as faults:
             faults.arm(fault, count)
 
     def _start_chip(self, board: Board) -> None:
