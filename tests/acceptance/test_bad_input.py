@@ -120,7 +120,7 @@ WRONG_VALUES = [
     ("rig.toml", "ca_url", '"http://127.0.0.1:1"', "http://127.0.0.1:1.*not the URL of a server"),
     ("rig.toml", "ca_url", '"https://127.0.0.1:99999"', "99999.*not a URL"),
     ("rig.toml", "recipe", NOTHING, "nothing.pem: No such file"),
-    ("rig.toml", "hold_retry_s", "nan", "a time is not positive"),
+    ("rig.toml", "hold_retry_s", "nan", "hold_retry_s is not positive"),
     ("device.toml", "unit", '"bm 1"', "toml: 'bm 1' is not a unit serial"),
     ("device.toml", "chip", '"i2c:48"', "'i2c:48' is not the address of a chip"),
     ("device.toml", "trust", '"../pki/rig-b.key"', "rig-b.key.*certificate"),

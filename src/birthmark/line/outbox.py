@@ -47,6 +47,7 @@ class Outbox:
         self._retry_s = retry_s
         self._wakes = {name: threading.Event() for name in destinations}
         self._ending = threading.Event()
+        self._over = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -66,13 +67,22 @@ class Outbox:
             StoreError: the store cannot be asked.
 
         """
-        self._ending.set()
-        for wake in self._wakes.values():
-            wake.set()
+        self._end()
         deadline = self._stopwatch() + wait_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - self._stopwatch()))
+        self._over.set()
         return self._store.waiting()
+
+    def stop(self) -> None:
+        """Deliver nothing more. A delivery that is under way is told of no more: its store may be closed by then."""
+        self._over.set()
+        self._end()
+
+    def _end(self) -> None:
+        self._ending.set()
+        for wake in self._wakes.values():
+            wake.set()
 
     def drain(self, name: str) -> None:
         """
@@ -108,6 +118,8 @@ class Outbox:
             self._defer(parcel, deferred, taken)
             raise
         except Exception as error:
+            if self._over.is_set():
+                raise DeliveryDeferred("the rig has ended", finding="internal") from error
             # It stays first in its row, where a person sees it and can park it.
             _log.exception("an error that nobody foresaw, with event %d for %s", parcel.sequence, parcel.destination)
             foreseen = DeliveryDeferred(f"{type(error).__name__}: see the log", finding="internal")
@@ -155,10 +167,10 @@ class Outbox:
                     last_finding = ""
             except BirthmarkError as error:
                 # One line per change: a destination that is away for hours must not fill the log.
-                if error.finding != last_finding:
+                if error.finding != last_finding and not self._over.is_set():
                     _log.warning("%s waits: %s: %s", name, error.finding, error)
                 last_finding = error.finding
-            if last_try:
+            if last_try or self._over.is_set():
                 return
             wake.wait(self._retry_s)
 

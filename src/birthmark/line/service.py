@@ -269,8 +269,12 @@ def personalise(line: Line, positions: Sequence[Position], deliver_wait_s: float
     Raises what `Line.run` does.
 
     """
-    with line.on_duty():
-        verdicts, panel_s = line.run(positions)
+    try:
+        with line.on_duty():
+            verdicts, panel_s = line.run(positions)
+    except BaseException:
+        line.parts.outbox.stop()
+        raise
     return line.ended(verdicts, panel_s, line.parts.outbox.finish(deliver_wait_s))
 
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -203,6 +204,31 @@ def test_a_destination_that_hangs_is_waited_for_no_longer_than_told(store: LineS
     assert running.finish(0.1) == 1
     assert time.monotonic() - began < 0.4
     assert running.finish(PATIENCE_S) == 0
+
+
+def test_a_rig_that_ends_at_once_has_nothing_to_say_of_a_delivery_that_is_under_way(
+    store: LineSQLite, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit(store, "BM-000001")
+    under_way, go_on, over = threading.Event(), threading.Event(), threading.Event()
+
+    class Closed(Taker):
+        def deliver(self, _parcel: Parcel) -> None:
+            under_way.set()
+            go_on.wait(PATIENCE_S)
+            try:
+                raise ValueError("I/O operation on a closed file")
+            finally:
+                over.set()
+
+    running = outbox(store, mes=Closed())
+    running.start()
+    under_way.wait(PATIENCE_S)
+    running.stop()
+    go_on.set()
+    assert over.wait(PATIENCE_S)
+    assert running.finish(PATIENCE_S) == 1
+    assert caplog.records == []
 
 
 @settings(max_examples=30, deadline=None)

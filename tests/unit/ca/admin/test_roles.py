@@ -60,6 +60,10 @@ def finding(answer: Response) -> str:
     return str(msgspec.json.decode(answer.body)["finding"])
 
 
+RIGS_OWN = {"/v1/rigs/renewal", "/v1/work/{unit}", "/v1/work/{unit}/attempts"}
+"""A rig's own certificate, and the units that it has in work."""
+
+
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.value)
 @pytest.mark.parametrize("row", ROUTES, ids=lambda row: f"{row.method} {row.path}")
 def test_a_call_is_for_its_roles_and_refused_to_all_others_in_the_log(
@@ -68,7 +72,8 @@ def test_a_call_is_for_its_roles_and_refused_to_all_others_in_the_log(
     before = len(entries(ca))
     answer = call(ca, identity_of(role), row, b"{}" if row.request else b"")
     if role in row.roles:
-        assert answer.status in (200, 400, 404)
+        # The rigs of this CA keep their units elsewhere.
+        assert answer.status in (200, 400, 404) or finding(answer) == "ca.work.off"
         return
     assert (answer.status, finding(answer)) == (403, "ca.1.role")
     written = [each for each in entries(ca)[before:] if each.finding == "ca.1.role"]
@@ -94,9 +99,10 @@ def test_a_follower_has_nothing_to_do_with_the_administration() -> None:
     assert [row.path for row in ROUTES if Role.FOLLOWER in row.roles] == []
 
 
-def test_what_changes_something_is_never_for_auditors_or_machines() -> None:
-    readers = {Role.AUDITOR, Role.MACHINE, Role.FOLLOWER}
-    assert [row.path for row in ROUTES if row.method != "GET" and row.roles & readers] == []
+def test_what_changes_something_is_never_for_auditors_and_for_machines_only_where_it_is_their_own() -> None:
+    changing = [row for row in ROUTES if row.method != "GET"]
+    assert [row.path for row in changing if row.roles & {Role.AUDITOR, Role.FOLLOWER}] == []
+    assert {row.path for row in changing if Role.MACHINE in row.roles} == RIGS_OWN
 
 
 # --- nothing signs an unattested key -------------------------------------------------------------------------------
