@@ -31,7 +31,7 @@ def test_a_pin_that_is_too_short_is_refused_and_not_repeated() -> None:
 @pytest.mark.parametrize("places", [0, 65])
 def test_a_station_has_a_fixture_of_1_to_64_places(tmp_path: Path, places: int) -> None:
     config = tmp_path / "rig.toml"
-    config.write_text(rig_toml("rig-a", "https://127.0.0.1:1", ["apdu:unix=/x"] * places))
+    config.write_text(rig_toml("rig-a", "https://127.0.0.1:1", [f"apdu:unix=/{number}" for number in range(places)]))
     config.chmod(0o600)
     done = CliRunner().invoke(program, ["line", "serve", "--config", str(config)])
     assert isinstance(done.exception, ConfigError)
