@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The OpenAPI document, held against a running CA by Schemathesis: good data, bad data, all methods."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from support.ca_process import CAFiles, RunningCA, running_ca
 from support.offices import hire_all
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 SECONDS = {"security-officer": 16, "approver": 4, "auditor": 4, "line-lead": 4, "rig-a": 4, "follower": 3}
 """For how long Schemathesis looks for something, as whom."""
 
@@ -38,7 +40,8 @@ def test_schemathesis_finds_nothing(ca: RunningCA, who: str) -> None:
     command += ["--request-cert", folder / f"{who}.pem", "--request-cert-key", folder / f"{who}.key"]
     command += ["--tls-verify", folder / "root.pem", "--checks", "all", "--continue-on-failure"]
     command += ["--max-time", str(SECONDS[who]), "--generation-database", "none", "--no-color"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": str(HOOKS)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
     assert done.returncode == 0, "\n".join(line[:500] for line in done.stdout.splitlines()[-200:]) + done.stderr
     assert "Traceback" not in folder.joinpath("ca.log").read_text()
 
