@@ -70,62 +70,12 @@ label = "{softhsm.TOKEN}"
 module = "{softhsm.MODULE}"
 pin_file = "hsm/pin"
 """
-    return f"""title = "A lab's PKI"
-organization = "{ORGANIZATION}"
-begins = {at.replace(microsecond=0).isoformat()}
-folder = "ceremony"
-
-[[participant]]
-name = "birthmark lab"
-role = "administrator"
-
-[[participant]]
-name = "whoever reads this"
-role = "witness"
-{token if hsm else ""}
-[[root]]
-id = "root"
-name = "Device Root"
-standing = "active"
-algorithm = "P-256"
-validity_days = {ROOT_DAYS}
-key = {_software("offline/root")}
-
-[[root]]
-id = "spare-root"
-name = "Device Root (spare)"
-standing = "spare"
-algorithm = "P-256"
-validity_days = {ROOT_DAYS}
-key = {_software("offline/spare/root")}
-
-[[ca]]
-id = "issuing"
-name = "Device Issuing CA"
-use = "issuing"
-issuer = "root"
-algorithm = "P-256"
-validity_days = {SUB_CA_DAYS}
-key = {_daily(softhsm.KEY, hsm=hsm)}
-
-[[ca]]
-id = "operations"
-name = "Operations CA"
-use = "operations"
-issuer = "root"
-algorithm = "P-256"
-validity_days = {SUB_CA_DAYS}
-key = {_software("offline/operations")}
-
-[[ca]]
-id = "rigs"
-name = "Rigs CA"
-use = "rigs"
-issuer = "root"
-algorithm = "P-256"
-validity_days = {SUB_CA_DAYS}
-key = {_daily(RIGS_KEY, hsm=hsm)}
-
+    return f"""{_head("A lab's PKI", "ceremony", at)}{token if hsm else ""}
+{_root("root", "Device Root", "active", "offline/root")}
+{_root("spare-root", "Device Root (spare)", "spare", "offline/spare/root")}
+{_ca("issuing", "Device Issuing CA", _daily(softhsm.KEY, hsm=hsm))}
+{_ca("operations", "Operations CA", _software("offline/operations"))}
+{_ca("rigs", "Rigs CA", _daily(RIGS_KEY, hsm=hsm))}
 [[signer]]
 id = "ledger"
 use = "ledger"
@@ -148,25 +98,19 @@ new = "spare-root"
 
 
 def _next_ceremony_toml(at: datetime, algorithm: KeyAlgorithm) -> str:
-    roots = "".join(
-        f"""
-[[root]]
-id = "{name}"
-name = "{title}"
-standing = "{standing}"
-algorithm = "{algorithm.value}"
-validity_days = {ROOT_DAYS}
-key = {_software(file)}
-"""
-        for name, title, standing, file in (
-            ("root", f"Device Root ({algorithm.value})", "active", "offline/next-root"),
-            ("spare-root", f"Device Root (spare, {algorithm.value})", "spare", "offline/spare/next-root"),
-        )
-    )
-    return f"""title = "A lab's next PKI for devices"
+    named = algorithm.value
+    return f"""{_head("A lab's next PKI for devices", "next-ceremony", at)}
+{_root("root", f"Device Root ({named})", "active", "offline/next-root", algorithm)}
+{_root("spare-root", f"Device Root (spare, {named})", "spare", "offline/spare/next-root", algorithm)}
+{_ca("issuing", f"Device Issuing CA ({named})", _software("pki/next-issuing"), algorithm)}
+{_bundles(_NEXT_BUNDLES)}"""
+
+
+def _head(title: str, folder: str, at: datetime) -> str:
+    return f"""title = "{title}"
 organization = "{ORGANIZATION}"
 begins = {at.replace(microsecond=0).isoformat()}
-folder = "next-ceremony"
+folder = "{folder}"
 
 [[participant]]
 name = "birthmark lab"
@@ -175,16 +119,30 @@ role = "administrator"
 [[participant]]
 name = "whoever reads this"
 role = "witness"
-{roots}
-[[ca]]
-id = "issuing"
-name = "Device Issuing CA ({algorithm.value})"
-use = "issuing"
+"""
+
+
+def _root(name: str, title: str, standing: str, file: str, algorithm: KeyAlgorithm = KeyAlgorithm.P256) -> str:
+    return f"""[[root]]
+id = "{name}"
+name = "{title}"
+standing = "{standing}"
+algorithm = "{algorithm.value}"
+validity_days = {ROOT_DAYS}
+key = {_software(file)}
+"""
+
+
+def _ca(use: str, title: str, key: str, algorithm: KeyAlgorithm = KeyAlgorithm.P256) -> str:
+    return f"""[[ca]]
+id = "{use}"
+name = "{title}"
+use = "{use}"
 issuer = "root"
 algorithm = "{algorithm.value}"
 validity_days = {SUB_CA_DAYS}
-key = {_software("pki/next-issuing")}
-{_bundles(_NEXT_BUNDLES)}"""
+key = {key}
+"""
 
 
 _FIRST_BUNDLES = {
