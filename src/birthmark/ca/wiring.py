@@ -251,16 +251,22 @@ def _application(config: CAConfig, folder: Path) -> Iterator[_Served]:
         app = Observed(Paced(edge.app(more)), system_clock, sinks)
         own = (Chore("outages", OUTAGES_EVERY_S, lambda: outages.write(store)),)
         shared = (
-            Chore("nonces", FORGET_EVERY_S, lambda: forget_nonces(store, system_clock)),
-            Chore("lapses", LAPSES_EVERY_S, lambda: write_lapses(store, system_clock)),
-            Chore("checkpoint", config.checkpoint_every_s, log.publish),
-            Chore("proposals", LAPSES_EVERY_S, approvals.expire),
-            Chore("denied groups", SETTLE_EVERY_S, life.settle),
+            *_ledger_chores(config, store, log, approvals, life),
             Chore("ocsp", PRESIGN_EVERY_S, desk.presign),
             *_unit_chores(config, units),
         )
         with board.followed():
             yield _Served(app, status, own, shared)
+
+
+def _ledger_chores(
+    config: CAConfig, store: CAStore, log: Log, approvals: Approvals, life: Lifecycle
+) -> Iterator[Chore]:
+    yield Chore("nonces", FORGET_EVERY_S, lambda: forget_nonces(store, system_clock))
+    yield Chore("lapses", LAPSES_EVERY_S, lambda: write_lapses(store, system_clock))
+    yield Chore("checkpoint", config.checkpoint_every_s, log.publish)
+    yield Chore("proposals", LAPSES_EVERY_S, approvals.expire)
+    yield Chore("denied groups", SETTLE_EVERY_S, life.settle)
 
 
 def _signing(signers: Signers, signer: Signer, issuers: Mapping[str, StatusIssuer], rigs: RigIssuer | None) -> Signing:
