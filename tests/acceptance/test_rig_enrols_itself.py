@@ -163,7 +163,7 @@ def test_a_denied_rig_is_refused_at_the_next_request_also_on_a_kept_connection(l
     kept = HTTPTransport(lab.ca_url, context)
 
     def asked() -> tuple[int, ...]:
-        paths = ("/v1/work?units=BM-000001", f"/v1/certificates/{'ab' * 32}")
+        paths = ("/v1/rigs/units?units=BM-000001", f"/v1/certificates/{'ab' * 32}")
         return tuple(kept.request("GET", path).status for path in paths)
 
     assert asked() == (200, 404)

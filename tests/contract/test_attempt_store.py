@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from msgspec import structs
 
 from birthmark.core.attempts import Attempt, Cell, Grain, KeepUnits, Outcome, Period
 from birthmark.core.work import NEVER, UnitWork, WorkState
@@ -96,7 +97,7 @@ def test_no_attempt_is_lost_when_rigs_end_theirs_at_once(reopen: Open) -> None:
     stores = [reopen() for _ in range(RACERS)]
     with ThreadPoolExecutor(RACERS) as threads:
         list(threads.map(lambda number: end(stores[number % RACERS], failed(number % 5, run=f"{number}")), range(40)))
-    (cell,) = {replace(each, first=False, attempts=0) for each in stores[0].cells(ALWAYS, Grain.PLACES)}
+    (cell,) = {structs.replace(each, first=False, attempts=0) for each in stores[0].cells(ALWAYS, Grain.PLACES)}
     assert (cell.finding, cell.outcome) == ("chip.communication", Outcome.FAILED)
     assert {cell.first: cell.attempts for cell in stores[0].cells(ALWAYS, Grain.PLACES)} == {True: 5, False: 35}
     assert {work.tries for work in stores[0].units([f"BM-{number:06d}" for number in range(5)])} == {8}

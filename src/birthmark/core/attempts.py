@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import TypeAlias
 
+import msgspec
+
 from birthmark.core.work import NEVER, UnitWork, WorkState
 
 
@@ -94,10 +96,9 @@ class Grain(IntEnum):
     """Of 24 hours, from the beginning of the period's first hour on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """
-    How many attempts of a period ended alike, and how many faults were retried in them.
+    How many attempts of a period ended alike, and how many faults were retried in them. An array on the wire.
 
     `hour` is when the span began (Grain.HOURS, DAYS), else NEVER; with it all names but the rig's and the order's are
     empty, and the position is 0. `first`: they were the first attempts of their units that passed or failed. `step` and

@@ -5,7 +5,6 @@ What the rigs know of the attempts at their units, as it goes between a rig and 
 The end of an attempt is made against a version of its unit's record, as every change is (`core.work_wire`).
 """
 
-from datetime import datetime
 from typing import Annotated, Final
 
 import msgspec
@@ -84,27 +83,10 @@ class Passed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     passed: Number
 
 
-class CellRow(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One cell (`core.attempts.Cell`) as an array: many are told at a time."""
-
-    hour: datetime
-    rig: str
-    position: int
-    operator: str
-    fixture: str
-    order: str
-    step: str
-    finding: str
-    outcome: Outcome
-    first: bool
-    attempts: int
-    faults: int
-
-
 class CellList(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What attempts came to."""
 
-    cells: Annotated[tuple[CellRow, ...], msgspec.Meta(max_length=CELLS_MAX)]
+    cells: Annotated[tuple[Cell, ...], msgspec.Meta(max_length=CELLS_MAX)]
 
 
 def attempt_record(attempt: Attempt) -> AttemptRecord:
@@ -116,13 +98,3 @@ def attempt_record(attempt: Attempt) -> AttemptRecord:
 def attempt_of(record: AttemptRecord) -> Attempt:
     """Return an attempt as the line has it."""
     return Attempt(**{name: getattr(record, name) for name in record.__struct_fields__})
-
-
-def cell_row(cell: Cell) -> CellRow:
-    """Return a cell as it goes over the wire."""
-    return CellRow(**{name: getattr(cell, name) for name in CellRow.__struct_fields__})
-
-
-def cell_of(row: CellRow) -> Cell:
-    """Return a cell as the line has it."""
-    return Cell(**{name: getattr(row, name) for name in row.__struct_fields__})

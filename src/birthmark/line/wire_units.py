@@ -27,7 +27,6 @@ from birthmark.core.attempts_wire import (
     Passed,
     attempt_of,
     attempt_record,
-    cell_of,
 )
 from birthmark.core.errors import DecodeError, StoreError
 from birthmark.core.work import Transition, UnitChange, UnitWork
@@ -55,14 +54,14 @@ ANSWER_TIMEOUT_S: Final = 2.0
 TRIES: Final = 64
 """How often a change is tried while others change the same unit. Each time that one fails, another one succeeded."""
 PAUSE_MAX_S: Final = 0.02
-WORK_PATH: Final = "/v1/work"
-CHANGES_PATH: Final = "/v1/work-changes"
-SHARING_PATH: Final = "/v1/work-sharing"
-ATTEMPTS_PATH: Final = "/v1/work-attempts"
-CELLS_PATH: Final = "/v1/work-cells"
-UNFINISHED_PATH: Final = "/v1/work-unfinished"
-PASSED_PATH: Final = "/v1/work-passed"
-LAST_PATH: Final = "/v1/work-last"
+WORK_PATH: Final = "/v1/rigs/units"
+CHANGES_PATH: Final = "/v1/rigs/changes"
+SHARING_PATH: Final = "/v1/rigs/sharing"
+ATTEMPTS_PATH: Final = "/v1/rigs/attempts"
+CELLS_PATH: Final = "/v1/rigs/cells"
+UNFINISHED_PATH: Final = "/v1/rigs/unfinished"
+PASSED_PATH: Final = "/v1/rigs/passed"
+LAST_PATH: Final = "/v1/rigs/last"
 ANSWER_MAX_BYTES: Final = 32 << 20
 """Of the largest answer: the cells of a long period."""
 _HINT: Final = "see that the CA runs and is reachable"
@@ -192,7 +191,7 @@ class WireUnits:
 
     def _cells(self, path: str, period: Period, grain: Grain) -> tuple[Cell, ...]:
         query = urlencode({**_period(period), "grain": grain.name.lower()})
-        return tuple(map(cell_of, self._asked("GET", f"{path}?{query}", CellList).cells))
+        return self._asked("GET", f"{path}?{query}", CellList).cells
 
     def _list(self, serials: Sequence[str]) -> WorkList:
         found = self._asked("GET", f"{WORK_PATH}?{urlencode({'units': ','.join(serials)})}", WorkList)

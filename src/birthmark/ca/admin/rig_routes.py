@@ -17,7 +17,6 @@ from birthmark.core.attempts_wire import (
     NewAttempt,
     Passed,
     attempt_record,
-    cell_row,
 )
 from birthmark.core.roles import Role
 from birthmark.core.work import UnitChange
@@ -145,12 +144,12 @@ def _end(services: Services, call: Call) -> AttemptAnswer:
 
 def _cells(services: Services, call: Call) -> CellList:
     query: CellsQuery = call.query
-    return CellList(cells=tuple(map(cell_row, services.units.cells(call.officer, _period(query), _grain(query)))))
+    return CellList(cells=services.units.cells(call.officer, _period(query), _grain(query)))
 
 
 def _unfinished(services: Services, call: Call) -> CellList:
     query: CellsQuery = call.query
-    return CellList(cells=tuple(map(cell_row, services.units.unfinished(call.officer, _period(query), _grain(query)))))
+    return CellList(cells=services.units.unfinished(call.officer, _period(query), _grain(query)))
 
 
 def _last(services: Services, call: Call) -> AttemptList:
@@ -195,15 +194,17 @@ _RIGS: Final = frozenset({Role.MACHINE})
 
 RIG_ROUTES: Final = (
     AdminRoute("POST", "/v1/rigs/renewal", "rig.renew", _RIGS, RigRenewal, RigCertificate, _renew),
-    AdminRoute("GET", "/v1/work", "work.list", _RIGS, None, WorkList, _list, WorkQuery),
-    AdminRoute("POST", "/v1/work/{unit}", "work.change", _RIGS, NewWork, WorkAnswer, _change),
-    AdminRoute("GET", "/v1/work/{unit}/history", "work.history", _RIGS, None, WorkHistory, _history, HistoryQuery),
-    AdminRoute("GET", "/v1/work-changes", "work.changes", _RIGS, None, WorkHistory, _changes, ChangesQuery),
-    AdminRoute("GET", "/v1/work-sharing", "work.sharing", _RIGS, None, SharingList, _sharing, SharingQuery),
-    AdminRoute("POST", "/v1/work/{unit}/attempts", "work.end", _RIGS, NewAttempt, AttemptAnswer, _end),
-    AdminRoute("GET", "/v1/work-attempts", "work.attempts", _RIGS, None, AttemptList, _attempts, AttemptsQuery),
-    AdminRoute("GET", "/v1/work-cells", "work.cells", _RIGS, None, CellList, _cells, CellsQuery),
-    AdminRoute("GET", "/v1/work-unfinished", "work.unfinished", _RIGS, None, CellList, _unfinished, CellsQuery),
-    AdminRoute("GET", "/v1/work-last", "work.last", _RIGS, None, AttemptList, _last, LastQuery),
-    AdminRoute("GET", "/v1/work-passed", "work.passed", _RIGS, None, Passed, _passed, PassedQuery),
+    AdminRoute("GET", "/v1/rigs/units", "work.list", _RIGS, None, WorkList, _list, WorkQuery),
+    AdminRoute("POST", "/v1/rigs/units/{unit}", "work.change", _RIGS, NewWork, WorkAnswer, _change),
+    AdminRoute(
+        "GET", "/v1/rigs/units/{unit}/history", "work.history", _RIGS, None, WorkHistory, _history, HistoryQuery
+    ),
+    AdminRoute("GET", "/v1/rigs/changes", "work.changes", _RIGS, None, WorkHistory, _changes, ChangesQuery),
+    AdminRoute("GET", "/v1/rigs/sharing", "work.sharing", _RIGS, None, SharingList, _sharing, SharingQuery),
+    AdminRoute("POST", "/v1/rigs/units/{unit}/attempts", "work.end", _RIGS, NewAttempt, AttemptAnswer, _end),
+    AdminRoute("GET", "/v1/rigs/attempts", "work.attempts", _RIGS, None, AttemptList, _attempts, AttemptsQuery),
+    AdminRoute("GET", "/v1/rigs/cells", "work.cells", _RIGS, None, CellList, _cells, CellsQuery),
+    AdminRoute("GET", "/v1/rigs/unfinished", "work.unfinished", _RIGS, None, CellList, _unfinished, CellsQuery),
+    AdminRoute("GET", "/v1/rigs/last", "work.last", _RIGS, None, AttemptList, _last, LastQuery),
+    AdminRoute("GET", "/v1/rigs/passed", "work.passed", _RIGS, None, Passed, _passed, PassedQuery),
 )

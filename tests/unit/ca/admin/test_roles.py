@@ -60,7 +60,7 @@ def finding(answer: Response) -> str:
     return str(msgspec.json.decode(answer.body)["finding"])
 
 
-RIGS_OWN = {"/v1/rigs/renewal", "/v1/work/{unit}", "/v1/work/{unit}/attempts"}
+RIGS_OWN = {"/v1/rigs/renewal", "/v1/rigs/units/{unit}", "/v1/rigs/units/{unit}/attempts"}
 """A rig's own certificate, and the units that it has in work."""
 
 

@@ -41,7 +41,7 @@ def units_of(ca: RunningCA, rig: str) -> WireUnits:
 
 
 def listed(ca: RunningCA, rig: str, unit: str) -> WorkList:
-    answer = ca.transport(rig).request("GET", f"/v1/work?units={unit}")
+    answer = ca.transport(rig).request("GET", f"/v1/rigs/units?units={unit}")
     assert answer.status == 200, answer.body
     return msgspec.json.decode(answer.body, type=WorkList)
 
@@ -49,7 +49,7 @@ def listed(ca: RunningCA, rig: str, unit: str) -> WorkList:
 def sent(ca: RunningCA, rig: str, work: UnitWork, at: datetime, before: UnitWork) -> Response:
     asked = NewWork(version=version_of(before), at=at, work=record_of(work))
     headers = {"content-type": "application/json"}
-    return ca.transport(rig).request("POST", f"/v1/work/{before.unit}", headers, msgspec.json.encode(asked))
+    return ca.transport(rig).request("POST", f"/v1/rigs/units/{before.unit}", headers, msgspec.json.encode(asked))
 
 
 def finding(answer: Response) -> tuple[int, str]:
@@ -139,7 +139,7 @@ def test_a_record_is_read_strictly(ca: RunningCA, change: dict[str, Any], status
     record = msgspec.to_builtins(record_of(work)) | change
     body = msgspec.json.encode({"version": version_of(work), "at": ca.files.now, "work": record})
     headers = {"content-type": "application/json"}
-    assert finding(ca.transport("rig-a").request("POST", "/v1/work/BM-000014", headers, body)) == status
+    assert finding(ca.transport("rig-a").request("POST", "/v1/rigs/units/BM-000014", headers, body)) == status
 
 
 def test_a_record_that_says_one_thing_twice_is_refused(ca: RunningCA) -> None:
@@ -147,7 +147,10 @@ def test_a_record_that_says_one_thing_twice_is_refused(ca: RunningCA) -> None:
     asked = NewWork(version=version_of(work), at=ca.files.now, work=record_of(work))
     body = msgspec.json.encode(asked).replace(b'"faults":0', b'"faults":0,"faults":0')
     headers = {"content-type": "application/json"}
-    assert finding(ca.transport("rig-a").request("POST", "/v1/work/BM-000015", headers, body)) == (400, "ca.admin.body")
+    assert finding(ca.transport("rig-a").request("POST", "/v1/rigs/units/BM-000015", headers, body)) == (
+        400,
+        "ca.admin.body",
+    )
 
 
 def test_a_ca_that_keeps_no_units_says_so(tmp_path_factory: pytest.TempPathFactory) -> None:
