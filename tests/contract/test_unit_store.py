@@ -16,7 +16,7 @@ import pytest
 
 from birthmark.core.errors import StoreError
 from birthmark.core.work import Holder, UnitWork, WorkState
-from birthmark.line.errors import UnitInWork
+from birthmark.line.errors import LeaseLost, UnitInWork
 from birthmark.line.ports import UnitStore
 from birthmark.line.units import UnitLimits, begun, ended, faulted, kept, reworked, seen
 from birthmark.stores.units_postgres import UnitsPostgreSQL
@@ -119,6 +119,22 @@ def test_no_count_is_lost_when_many_count_at_once(reopen: Open) -> None:
         list(threads.map(lambda each: each.change(UNIT, counted), stores * 5))
     assert stores[0].units((UNIT,))[0].faults == RACERS * 5
     assert len(stores[0].history(0, 100)) == RACERS * 5 + 1
+
+
+def test_a_refusal_among_changes_that_come_at_once_is_its_own(store: UnitStore) -> None:
+    units = [f"BM-{number:06d}" for number in range(2 * RACERS)]
+
+    def end(unit: str) -> UnitWork:
+        return store.change(unit, lambda work, at: ended(work, RIG_A, WorkState.FAILED, "chip.away", LIMITS, at))
+
+    begun_ones = set(units[::2])
+    for unit in begun_ones:
+        begin(store, unit)
+    with ThreadPoolExecutor(len(units)) as racers:
+        ends = {unit: racers.submit(end, unit) for unit in units}
+    refused = {unit for unit, done in ends.items() if isinstance(done.exception(), LeaseLost)}
+    assert refused == set(units) - begun_ones
+    assert {work.unit for work in store.units(units) if work.failures == 1} == begun_ones
 
 
 def test_units_that_share_a_chip_or_a_key_are_found(store: UnitStore) -> None:

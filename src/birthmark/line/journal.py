@@ -10,7 +10,7 @@ of the entry that it tells.
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
@@ -106,8 +106,8 @@ class BoardJournal:
 
         """
         started = () if self.begun else (self._desk.teller.started(self._position, self._unit),)
-        entry = self._entry("begin")
-        self._write(replace(entry, step=step.value), *started)
+        entry = self._entry("begin", step)
+        self._write(entry, *started)
         self._started = self._started or entry.at
         self.begun = step.value
         self._desk.events.emit(event="step.begin", position=self._position, unit=self._unit, step=step.value)
@@ -144,7 +144,7 @@ class BoardJournal:
 
     def _end(self, step: Step, ms: float, chip_ms: float) -> None:
         self.step_ms[step] = round(self.step_ms.get(step, 0.0) + ms, 3)
-        self._ended.append(replace(self._entry("end"), step=step.value, ms=round(ms, 3)))
+        self._ended.append(self._entry("end", step, ms=round(ms, 3)))
         self._desk.events.emit(
             event="step",
             position=self._position,
@@ -155,24 +155,28 @@ class BoardJournal:
         )
 
     def _write_verdict(self, told: Told, *births: LineEvent) -> None:
-        entry = replace(self._entry("verdict"), verdict=told.verdict, finding=told.finding, detail=told.reason)
+        entry = _decided(self._desk, self._position, self._unit, told)
         self._write(entry, *births, self._desk.teller.verdict(self._position, self._unit, told, self._started))
 
     def _write(self, entry: JournalEntry, *events: LineEvent) -> None:
         self._desk.keep(*events, entries=(*self._ended, entry))
         self._ended.clear()
 
-    def _entry(self, event: Literal["begin", "end", "verdict"]) -> JournalEntry:
-        return JournalEntry(self._desk.now(), self._desk.run, self._position, self._unit, event)
+    def _entry(self, event: Literal["begin", "end"], step: Step, ms: float | None = None) -> JournalEntry:
+        desk = self._desk
+        return JournalEntry(desk.now(), desk.run, self._position, self._unit, event, step=step.value, ms=ms)
 
 
 def untouched(desk: Desk, position: int, unit: str, told: Told) -> tuple[JournalEntry, LineEvent]:
     """Return what is to be journalled and told of a position that is not worked on."""
+    return _decided(desk, position, unit, told), desk.teller.verdict(position, unit, told)
+
+
+def _decided(desk: Desk, position: int, unit: str, told: Told) -> JournalEntry:
     verdict, finding, detail = told.verdict, told.finding, told.reason
-    entry = JournalEntry(
+    return JournalEntry(
         desk.now(), desk.run, position, unit, "verdict", verdict=verdict, finding=finding, detail=detail
     )
-    return entry, desk.teller.verdict(position, unit, told)
 
 
 def standing_in(store: LineStore) -> Standing:

@@ -8,7 +8,7 @@ observed again, once, and what is found there decides. docs/reference/line.md li
 
 import secrets
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 
 from cryptography import x509
@@ -98,6 +98,7 @@ class Sequence:
         self._unit = unit
         self._started = station.desk.now()
         self._tries = Tries(station.recipe.retries)
+        self._nonce: Future[bytes] | None = None
 
     def run(self) -> Identified:
         """
@@ -167,9 +168,8 @@ class Sequence:
     def _personalise(self, seen: Seen) -> x509.Certificate:
         """Take an EMPTY or KEYED chip to CERTIFIED, and return the certificate, as it also reads back."""
         statement_type = self._statement_type(seen.chip)
-        first = self._station.background.submit(self._station.authority.nonce, statement_type, self._unit)
-        seen = replace(seen, spki=self._usable_key(seen) or self._generate(seen))
-        certificate = self._certify(seen, first, statement_type)
+        seen = replace(seen, spki=self._usable_key(seen) or self._generate(seen, statement_type))
+        certificate = self._certify(seen, statement_type)
         check_certificate(certificate, seen.spki, self._unit, self._station.rules, self._station.desk.clock())
         self._import(seen.slot, certificate.public_bytes(Encoding.DER))
         return certificate
@@ -188,15 +188,17 @@ class Sequence:
         wanted = algorithm is not None and algorithm.value == self._station.key_type.value
         return seen.spki if wanted else b""
 
-    def _generate(self, seen: Seen) -> bytes:
+    def _generate(self, seen: Seen, statement_type: ObjectIdentifier) -> bytes:
         with self._step(Step.GENERATE):
+            # Not before: until the chip is at work, a request would hold up boards that are still being looked at.
+            self._nonce = self._station.background.submit(self._station.authority.nonce, statement_type, self._unit)
             spki = self._chip.generate_keypair(seen.slot, self._station.key_type)
             self._saw(seen, spki)
             return spki
 
-    def _certify(self, seen: Seen, first: Future[bytes], statement_type: ObjectIdentifier) -> x509.Certificate:
+    def _certify(self, seen: Seen, statement_type: ObjectIdentifier) -> x509.Certificate:
         """Return the CA's certificate for the key in the slot, attested with a nonce that the CA still takes."""
-        nonce = self._awaited(first, statement_type)
+        nonce = self._fetched_nonce() or self._fresh_nonce(statement_type)
         for _ in range(FRESH_NONCES - 1):
             try:
                 return self._enrol(seen, nonce)
@@ -206,11 +208,12 @@ class Sequence:
             nonce = self._fresh_nonce(statement_type)
         return self._enrol(seen, nonce)
 
-    def _awaited(self, first: Future[bytes], statement_type: ObjectIdentifier) -> bytes:
-        try:
-            return first.result()
-        except AuthorityAway:
-            return self._fresh_nonce(statement_type)
+    def _fetched_nonce(self) -> bytes | None:
+        """Return the nonce that was fetched ahead, once; None when there is none, or the CA was away."""
+        fetched, self._nonce = self._nonce, None
+        with suppress(AuthorityAway):
+            return None if fetched is None else fetched.result()
+        return None
 
     def _fresh_nonce(self, statement_type: ObjectIdentifier) -> bytes:
         authority = self._station.authority

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the rigs of one machine know of their units, in one SQLite file (`line.ports.UnitStore`)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from birthmark.core.attempts import Attempt, Cell, Ending, Grain, KeepUnits, Period
 from birthmark.core.clock import Clock, system_clock
+from birthmark.core.errors import StoreError
 from birthmark.core.work import Transition, UnitChange, UnitWork
 from birthmark.stores import attempts_rows
 from birthmark.stores import units_rows as rows
+from birthmark.stores.group_commit import GroupCommit
 from birthmark.stores.sqlite_file import SQLiteFile
+
+T = TypeVar("T")
 
 _APPLICATION = b"BMUN"
 _NUMBER = "integer primary key autoincrement"
@@ -25,6 +30,7 @@ class UnitsSQLite:
         """Open or create the file. `clock` is this machine's, as for every process that opens it."""
         self._clock = clock
         self._file = SQLiteFile(path, (_V1, _V2), _APPLICATION)
+        self._commits = GroupCommit(self._file)
 
     def now(self) -> datetime:
         """Return this machine's moment, which `change` gives too."""
@@ -37,11 +43,7 @@ class UnitsSQLite:
 
     def change(self, serial: str, transition: Transition) -> UnitWork:
         """Return the record as `transition` makes it of the present one; nobody else changes it in between."""
-        with self._file.transaction():
-            before = self._unit(serial)
-            after = transition(before, self._clock())
-            self._put(before, after)
-        return after
+        return self._together(lambda: self._changed(serial, transition))
 
     def sharing(self, chip_serial: str, key_sha256: str) -> tuple[UnitWork, ...]:
         """Return the units that were seen with this chip or this key. An empty value is shared by none."""
@@ -59,15 +61,7 @@ class UnitsSQLite:
 
     def end(self, serial: str, ending: Ending) -> Attempt:
         """Return the attempt as it counts; it and what becomes of its unit are kept in one transaction."""
-        with self._file.transaction():
-            before = self._unit(serial)
-            after, attempt = ending(before, self._clock())
-            if self._file.write(attempts_rows.INSERT, *attempts_rows.row_of(attempt)).rowcount:
-                self._file.write(attempts_rows.COUNT, *attempts_rows.key_of(attempt))
-                if after != before:
-                    self._put(before, after)
-            (row,) = self._file.read(attempts_rows.FIND, *attempts_rows.key_of(attempt))
-        return attempts_rows.attempt_of(row)
+        return self._together(lambda: self._ended(serial, ending))
 
     def cells(self, period: Period, grain: Grain) -> tuple[Cell, ...]:
         """Return what the attempts of a period came to."""
@@ -104,6 +98,40 @@ class UnitsSQLite:
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+    def _together(self, change: Callable[[], T]) -> T:
+        """Run a change in a transaction that others may share, and return what it returns; a refusal is its own."""
+        done: list[T] = []
+        refused: list[Exception] = []
+
+        def attempt() -> None:
+            try:
+                done.append(change())
+            except StoreError:
+                raise
+            except Exception as refusal:  # noqa: BLE001 passed on below: nothing was written before it
+                refused.append(refusal)
+
+        self._commits.write(attempt)
+        if refused:
+            raise refused[0]
+        return done[0]
+
+    def _changed(self, serial: str, transition: Transition) -> UnitWork:
+        before = self._unit(serial)
+        after = transition(before, self._clock())
+        self._put(before, after)
+        return after
+
+    def _ended(self, serial: str, ending: Ending) -> Attempt:
+        before = self._unit(serial)
+        after, attempt = ending(before, self._clock())
+        if self._file.write(attempts_rows.INSERT, *attempts_rows.row_of(attempt)).rowcount:
+            self._file.write(attempts_rows.COUNT, *attempts_rows.key_of(attempt))
+            if after != before:
+                self._put(before, after)
+        (row,) = self._file.read(attempts_rows.FIND, *attempts_rows.key_of(attempt))
+        return attempts_rows.attempt_of(row)
 
     def _put(self, before: UnitWork, after: UnitWork) -> None:
         self._file.write(rows.BLANK, *rows.row_of(before))
