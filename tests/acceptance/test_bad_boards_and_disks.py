@@ -188,6 +188,15 @@ def quiet_lab(lab: Lab) -> Lab:
     return lab
 
 
+def test_a_rig_on_the_database_of_another_one_does_nothing(quiet_lab: Lab) -> None:
+    run_panel(quiet_lab, panel=one_board_panel(quiet_lab, 0))
+    renamed = with_key(quiet_lab.rig_configs["rig-a"], "rig", '"rig-c"')
+    before = world(quiet_lab)
+    told = refusal(attempt(*line_run(quiet_lab, one_board_panel(quiet_lab, 0), renamed)), Exit.INPUT)
+    assert "rig-a.sqlite is the journal of rig-a, not of rig-c" in told.what
+    assert world(quiet_lab) == before
+
+
 def test_commands_on_a_full_disk_write_nothing(quiet_lab: Lab, tmp_path: Path) -> None:
     lab, board = quiet_lab, quiet_lab.boards[0]
     run_panel(lab, panel=one_board_panel(lab, 0))  # so that the request below changes nothing in the chip

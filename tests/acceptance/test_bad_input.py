@@ -117,6 +117,7 @@ WRONG_VALUES = [
     ("rig.toml", "mes_postgres_dsn_file", '"pki/trust.pem"', "trust.pem: mode 0644 lets others read"),
     ("rig.toml", "database", '"pki/trust.pem"', "trust.pem: file is not a database"),
     ("rig.toml", "database", '"data/ca.sqlite"', "ca.sqlite is the database of another program"),
+    ("rig.toml", "units_database", '"data/ca.sqlite"', "ca.sqlite is the database of another program"),
     ("rig.toml", "ca_url", '"http://127.0.0.1:1"', "http://127.0.0.1:1.*not the URL of a server"),
     ("rig.toml", "ca_url", '"https://127.0.0.1:99999"', "99999.*not a URL"),
     ("rig.toml", "recipe", NOTHING, "nothing.pem: No such file"),

@@ -354,6 +354,23 @@ def test_a_file_with_a_foreign_line_defers_and_is_left_alone(tmp_path: Path, fil
     assert path.read_text() == "somebody's notes\n"
 
 
+@pytest.mark.parametrize("take_away", [lambda path: path.rename(f"{path}.1"), Path.unlink], ids=["renamed", "removed"])
+def test_a_file_that_was_taken_away_is_begun_anew_by_every_writer(
+    tmp_path: Path, file_target: Target, take_away: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "mes/births.jsonl"
+    one, other = file_target.open(), file_target.open()
+    one.deliver(FIRST)
+    other.deliver(SECOND)
+    take_away(path)
+    other.deliver(THIRD)
+    one.deliver(THIRD)
+    one.deliver(FIRST)
+    one.close()
+    other.close()
+    assert file_target.keys() == [THIRD.key, FIRST.key]
+
+
 def test_a_file_that_earlier_releases_have_written_is_gone_on_with(tmp_path: Path, file_target: Target) -> None:
     path = tmp_path / "mes/births.jsonl"
     path.write_text(json.dumps({"idempotency_key": SECOND.key, "record": {}, "jws": "e30"}) + "\n")

@@ -3,14 +3,11 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from birthmark.cli.values import UNIT
-
-if TYPE_CHECKING:
-    from birthmark.core.work import UnitWork
+from birthmark.core.work import NEVER, UnitWork
 
 _CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The rig's rig.toml."
@@ -73,17 +70,17 @@ def rework(unit_serial: str, config: Path, by: str, reason: str, *, as_json: boo
         _tell(office.rework(unit_serial, by, reason), as_json=as_json)
 
 
-def _tell(work: "UnitWork", *, as_json: bool) -> None:
+def _tell(work: UnitWork, *, as_json: bool) -> None:
     click.echo(json.dumps(_members(work)) if as_json else _block(work))
 
 
-def _members(work: "UnitWork") -> dict[str, object]:
+def _members(work: UnitWork) -> dict[str, object]:
     return {
         "unit": work.unit,
         "state": work.state.value,
         "rig": work.holder.rig,
         "run": work.holder.run,
-        "changed_at": work.changed_at.isoformat(timespec="milliseconds"),
+        "changed_at": None if work.changed_at == NEVER else work.changed_at.isoformat(timespec="milliseconds"),
         "finding": work.finding,
         "chip_serial": work.chip_serial,
         "key_sha256": work.key_sha256,
@@ -96,13 +93,13 @@ def _members(work: "UnitWork") -> dict[str, object]:
     }
 
 
-def _block(work: "UnitWork") -> str:
+def _block(work: UnitWork) -> str:
     told = {name: value for name, value in _members(work).items() if name not in {"unit", "state"}}
     lines = (f"  {name:<14}{value}" for name, value in told.items() if value)
     return "\n".join((f"{work.unit}  {work.state.value}", *lines))
 
 
-def _line(work: "UnitWork") -> str:
+def _line(work: UnitWork) -> str:
     why = f"  {work.finding}" if work.finding else f"  {work.by}: {work.reason}" if work.by else ""
     at = work.changed_at.isoformat(timespec="seconds")
     return f"{at}  {work.state.value:<11}  {work.holder.rig:<8}{why}"

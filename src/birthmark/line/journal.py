@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from birthmark.core.clock import Clock
 from birthmark.core.delivery import JournalEntry, Parcel, SignedBirth
@@ -27,7 +27,8 @@ from birthmark.line.telling import Teller, Told
 
 _log = logging.getLogger(__name__)
 _MS = 1000.0
-_WRONG_FILE = frozenset({"store.foreign", "store.version"})
+WRONG_FILE: Final = frozenset({"store.foreign", "store.version"})
+"""What a store says of the file of another program, or of another release: no waiting helps."""
 
 
 class Step(StrEnum):
@@ -181,9 +182,18 @@ def _decided(desk: Desk, position: int, unit: str, told: Told) -> JournalEntry:
 
 def standing_in(store: LineStore) -> Standing:
     """Return how the rig stands by the events in its store; a damaged one is passed over. Raises JournalUnwritable."""
+    return standing_of(_last_told(store))
+
+
+def last_teller(store: LineStore) -> str:
+    """Return the name of the rig whose events are the last in a store; nothing where there are none."""
+    return next((event.rig for event in _last_told(store)), "")
+
+
+def _last_told(store: LineStore) -> Iterator[LineEvent]:
     with writable():
         parcels = store.since(ENDS)
-    return standing_of(event for parcel in parcels if (event := _readable(parcel)) is not None)
+    return (event for parcel in parcels if (event := _readable(parcel)) is not None)
 
 
 def _readable(parcel: Parcel) -> LineEvent | None:
@@ -200,7 +210,7 @@ def writable() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        if error.finding in _WRONG_FILE:
+        if error.finding in WRONG_FILE:
             raise
         raise JournalUnwritable(
             f"the journal cannot be written: {error.message}", hint=error.hint or "make room on the rig's disk"

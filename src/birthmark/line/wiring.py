@@ -32,7 +32,7 @@ from birthmark.line.events import Events
 from birthmark.line.fixture.power import Power
 from birthmark.line.fixture.sharing import Shared
 from birthmark.line.fixture.wiring import open_power
-from birthmark.line.journal import writable
+from birthmark.line.journal import WRONG_FILE, last_teller, writable
 from birthmark.line.lead import UnitOffice
 from birthmark.line.mes import wiring as mes
 from birthmark.line.outbox import Outbox
@@ -40,7 +40,7 @@ from birthmark.line.outbox_office import OutboxOffice
 from birthmark.line.owed import tell_owed
 from birthmark.line.people import People
 from birthmark.line.periods import read_shifts
-from birthmark.line.ports import Emit, Event, NetworkDestination, UnitStore
+from birthmark.line.ports import Emit, Event, LineStore, NetworkDestination, UnitStore
 from birthmark.line.recipe import Recipe, load_recipe
 from birthmark.line.retention import UnitRetention
 from birthmark.line.service import Line, LineParts, personalise
@@ -272,6 +272,7 @@ def _opened(rig: RigConfig, events: Events) -> Iterator[LineParts]:
         # Last, when all files have been read: a rig that cannot work leaves no empty database behind.
         with writable():
             store = stack.enter_context(LineSQLite(rig.database, mes.routes(rig)))
+        _demand_own(store, rig)
         units = stack.enter_context(closing(opened_units(rig)))
         for destination in destinations.values():
             stack.callback(destination.close)
@@ -306,13 +307,23 @@ def _opened(rig: RigConfig, events: Events) -> Iterator[LineParts]:
         )
 
 
+def _demand_own(store: LineStore, rig: RigConfig) -> None:
+    """Pass a database in which no other rig has told anything last. Raises ConfigError, JournalUnwritable."""
+    teller = last_teller(store)
+    if teller not in {"", rig.rig}:
+        raise ConfigError(
+            f"{rig.database} is the journal of {teller}, not of {rig.rig}",
+            hint="each rig has a database of its own; a rig with a new name begins a new one",
+        )
+
+
 def _power(rig: RigConfig, recipe: Recipe) -> Power:
     outlets = {number: place.power for number, place in enumerate(rig.fixture, 1) if place.power}
     return open_power(rig.power, outlets, recipe.power)
 
 
 def opened_units(rig: RigConfig) -> UnitStore:
-    """Return what the rigs know together of their units. Raises ConfigError, UnitsAway."""
+    """Return what the rigs know together of their units. Raises ConfigError, UnitsAway; StoreError: it is no such."""
     try:
         if rig.units is not None:
             return _units_at_the_ca(rig)
@@ -320,6 +331,8 @@ def opened_units(rig: RigConfig) -> UnitStore:
             return UnitsSQLite(rig.units_database or rig.database.with_suffix(UNITS_SUFFIX))
         return _shared_units(rig.units_dsn_file)
     except StoreError as error:
+        if error.finding in WRONG_FILE:
+            raise
         raise UnitsAway(f"the units' store: {error.message}", hint=error.hint) from error
 
 

@@ -4,7 +4,8 @@ Events for a MES that reads a file: one JSON object per line, appended and on di
 
 A line is the event as receivers get it (`core.line_events`); that of a birth has its `record` in plain, beside the
 `jws`. Each key stands in the file once, whatever was delivered twice. A line that a power cut has left unfinished is
-cut off before the next one is written; its event is then delivered again.
+cut off before the next one is written; its event is then delivered again. A file that is renamed or removed is gone on
+with under its old name as a new one, whose keys alone are remembered from then on.
 """
 
 import errno
@@ -65,14 +66,28 @@ class MESFile:
             raise DeliveryDeferred(f"{self._path}: {what}", hint="look at the file and its disk") from error
 
     def _append(self, key: str, line: bytes) -> None:
-        file = self._file or self._open()
-        fcntl.flock(file, fcntl.LOCK_EX)
+        file = self._locked()
         try:
             self._catch_up(file)
             if key not in self._keys:
                 _write(file, line)
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
+
+    def _locked(self) -> FileIO:
+        """Return the file that has the name now, locked: one that was renamed or removed is somebody else's."""
+        while True:
+            file = self._file or self._open()
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if self._is_named(file):
+                return file
+            self.close()
+
+    def _is_named(self, file: FileIO) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def _open(self) -> FileIO:
         # Unbuffered: what could not be written is not tried again behind our back when the file is closed.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What commands of the line say to people whose files, names or hands slipped."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def test_a_unit_that_no_rig_has_had_is_called_so(tmp_path: Path) -> None:
     done = birthmark("line", "unit", "show", "BM-999999", "--config", config)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "BM-999999  open\n  no rig has had it in work\n"
+    told = json.loads(birthmark("line", "unit", "show", "BM-999999", "--config", config, "--json").stdout)
+    assert (told["state"], told["changed_at"], told["history"]) == ("open", None, [])
 
 
 def test_a_rig_that_is_named_twice_is_looked_at_once(tmp_path: Path) -> None:
