@@ -28,7 +28,8 @@ DRIPPING = 700
 DESCRIPTORS_KEPT = 512
 HONEST_MAX_S = 10.0
 """An honest rig that waits longer for its enrolment has been kept out."""
-RETRY_S = 0.5
+PAUSE_S = 0.5
+"""Between two enrolments of an honest rig, or its tries: an order has so many units only."""
 PATIENCE_S = 30.0
 """For so long the attacker holds on."""
 _HEAD = b"POST /.well-known/est/simpleenroll HTTP/1.1\r\nhost: ca\r\nx-slow: "
@@ -92,6 +93,7 @@ def _stand_in_the_way(intruder: Intruder, crowd: list[socket.socket], go_on: Cal
         if last is not None:
             told = last.partition(b"\r\n\r\n")[2].decode(errors="replace").partition(": ")
             raise Refused(told[2], finding=told[0]) if last else CutOff("the CA ended the connection", finding=finding)
+        time.sleep(PAUSE_S)
 
 
 def _honest_rig_is_served(intruder: Intruder) -> bool:
@@ -101,7 +103,7 @@ def _honest_rig_is_served(intruder: Intruder) -> bool:
         with contextlib.suppress(BirthmarkError):
             intruder.enrol_properly(intruder.new_unit(), intruder.genuine_chip())
             return time.monotonic() < ends
-        time.sleep(RETRY_S)
+        time.sleep(PAUSE_S)
     return False
 
 
