@@ -6,7 +6,7 @@ demo: .venv/demo.ok
 
 test: .venv/test.ok
 	./requirements/debian.sh
-	$V/python -m pytest --numprocesses 2 --dist loadfile
+	$V/python -m pytest --numprocesses 3 --dist loadfile
 
 # The long series of tests, and their report in docs/reports. SEED=7 takes another course of chance.
 campaign: .venv/test.ok
