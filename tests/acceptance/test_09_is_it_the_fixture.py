@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -70,9 +70,11 @@ class Day:
     def begin_shift(self, operator: str) -> None:
         for rig, path in self.lab.rig_configs.items():
             text = Path(path).read_text().partition("\n[traceability]")[0]
-            lines = [line for line in text.splitlines() if not line.startswith("operator =")]
+            lines = [line for line in text.splitlines() if not line.startswith(("operator =", "shifts ="))]
             where = f'[traceability]\nsite = "plant"\nline = "smt-4"\nstation = "{rig}"\nfixture = "{FIXTURES[rig]}"\n'
-            Path(path).write_text("\n".join([f'operator = "{operator}"', *lines, "", where]))
+            # By the rig's calendar the shift has begun an hour ago, and no other one begins while this is looked at.
+            shifts = f'shifts = ["{datetime.now().astimezone() - timedelta(hours=1):%H}:00"]'
+            Path(path).write_text("\n".join([f'operator = "{operator}"', shifts, *lines, "", where]))
 
     def with_a_bad_contact(self, board: Board, fault: Fault = Fault.BREAK_BLOCKS_FROM_CHIP, count: int = MANY) -> None:
         with BusFaults.at(_socket(board)) as faults:
@@ -280,7 +282,9 @@ def test_the_lead_page_shows_the_bad_place_at_a_glance(page: Page) -> None:
         expect(part.locator(".big")).to_have_text(value)
         expect(part.locator(".of")).to_have_text(of)
     expect(page.locator("#ca .chip")).to_have_text("can issue")
-    expect(page.locator("#progress")).to_contain_text("22 units passed")
+    expect(page.locator("#progress")).to_contain_text("22 of 200 units have their identity")
+    expect(page.locator("#progress")).to_contain_text("22 passed at these rigs")
+    expect(page.locator("#progress progress")).to_have_js_property("value", 22)
     expect(page.locator("#outbox tbody th, #outbox tbody td:first-child")).to_have_text(["ca", "mes-file"])
     expect(page.locator(".pareto[data-by=finding] tbody tr").first).to_contain_text("chip.communication")
     if SHOTS:

@@ -22,6 +22,7 @@ from birthmark.line.periods import read_shifts
 from birthmark.line.station.ca_watch import CAWatch
 from birthmark.line.station.desk import Clocks, StationDesk
 from birthmark.line.station.lead_desk import LeadDesk
+from birthmark.line.station.order_watch import OrderWatch
 from birthmark.line.station.overview import Overview
 from birthmark.line.station.scan import Scanner
 from birthmark.line.units import UnitLimits, begun, ended
@@ -57,8 +58,10 @@ class StationBench:
         leads = LeadDesk(UnitOffice(self.units, "rig-a", lambda: None), people, self.desk)
         yields = YieldOffice(self.units, read_shifts(["00:00"]), lambda: MOMENT)
         self.line = LineSQLite(folder / "rig.sqlite")
-        ca = CAWatch(HTTPTransport(rig.ca_url, ssl.create_default_context(), 1.0), lambda: MOMENT, time.monotonic)
-        overview = Overview(yields, OutboxOffice(self.line, lambda: MOMENT), ca, RECIPE.order)
+        nobody = HTTPTransport(rig.ca_url, ssl.create_default_context(), 1.0)
+        ca = CAWatch(nobody, lambda: MOMENT, time.monotonic)
+        progress = OrderWatch(nobody, RECIPE.order, time.monotonic)
+        overview = Overview(yields, OutboxOffice(self.line, lambda: MOMENT), ca, RECIPE.order, progress)
         station = OpenStation(rig, RECIPE, people, self.desk, leads, "birthmark test", overview)
         self.app: Starlette = station_app(station, uids(()))
 

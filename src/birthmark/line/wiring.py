@@ -45,7 +45,7 @@ from birthmark.line.recipe import Recipe, load_recipe
 from birthmark.line.retention import UnitRetention
 from birthmark.line.service import Line, LineParts, personalise
 from birthmark.line.service import deliver as deliver_all
-from birthmark.line.station import ca_watch
+from birthmark.line.station import ca_watch, order_watch
 from birthmark.line.station.desk import Clocks, StationDesk
 from birthmark.line.station.lead_desk import LeadDesk
 from birthmark.line.station.overview import Overview
@@ -163,7 +163,9 @@ def _overview(rig: RigConfig, parts: LineParts) -> Iterator[Overview]:
         YieldOffice(opened_units(rig), read_shifts(rig.shifts), system_clock) as yields,
     ):
         ca = ca_watch.CAWatch(transport, system_clock, time.monotonic)
-        yield Overview(yields, OutboxOffice(parts.store, system_clock), ca, parts.recipe.order)
+        order = parts.recipe.order
+        progress = order_watch.OrderWatch(transport, order, time.monotonic)
+        yield Overview(yields, OutboxOffice(parts.store, system_clock), ca, order, progress)
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def test_a_csv_of_many_attempts_is_whole(bench: Bench) -> None:
 def test_the_surroundings_say_what_the_rig_depends_on(bench: Bench) -> None:
     found = ask(bench, "/v1/surroundings")
     assert found["ca"]["state"] == "away"
-    assert found["order"] == {"order": "order-1", "passed": 4}
+    assert found["order"] == {"order": "order-1", "passed": 4, "account": None}
     assert found["outbox"] == []
 
 

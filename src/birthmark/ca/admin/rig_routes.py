@@ -8,6 +8,7 @@ import msgspec
 
 from birthmark.ca.admin.calls import AdminRoute, Call, Services
 from birthmark.ca.admin.rig_types import RigCertificate, RigRenewal, certificate_view
+from birthmark.ca.admin.types import order_state
 from birthmark.core.attempts import Attempt, Grain, Period
 from birthmark.core.attempts_wire import (
     ATTEMPTS_MAX,
@@ -18,6 +19,7 @@ from birthmark.core.attempts_wire import (
     Passed,
     attempt_record,
 )
+from birthmark.core.order_wire import OrderProgress
 from birthmark.core.roles import Role
 from birthmark.core.work import UnitChange
 from birthmark.core.work_wire import (
@@ -173,6 +175,21 @@ def _passed(services: Services, call: Call) -> Passed:
     return Passed(passed=services.units.passed(call.officer, query.order))
 
 
+def _order(services: Services, call: Call) -> OrderProgress:
+    order_id = call.path["order"]
+    services.units.reach.demand_named(call.officer, order_id)
+    entry = services.orders.entry(order_id)
+    return OrderProgress(
+        order=order_id,
+        state=order_state(entry.order),
+        ordered=entry.account.ordered,
+        taken=entry.account.taken,
+        confirmed=entry.account.confirmed,
+        not_before=entry.order.not_before,
+        not_after=entry.order.not_after,
+    )
+
+
 def _period(query: "PeriodQuery") -> Period:
     return Period(query.since, query.until)
 
@@ -194,6 +211,7 @@ _RIGS: Final = frozenset({Role.MACHINE})
 
 RIG_ROUTES: Final = (
     AdminRoute("POST", "/v1/rigs/renewal", "rig.renew", _RIGS, RigRenewal, RigCertificate, _renew),
+    AdminRoute("GET", "/v1/rigs/orders/{order}", "rig.order", _RIGS, None, OrderProgress, _order),
     AdminRoute("GET", "/v1/rigs/units", "work.list", _RIGS, None, WorkList, _list, WorkQuery),
     AdminRoute("POST", "/v1/rigs/units/{unit}", "work.change", _RIGS, NewWork, WorkAnswer, _change),
     AdminRoute(

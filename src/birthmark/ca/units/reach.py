@@ -36,6 +36,11 @@ class Reach:
         if foreign is not None:
             raise Refused(FORBIDDEN, "ca.work.order", f"no open order that names {rig.name} has the unit {foreign}")
 
+    def demand_named(self, rig: Officer, order: str) -> None:
+        """Pass an order that names the rig, also a closed one. Refused: ca.work.order."""
+        if order not in self.orders(rig):
+            raise Refused(FORBIDDEN, "ca.work.order", f"{order[:64]!r} is no order that names {rig.name}")
+
     def demand_order(self, rig: Officer, order: str) -> None:
         """Pass an open order that names the rig. Refused: ca.work.order."""
         if order not in {each.id for each in self._orders(rig) if each.closed_at is None}:

@@ -137,14 +137,6 @@ KNOWN: Final = frozenset(
         "revocations",
         "rigs",
         "units",
-        "work",
-        "work-attempts",
-        "work-cells",
-        "work-changes",
-        "work-last",
-        "work-passed",
-        "work-sharing",
-        "work-unfinished",
     )
 )
 """The first words of our own paths."""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the CA is, as far as it tells anybody: whether it answers, and whether its keys and its ledger can issue."""
 
-import threading
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +11,7 @@ import msgspec
 
 from birthmark.core.clock import Clock
 from birthmark.line.ports import Stopwatch
+from birthmark.line.station.remembered import Remembered
 from birthmark.net.errors import NetError, Unreachable
 from birthmark.net.transport import HTTPTransport
 
@@ -54,18 +54,15 @@ class CAWatch:
     def __init__(self, transport: HTTPTransport, clock: Clock, stopwatch: Stopwatch) -> None:
         self._transport = transport
         self._clock = clock
-        self._stopwatch = stopwatch
-        self._lock = threading.Lock()
-        self._known: CAHealth | None = None
-        self._known_at_s = 0.0
+        self._health = Remembered(self._looked, MEMORY_S, stopwatch)
 
     def now(self) -> CAHealth:
         """Return how the CA is; never raises for what the CA does."""
-        with self._lock:
-            if self._known is None or self._stopwatch() - self._known_at_s > MEMORY_S:
-                state, detail = self._asked()
-                self._known, self._known_at_s = CAHealth(state, detail, self._clock()), self._stopwatch()
-            return self._known
+        return self._health.now()
+
+    def _looked(self) -> CAHealth:
+        state, detail = self._asked()
+        return CAHealth(state, detail, self._clock())
 
     def _asked(self) -> tuple[CAState, str]:
         try:

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any, Final
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from birthmark.core.attempts import Period
 from birthmark.core.errors import DecodeError
+from birthmark.core.order_wire import OrderProgress
 from birthmark.line.station.overview import Overview, Surroundings
 from birthmark.line.yield_forms import (
     ATTEMPT_COLUMNS,
@@ -78,8 +80,12 @@ def surroundings_view(found: Surroundings) -> dict[str, Any]:
     return {
         "ca": ca,
         "outbox": [asdict(each) for each in found.outbox],
-        "order": {"order": found.order, "passed": found.passed},
+        "order": {"order": found.order, "passed": found.passed, "account": _account(found.progress)},
     }
+
+
+def _account(progress: OrderProgress | None) -> dict[str, Any] | None:
+    return None if progress is None else msgspec.to_builtins(progress)
 
 
 def _group(request: Request) -> By | Trouble:

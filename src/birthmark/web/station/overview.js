@@ -171,7 +171,7 @@ function showAround(around) {
   chip.textContent = say(`ca.${around.ca.state}`);
   chip.className = `chip ${around.ca.state}`;
   find("#ca .detail").textContent = around.ca.detail;
-  find("#progress").textContent = say("order.passed", around.order);
+  showOrder(around.order);
   const rows = around.outbox.map((each) => {
     const texts = [each.destination, each.waiting, each.oldest_at === "" ? "" : clock(each.oldest_at), each.parked];
     const said = each.configured ? each.reason : say("outbox.unknown");
@@ -215,3 +215,15 @@ function element(name, kind, text = "") {
 }
 
 begin();
+
+function showOrder(order) {
+  const account = order.account;
+  const bar = find("#progress progress");
+  bar.hidden = account === null;
+  find("#progress span").textContent = say("order.passed", order);
+  if (account === null) return;
+  bar.max = account.ordered;
+  bar.value = account.confirmed;
+  const told = say(`order.${account.state}`, { ...account, until: clock(account.not_after) });
+  find("#progress span").textContent = `${told} ${say("order.here", order)}`;
+}

@@ -72,8 +72,8 @@ def test_a_call_is_for_its_roles_and_refused_to_all_others_in_the_log(
     before = len(entries(ca))
     answer = call(ca, identity_of(role), row, b"{}" if row.request else b"")
     if role in row.roles:
-        # The rigs of this CA keep their units elsewhere.
-        assert answer.status in (200, 400, 404) or finding(answer) == "ca.work.off"
+        # The rigs of this CA keep their units elsewhere, and no order that names one is called as this call says.
+        assert answer.status in (200, 400, 404) or finding(answer) in {"ca.work.off", "ca.work.order"}
         return
     assert (answer.status, finding(answer)) == (403, "ca.1.role")
     written = [each for each in entries(ca)[before:] if each.finding == "ca.1.role"]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rigs' records at a running CA: who reaches which, what is refused, and what stands in the log of it."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from birthmark.core.issuance import UnitRange
 from birthmark.core.work import Holder, UnitWork, WorkState
 from birthmark.core.work_wire import NewWork, WorkAnswer, WorkList, record_of, version_of, work_of
 from birthmark.line.errors import AuthorityRefused
+from birthmark.line.station.order_watch import OrderWatch
 from birthmark.line.units import UnitLimits, begun, seen
 from birthmark.line.wire_units import WireUnits
 from birthmark.net.transport import Response
@@ -73,6 +75,25 @@ def test_a_rig_reaches_no_unit_out_of_its_open_orders_and_the_log_says_that_it_t
     assert finding(sent(ca, "rig-a", UnitWork(unit), ca.files.now, UnitWork(unit))) == (403, "ca.work.order")
     rows = [(row["who"], row["act"]) for row in told(ca) if row["finding"] == "ca.work.order" and unit in row["detail"]]
     assert rows == [("machine:rig-a", "work.list"), ("machine:rig-a", "work.change")]
+
+
+def test_a_rig_is_told_how_far_its_orders_are_and_of_no_others(ca: RunningCA) -> None:
+    mine, closed = (OrderWatch(ca.transport("rig-a"), order, time.monotonic).now() for order in ("order-1", "order-3"))
+    assert mine is not None
+    order = ca.files.order
+    assert (mine.order, mine.state, mine.ordered, mine.taken, mine.confirmed) == (
+        "order-1",
+        "open",
+        order.quantity,
+        0,
+        0,
+    )
+    assert (mine.not_before, mine.not_after) == (order.not_before, order.not_after)
+    assert (closed and closed.state) == "closed"
+    for foreign in ("order-2", "order-9"):
+        assert OrderWatch(ca.transport("rig-a"), foreign, time.monotonic).now() is None
+        answer = ca.transport("rig-a").request("GET", f"/v1/rigs/orders/{foreign}")
+        assert finding(answer) == (403, "ca.work.order")
 
 
 def test_a_hostile_rig_frees_no_lease_of_another_one(ca: RunningCA) -> None:
