@@ -271,7 +271,7 @@ def _opened(rig: RigConfig, events: Events) -> Iterator[LineParts]:
     with ExitStack() as stack:
         transport = stack.enter_context(closing(HTTPTransport(rig.ca_url, context, rig.ca_timeout_s)))
         destinations = mes.destinations(rig, transport)
-        # Last, when all files have been read: a rig that cannot work leaves no empty database behind.
+        # When all files have been read: a rig with a wrong file leaves no empty database behind.
         with writable():
             store = stack.enter_context(LineSQLite(rig.database, mes.routes(rig)))
         _demand_own(store, rig)
