@@ -7,6 +7,7 @@ from importlib.resources import files
 
 import pytest
 
+from birthmark.core.order_wire import OrderState
 from birthmark.core.work import WorkState
 from birthmark.line.journal import Result, Step
 from birthmark.line.station.ca_watch import CAState
@@ -26,6 +27,7 @@ MADE = {
     "verdict": [result.value for result in Result if result is not Result.SKIP],
     "step": [step.value for step in Step],
     "state": [state.value for state in WorkState],
+    "order": [state.value for state in OrderState],
     "ca": [state.value for state in CAState],
 }
 """Words whose keys are made of what the rig says."""

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from birthmark.ca.orders.book import OrderEntry
 from birthmark.core.issuance import Order
+from birthmark.core.order_wire import OrderState
 from birthmark.core.proposals import DOCUMENT_MAX_CHARACTERS, AuthorityName, Proposal, Reason, Ruling
 
 SignedDocument = Annotated[
@@ -174,11 +175,11 @@ def order_view(order: Order) -> OrderView:
     )
 
 
-def order_state(order: Order) -> str:
-    """Return "proposed", "open" or "closed". One that was never approved and is closed was rejected, or expired."""
+def order_state(order: Order) -> OrderState:
+    """Return what became of an order so far."""
     if order.closed_at is not None:
-        return "closed" if order.approved_at is not None else "rejected"
-    return "open" if order.approved_at is not None else "proposed"
+        return OrderState.CLOSED if order.approved_at is not None else OrderState.REJECTED
+    return OrderState.OPEN if order.approved_at is not None else OrderState.PROPOSED
 
 
 def entry_view(entry: OrderEntry) -> OrderEntryView:
