@@ -199,11 +199,12 @@ def _locked(connection: psycopg.Connection, serial: str) -> UnitWork:
 
 
 def _put(connection: psycopg.Connection, before: UnitWork, after: UnitWork) -> None:
-    connection.execute(_spoken(rows.UPDATE), rows.changed_row(after))
+    row = rows.row_of(after)
+    connection.execute(_spoken(rows.SAVE), row)
     if not rows.lease_alone(before, after):
         # So that numbers are seen in their order: nobody is given one while a lower one is not committed.
         connection.execute("select pg_advisory_xact_lock(%s)", (_HISTORY_LOCK,))
-        connection.execute(_spoken(rows.REMEMBER), rows.row_of(after))
+        connection.execute(_spoken(rows.REMEMBER), row)
 
 
 def _read(connection: psycopg.Connection) -> attempts_rows.Read:

@@ -6,6 +6,7 @@ The units of a line as rows: the schema and the statements that SQLite and Postg
 Moments are microseconds since 1970. The statements use `?`; psycopg gets `%s`.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -54,7 +55,8 @@ COUNTED: Final = (
 
 SELECT: Final = f"select {_NAMES} from unit_work"  # noqa: S608 constant text
 BLANK: Final = f"insert into unit_work ({_NAMES}) values ({_MARKS}) on conflict (unit) do nothing"  # noqa: S608 constant text
-UPDATE: Final = f"update unit_work set {', '.join(f'{name} = ?' for name in COLUMNS[1:])} where unit = ?"  # noqa: S608 constant text
+_RENEW: Final = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
+SAVE: Final = f"insert into unit_work ({_NAMES}) values ({_MARKS}) on conflict (unit) do update set {_RENEW}"  # noqa: S608 constant text
 REMEMBER: Final = f"insert into unit_change ({_NAMES}) values ({_MARKS})"  # noqa: S608 constant text
 SHARING: Final = (
     f"{SELECT} where chip_serial = ? and chip_serial <> '' union {SELECT} where key_sha256 = ? and key_sha256 <> ''"
@@ -88,12 +90,6 @@ def row_of(work: UnitWork) -> tuple[str | int, ...]:
     )
 
 
-def changed_row(work: UnitWork) -> tuple[str | int, ...]:
-    """Return the values of UPDATE."""
-    unit, *others = row_of(work)
-    return (*others, unit)
-
-
 def work_of(row: tuple[Any, ...]) -> UnitWork:
     """Return the record of a row."""
     unit, state, rig, run, lease_us, changed_us, *others = row
@@ -107,7 +103,7 @@ def change_of(row: tuple[Any, ...]) -> UnitChange:
 
 def lease_alone(before: UnitWork, after: UnitWork) -> bool:
     """Say whether nothing but the end of the lease has changed."""
-    return row_of(before)[:4] + row_of(before)[5:] == row_of(after)[:4] + row_of(after)[5:]
+    return replace(before, lease_until=after.lease_until) == after
 
 
 def us(at: datetime) -> int:

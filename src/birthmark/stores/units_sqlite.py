@@ -134,10 +134,10 @@ class UnitsSQLite:
         return attempts_rows.attempt_of(row)
 
     def _put(self, before: UnitWork, after: UnitWork) -> None:
-        self._file.write(rows.BLANK, *rows.row_of(before))
-        self._file.write(rows.UPDATE, *rows.changed_row(after))
+        row = rows.row_of(after)
+        self._file.write(rows.SAVE, *row)
         if not rows.lease_alone(before, after):
-            self._file.write(rows.REMEMBER, *rows.row_of(after))
+            self._file.write(rows.REMEMBER, *row)
 
     def _unit(self, serial: str) -> UnitWork:
         found = self._file.read(f"{rows.SELECT} where unit = ?", serial)
