@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,8 @@ from pathlib import Path
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
+
+from support.ports import lasting_ports
 
 START_TIMEOUT_S = 60
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
@@ -50,7 +51,7 @@ class RabbitMQ:
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.port, self.tls_port, self.unused_port, self._distribution_port, self._names_port = _free_ports(5)
+        self.port, self.tls_port, self.unused_port, self._distribution_port, self._names_port = lasting_ports(5)
         self._home = self.folder / "home"
         self._home.mkdir()
         self._log = self.folder / "log"
@@ -159,14 +160,6 @@ def _definitions(users: tuple[str, ...]) -> dict[str, object]:
 def _password_hash() -> str:
     salt = b"salt"
     return b64encode(salt + hashlib.sha256(salt + PASSWORD.encode()).digest()).decode()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @contextmanager

@@ -84,6 +84,10 @@ def _server_context(certificate: Path, key: Path, client_trust_pem: bytes, ask: 
     return context
 
 
+_WITHOUT_ALERT: Final = frozenset({"HTTP_REQUEST", "HTTPS_PROXY_REQUEST"})
+"""OpenSSL answers these with nothing: the connection is closed at once."""
+
+
 class _AlertingSSLObject(ssl.SSLObject):
     """
     A server's TLS session whose fatal alert reaches the client.
@@ -105,6 +109,8 @@ class _AlertingSSLObject(ssl.SSLObject):
             raise
         except ssl.SSLError as error:
             _LOG.warning("tls.handshake-refused: %s", error.reason)
+            if error.reason in _WITHOUT_ALERT:
+                raise
             self._failure = error
             raise ssl.SSLWantReadError from error
 

@@ -3,7 +3,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from birthmark.ca.wiring import configured_store, open_ca
 from birthmark.core.registry import PKIX_EVIDENCE
 from support.ca_process import FRONT, CAFiles, RunningCA, running_ca
 from support.front import children_of
+from support.ports import lasting_ports
 
 STEWARD = "birthmark.ca.steward"
 CHECKPOINT_EVERY_S = 1
@@ -58,12 +58,6 @@ def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        return int(any_port.getsockname()[1])
 
 
 def test_workers_that_are_killed_under_load_cost_no_request_and_nothing_is_issued_twice(tmp_path: Path) -> None:
@@ -109,7 +103,7 @@ def test_workers_do_no_chores_of_the_steward(tmp_path: Path) -> None:
 
 
 def test_lists_without_tls_are_served_once_for_all_workers(tmp_path: Path) -> None:
-    files, port = with_front(tmp_path), free_port()
+    files, (port,) = with_front(tmp_path), lasting_ports(1)
     files.config.write_text(f"status_port = {port}\n{files.config.read_text()}")
     with running_ca(files) as ca:
         assert len(children_of(ca.process.pid, "birthmark.ca.worker")) > 1
