@@ -171,9 +171,9 @@ def test_without_a_revocation_list_the_cloud_starts_and_admits_nobody_until_one_
     with running(site.config(publisher.url)) as (url, log):
         link = site.link(url, device)
         assert eventually(link, 503).startswith("cloud.revocation-unknown: ")
-        assert "finding=cloud.revocation-fetch" in log.read_text()
         publisher.published = crl(site.forge.issuing, at=NOW)
         eventually(link, 200)
+        assert "finding=cloud.revocation-fetch" in log.read_text()
         publisher.published = crl(site.forge.issuing, device.certificate.serial_number, at=datetime.now(UTC))
         assert eventually(link, 403).startswith("cloud.revoked: ")
         link.close()

@@ -419,8 +419,8 @@ def test_a_kept_connection_outlives_its_worker(files: TLSFiles, tmp_path: Path) 
 
 def test_requests_are_spread_over_the_workers(front: RunningFront, files: TLSFiles) -> None:
     client = context(files)
-    with ThreadPoolExecutor(4) as pool:
-        pids = {seen(answer)["pid"] for answer in pool.map(lambda _: ask(front, client, "/slow"), range(4))}
+    with ThreadPoolExecutor(16) as pool:
+        pids = {seen(answer)["pid"] for answer in pool.map(lambda _: ask(front, client, "/slow"), range(16))}
     assert pids == set(front.children("worker.py"))
     assert len(pids) == 2
 
